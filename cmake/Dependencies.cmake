@@ -1,0 +1,56 @@
+# Every library comes from Debian 12. gRPC, Protobuf and Abseil are linked
+# statically everywhere (a third of the memory of the shared ones); the small
+# C libraries of the data path stay shared in development and go static in the
+# release build where Debian ships an archive.
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+
+# pkg_target(TARGET package...): an interface target from pkg-config.
+function(pkg_target target)
+  pkg_check_modules(${target}_PC REQUIRED IMPORTED_TARGET ${ARGN})
+  add_library(${target} INTERFACE)
+  target_link_libraries(${target} INTERFACE PkgConfig::${target}_PC)
+endfunction()
+
+pkg_target(mnl libmnl)
+pkg_target(nftnl libnftnl)
+pkg_target(sodium libsodium)
+pkg_target(yaml_cpp yaml-cpp)
+pkg_target(spdlog_fmt spdlog fmt)
+
+# Header-only.
+add_library(cli11 INTERFACE)
+add_library(nlohmann_json INTERFACE)
+
+# Archives that refer to each other belong in one group.
+function(static_group target)
+  set(paths "")
+  foreach(name IN LISTS ARGN)
+    find_library(${name}_ARCHIVE lib${name}.a REQUIRED)
+    list(APPEND paths ${${name}_ARCHIVE})
+  endforeach()
+  list(JOIN paths "," joined)
+  add_library(${target} INTERFACE)
+  target_link_libraries(${target} INTERFACE
+    "LINKER:--start-group,${joined},--end-group" Threads::Threads)
+endfunction()
+
+file(GLOB absl_archives /usr/lib/${CMAKE_LIBRARY_ARCHITECTURE}/libabsl_*.a)
+set(absl_names "")
+foreach(path IN LISTS absl_archives)
+  get_filename_component(name ${path} NAME_WE)
+  string(REGEX REPLACE "^lib" "" name ${name})
+  list(APPEND absl_names ${name})
+endforeach()
+static_group(absl ${absl_names})
+static_group(protobuf_static protobuf z)
+static_group(grpc_static grpc++_reflection grpc++_unsecure grpc_unsecure gpr
+             upb address_sorting protobuf re2 cares z ${absl_names})
+
+find_program(PROTOC protoc REQUIRED)
+find_program(GRPC_CPP_PLUGIN grpc_cpp_plugin REQUIRED)
+
+if(EDGED_BUILD_TESTS)
+  add_library(catch2_main STATIC ${PROJECT_SOURCE_DIR}/tests/main.cc)
+  target_include_directories(catch2_main PUBLIC ${PROJECT_SOURCE_DIR})
+endif()

@@ -1,0 +1,113 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/net_types.h"
+#include "common/netlink/socket.h"
+
+// Links, addresses, routes, rules and per-device settings through rtnetlink.
+
+namespace edged::netlink {
+
+// Who made a route, a rule or an address (rtm_protocol, IFA_PROTO where the
+// kernel has it): our objects are found again by this number.
+inline constexpr uint8_t kRouteProtocol = 0xed;
+
+// Per-device IPv4 settings, as in /proc/sys/net/ipv4/conf/DEVICE.
+struct Ipv4Conf {
+  bool forwarding = false;
+  int rp_filter = 0;  // 0 off, 1 strict, 2 loose
+  auto operator<=>(const Ipv4Conf&) const = default;
+};
+
+struct Link {
+  int index = 0;
+  std::string name;
+  std::string kind;  // "wireguard", "tun", "veth"; empty for hardware
+  uint32_t mtu = 0;
+  bool up = false;       // IFF_UP
+  bool loopback = false;
+  bool multicast = false;
+  Ipv4Conf ipv4;
+  bool operator==(const Link&) const = default;
+};
+
+struct Address {
+  int link = 0;  // interface index
+  IpAddress address;
+  int prefix_length = 0;
+  uint8_t scope = 0;  // RT_SCOPE_UNIVERSE = global
+  uint32_t flags = 0; // IFA_F_*
+  auto operator<=>(const Address&) const = default;
+};
+
+// A unicast route. An unset `link` or `gateway` means none.
+struct Route {
+  IpPrefix destination;
+  int link = 0;
+  std::optional<IpAddress> gateway;
+  std::optional<IpAddress> source;  // preferred source address
+  uint32_t table = 254;             // RT_TABLE_MAIN
+  uint8_t protocol = kRouteProtocol;
+  uint32_t priority = 0;  // metric
+  auto operator<=>(const Route&) const = default;
+};
+
+// "from all fwmark MARK/MASK lookup TABLE" at `priority`.
+struct Rule {
+  Family family = Family::kIpv4;
+  uint32_t priority = 0;
+  uint32_t mark = 0;
+  uint32_t mask = 0;
+  uint32_t table = 0;
+  uint8_t protocol = kRouteProtocol;
+  auto operator<=>(const Rule&) const = default;
+};
+
+// Writes are idempotent: adding what is there, or removing what is not, is OK.
+// Errors name the object and carry the kernel's extended ack.
+class Rtnetlink {
+ public:
+  static absl::StatusOr<Rtnetlink> Open();
+
+  absl::StatusOr<std::vector<Link>> ListLinks();
+  // NotFound when there is none of that name.
+  absl::StatusOr<Link> GetLink(const std::string& name);
+  absl::StatusOr<std::vector<Address>> ListAddresses();
+  // Unicast routes of all tables and both families; the caller filters.
+  absl::StatusOr<std::vector<Route>> ListRoutes();
+  absl::StatusOr<std::vector<Rule>> ListRules();
+  // The namespace-wide forwarding default (net.ipv4.ip_forward).
+  absl::StatusOr<bool> Ipv4ForwardingEverywhere();
+  // The route the kernel would take to `destination` now.
+  absl::StatusOr<Route> RouteTo(const IpAddress& destination);
+
+  // Makes a link without further attributes, for example of kind "wireguard".
+  // Unimplemented when the kernel does not know the kind.
+  absl::Status CreateLink(const std::string& name, const std::string& kind);
+  absl::Status DeleteLink(const std::string& name);
+  absl::Status SetLink(int index, bool up, uint32_t mtu);
+  // Through IFLA_AF_SPEC, so CAP_NET_ADMIN is enough and /proc may be read-only.
+  absl::Status SetIpv4Conf(int index, const Ipv4Conf& conf);
+
+  absl::Status AddAddress(const Address& address);
+  absl::Status RemoveAddress(const Address& address);
+  absl::Status ReplaceRoute(const Route& route);
+  absl::Status RemoveRoute(const Route& route);
+  absl::Status AddRule(const Rule& rule);
+  absl::Status RemoveRule(const Rule& rule);
+
+  Socket& socket() { return socket_; }
+
+ private:
+  explicit Rtnetlink(Socket socket);
+
+  Socket socket_;
+};
+
+}  // namespace edged::netlink

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/nftables/listing.h"
+#include "common/nftables/ruleset.h"
+#include "common/nftables/transaction.h"
+
+// nf_tables through netlink, one socket. Not thread-safe.
+
+namespace edged::nftables {
+
+class Client {
+ public:
+  // FailedPrecondition when this kernel has no nf_tables, PermissionDenied
+  // without CAP_NET_ADMIN; the message says what to do.
+  static absl::StatusOr<std::unique_ptr<Client>> Open();
+  virtual ~Client() = default;
+
+  // All or nothing. The error names the operation that the kernel refused
+  // ("add element inet edged ports4 { ... }: File exists").
+  virtual absl::Status Apply(const Transaction& transaction) = 0;
+
+  // The whole table, all elements included. Retried while others change the
+  // ruleset, Aborted after three tries. `exists` is false when there is none.
+  virtual absl::StatusOr<Listing> List(const std::string& table) = 0;
+
+  // Every element of one set, in the kernel's order, without keeping them.
+  virtual absl::Status ForEachElement(
+      const std::string& table, const Set& set,
+      const std::function<void(const Element&)>& each) = 0;
+
+  // Those of `keys` (data ignored) that are there, with their data.
+  virtual absl::StatusOr<std::vector<Element>> GetElements(
+      const std::string& table, const Set& set,
+      const std::vector<Element>& keys) = 0;
+};
+
+}  // namespace edged::nftables

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/nftables/ruleset.h"
+
+// A table as the kernel lists it. Rules are compared by what they do: by the
+// kernel's expressions as canonical text, with anonymous sets replaced by their
+// sorted elements.
+
+namespace edged::nftables {
+
+struct ListedRule {
+  uint64_t handle = 0;
+  std::string expressions;
+  bool operator==(const ListedRule&) const = default;
+};
+
+struct ListedChain {
+  std::optional<Hook> hook;
+  bool policy_accept = true;
+  std::vector<ListedRule> rules;
+  bool operator==(const ListedChain&) const = default;
+};
+
+struct Listing {
+  bool exists = false;
+  uint32_t generation = 0;  // of the whole ruleset when it was read
+  std::map<std::string, ListedChain> chains;
+  std::map<std::string, SetWithElements> sets;  // named ones, elements sorted
+  bool operator==(const Listing&) const = default;
+};
+
+// The canonical text that the kernel will list for `rule`: equal texts, equal
+// rules.
+std::string ExpressionsOf(const Rule& rule);
+
+}  // namespace edged::nftables

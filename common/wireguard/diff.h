@@ -1,0 +1,43 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/wireguard/device.h"
+
+// The changes that turn one device into another without restarting it. Pure.
+
+namespace edged::wireguard {
+
+struct PeerChange {
+  PublicKey key;
+  bool is_new = false;  // false: fails when the peer has gone meanwhile
+  std::optional<SocketAddress> endpoint;
+  // Replaces the whole list when set.
+  std::optional<std::vector<IpPrefix>> allowed_ips;
+  std::optional<uint16_t> keepalive_seconds;
+  bool operator==(const PeerChange&) const = default;
+};
+
+struct DeviceChange {
+  std::optional<PrivateKey> private_key;
+  std::optional<uint16_t> listen_port;
+  std::optional<uint32_t> fwmark;
+  std::vector<PublicKey> removed_peers;  // applied before changed_peers
+  std::vector<PeerChange> changed_peers;
+
+  bool empty() const;
+  // One line per change ("peer a1b2c3d4: allowed ips 10.200.0.16/28"), without
+  // secrets.
+  std::string ToString() const;
+  bool operator==(const DeviceChange&) const = default;
+};
+
+// `wanted` peers without an endpoint accept any: endpoints that roam are not
+// drift. A wanted endpoint is set only on a new peer, or when
+// `force_endpoints` (the dialled address changed).
+DeviceChange Diff(const Device& observed, const Device& wanted,
+                  bool force_endpoints = false);
+
+}  // namespace edged::wireguard
