@@ -28,7 +28,7 @@ struct Flow {
   FlowTuple reply;
   uint32_t mark = 0;
   uint32_t status = 0;  // IPS_*: IPS_DST_NAT tells that we translated it
-  uint32_t id = 0;      // of this entry, so that no later one is deleted instead
+  uint32_t id = 0;  // of this entry, so that no later one is deleted instead
 };
 
 class Conntrack {

@@ -30,7 +30,7 @@ struct Link {
   std::string name;
   std::string kind;  // "wireguard", "tun", "veth"; empty for hardware
   uint32_t mtu = 0;
-  bool up = false;       // IFF_UP
+  bool up = false;  // IFF_UP
   bool loopback = false;
   bool multicast = false;
   Ipv4Conf ipv4;
@@ -41,8 +41,8 @@ struct Address {
   int link = 0;  // interface index
   IpAddress address;
   int prefix_length = 0;
-  uint8_t scope = 0;  // RT_SCOPE_UNIVERSE = global
-  uint32_t flags = 0; // IFA_F_*
+  uint8_t scope = 0;   // RT_SCOPE_UNIVERSE = global
+  uint32_t flags = 0;  // IFA_F_*
   auto operator<=>(const Address&) const = default;
 };
 
@@ -92,7 +92,8 @@ class Rtnetlink {
   absl::Status CreateLink(const std::string& name, const std::string& kind);
   absl::Status DeleteLink(const std::string& name);
   absl::Status SetLink(int index, bool up, uint32_t mtu);
-  // Through IFLA_AF_SPEC, so CAP_NET_ADMIN is enough and /proc may be read-only.
+  // Through IFLA_AF_SPEC, so CAP_NET_ADMIN is enough and /proc may be
+  // read-only.
   absl::Status SetIpv4Conf(int index, const Ipv4Conf& conf);
 
   absl::Status AddAddress(const Address& address);
