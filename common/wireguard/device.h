@@ -15,7 +15,7 @@ namespace edged::wireguard {
 
 struct Peer {
   PublicKey key;
-  std::optional<SocketAddress> endpoint;  // where it was last heard or is dialled
+  std::optional<SocketAddress> endpoint;  // last heard there, or dialled
   std::vector<IpPrefix> allowed_ips;      // sorted
   uint16_t keepalive_seconds = 0;         // 0: off
   // Observed only; zero when unknown.
@@ -29,7 +29,7 @@ struct Peer {
 struct Device {
   std::string name;
   PrivateKey private_key;
-  PublicKey public_key;  // observed
+  PublicKey public_key;      // observed
   uint16_t listen_port = 0;  // 0: chosen by the kernel
   uint32_t fwmark = 0;
   std::vector<Peer> peers;  // sorted by key
