@@ -7,7 +7,7 @@
 #include "absl/status/statusor.h"
 #include "common/net_types.h"
 #include "common/wireguard/client.h"
-#include "edged/core/edge_model.h"
+#include "edged/core/limits.h"
 
 namespace edged::edge {
 

@@ -13,6 +13,10 @@
 namespace edged::edge {
 namespace {
 
+std::string ForgetEpochPath(const std::string& state) {
+  return state + "/forget-epoch";
+}
+
 std::string UsedTokensPath(const std::string& state) {
   return state + "/used-tokens";
 }
@@ -78,7 +82,7 @@ absl::StatusOr<Join> ParseJoin(std::string_view text, const std::string& file) {
   }
   Join join;
   join.token_id = root.RequiredString("tokenId");
-  join.cluster_uid = root.RequiredString("clusterUID");
+  join.cluster_uid = root.String("clusterUID");
   join.edge = root.RequiredString("edge");
   join.listen_port =
       static_cast<uint16_t>(root.Int("listenPort", 0, 1, 65535));
@@ -142,6 +146,22 @@ absl::StatusOr<Join> JoinWithToken(const std::string& state,
 
 absl::Status Leave(const std::string& state) {
   return RemoveFile(JoinPath(state));
+}
+
+absl::Status ForgetOwner(const std::string& state) {
+  ASSIGN_OR_RETURN(Join join, LoadJoin(state));
+  join.cluster_uid.clear();
+  RETURN_IF_ERROR(RequestForgetEpoch(state));
+  return WriteFileAtomically(JoinPath(state), FormatJoin(join));
+}
+
+absl::Status RequestForgetEpoch(const std::string& state) {
+  return WriteFileAtomically(ForgetEpochPath(state), "");
+}
+
+bool TakeForgetEpochRequest(const std::string& state) {
+  return ReadFile(ForgetEpochPath(state)).ok() &&
+         RemoveFile(ForgetEpochPath(state)).ok();
 }
 
 }  // namespace edged::edge

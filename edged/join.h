@@ -17,7 +17,7 @@ namespace edged::edge {
 
 struct Join {
   std::string token_id;
-  std::string cluster_uid;
+  std::string cluster_uid;  // empty: the first cluster that calls becomes it
   std::string edge;  // the EdgeNode's name
   uint16_t listen_port = 0;
   IpPrefix network;
@@ -43,6 +43,15 @@ absl::StatusOr<Join> JoinWithToken(const std::string& state,
 
 // Removes the enrolment; the ids of used tokens stay. OK when there is none.
 absl::Status Leave(const std::string& state);
+
+// Lets another cluster become the owner; the tunnel stays. NotFound when the
+// edge is not enrolled.
+absl::Status ForgetOwner(const std::string& state);
+
+// Asks the daemon, now or at its next start, to forget the highest epoch.
+absl::Status RequestForgetEpoch(const std::string& state);
+// True when that was asked; the request is then gone.
+bool TakeForgetEpochRequest(const std::string& state);
 
 std::string JoinPath(const std::string& state);
 

@@ -12,6 +12,7 @@
 #include "common/net_types.h"
 #include "common/protocol/digest.h"
 #include "common/protocol/records.h"
+#include "edged/core/edge_model.h"
 
 // What the edge offers to whoever speaks with it, as plain values: the gRPC
 // service calls it, the daemon is it. Everything here belongs to the loop
@@ -52,14 +53,6 @@ struct DeltaCall {
 };
 
 using ChangeCall = std::variant<SnapshotCall, DeltaCall>;
-
-// One mapping that does not serve, and why.
-struct Refusal {
-  protocol::Listener listener;
-  std::string reason;   // one CamelCase word
-  std::string message;  // for people
-  bool operator==(const Refusal&) const = default;
-};
 
 struct UplinkLife {
   std::string name;

@@ -8,7 +8,7 @@ absl::Status EpochGate::Check(const Epoch& epoch) const {
   if (epoch.cluster_uid.empty()) {
     return InvalidArgument("epoch cluster_uid: is empty");
   }
-  if (epoch.cluster_uid != owner_) {
+  if (!owner_.empty() && epoch.cluster_uid != owner_) {
     return FailedPrecondition(
         "this edge belongs to cluster {}, not to {}; `edged reset --owner` on "
         "the edge frees it",
@@ -24,6 +24,7 @@ absl::Status EpochGate::Check(const Epoch& epoch) const {
 }
 
 bool EpochGate::Accept(const Epoch& epoch) {
+  owner_ = epoch.cluster_uid;
   if (seen_ == epoch) return false;
   seen_ = epoch;
   return true;

@@ -12,7 +12,8 @@ namespace edged::edge {
 class EpochGate {
  public:
   EpochGate() = default;
-  // `owner`: the enrolled cluster; `seen`: the last accepted epoch.
+  // `owner`: the enrolled cluster, empty: whoever comes first; `seen`: the last
+  // accepted epoch.
   EpochGate(std::string owner, std::optional<Epoch> seen)
       : owner_(std::move(owner)), seen_(std::move(seen)) {}
 

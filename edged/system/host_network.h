@@ -1,8 +1,5 @@
 #pragma once
 
-#include <memory>
-#include <vector>
-
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/netlink/rtnetlink.h"
@@ -10,11 +7,9 @@
 
 namespace edged::edge {
 
-// Links, addresses, routes and settings of this host's network namespace.
+// What this host's network namespace has.
 struct HostNetwork {
-  std::vector<netlink::Link> links;
-  std::vector<netlink::Address> addresses;
-  std::vector<netlink::Route> routes;
+  ObservedRoutes routes;  // links, addresses, routes
   bool forwarding_everywhere = false;
 };
 
