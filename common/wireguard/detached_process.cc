@@ -2,7 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/pidfd.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -107,7 +107,9 @@ absl::StatusOr<UniqueFd> StartDetached(std::vector<std::string> argv,
     if (report->error != 0) return ErrnoStatus(report->error, what);
     pid = report->pid;
   }
-  UniqueFd process(pid > 0 ? pidfd_open(pid, 0) : -1);
+  // glibc 2.36 declares pidfd_open() without C linkage.
+  UniqueFd process(pid > 0 ? static_cast<int>(syscall(SYS_pidfd_open, pid, 0))
+                           : -1);
   if (!process) return Unavailable("{}: it ended at once", what);
   return process;
 }
