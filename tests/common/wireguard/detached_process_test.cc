@@ -20,7 +20,7 @@ std::string RunScript(const std::string& script) {
   UniqueFd file(mkstemp(path.data()));
   REQUIRE(file);
   const auto process =
-      StartDetached({"/bin/sh", "-c", "{ " + script + "; } >\"$0\" 2>&1", path},
+      StartDetached({"/bin/sh", "-c", "exec >\"$0\" 2>&1; " + script, path},
                     {"PATH=/usr/bin:/bin", "LOG_LEVEL=error"});
   REQUIRE(process.ok());
   pollfd ended{.fd = process->get(), .events = POLLIN};
@@ -43,13 +43,14 @@ TEST_CASE("detached_process: it has nothing of ours", "[detached_process]") {
   sigprocmask(SIG_BLOCK, &term, &old_mask);
   setenv("EDGED_TEST_SECRET", "x", 1);
 
-  // `$(...)` would be a child of the shell with a pipe of its own.
-  CHECK(RunScript("readlink /proc/$$/fd/0; pwd; ls /proc/$$/fd | tr '\\n' ' '; "
-                  "echo") == "/dev/null\n/\n0 1 2 10 \n");
-  CHECK(RunScript("grep -E '^Sig(Blk|Ign)' /proc/$$/status") ==
+  CHECK(RunScript("pwd; exec readlink /proc/self/fd/0") == "/\n/dev/null\n");
+  // 3 is the folder that ls itself reads.
+  CHECK(RunScript("exec ls /proc/self/fd") == "0\n1\n2\n3\n");
+  CHECK(RunScript("exec grep -E '^Sig(Blk|Ign)' /proc/self/status") ==
         "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
-  CHECK(RunScript("tr '\\0' '\\n' </proc/$$/environ") ==
-        "PATH=/usr/bin:/bin\nLOG_LEVEL=error\n");
+  // The shell itself adds PWD.
+  CHECK(RunScript("exec env | sort") ==
+        "LOG_LEVEL=error\nPATH=/usr/bin:/bin\nPWD=/\n");
 
   sigprocmask(SIG_SETMASK, &old_mask, nullptr);
   signal(SIGPIPE, old_handler);
@@ -58,8 +59,8 @@ TEST_CASE("detached_process: it has nothing of ours", "[detached_process]") {
 
 TEST_CASE("detached_process: it is in a session of its own, and not our child",
           "[detached_process]") {
-  std::istringstream text(
-      RunScript("cut -d' ' -f4,5,6 /proc/$$/stat"));  // parent, group, session
+  std::istringstream text(RunScript(
+      "exec cut -d' ' -f4,5,6 /proc/self/stat"));  // parent, group, session
   pid_t parent = 0;
   pid_t group = 0;
   pid_t session = 0;
