@@ -4,8 +4,10 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "common/keys.h"
 #include "common/net_types.h"
 
@@ -36,5 +38,9 @@ struct Device {
 
   bool operator==(const Device&) const = default;
 };
+
+// InvalidArgument when the kernel takes no device of that name: 1 to 15 visible
+// ASCII characters, without / and :, not "." or "..".
+absl::Status CheckDeviceName(std::string_view name);
 
 }  // namespace edged::wireguard
