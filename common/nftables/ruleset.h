@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -8,6 +10,7 @@
 #include <vector>
 
 #include "absl/container/inlined_vector.h"
+#include "absl/status/status.h"
 #include "common/net_types.h"
 
 // Typed objects of one nf_tables table of family inet: what the nft language
@@ -245,5 +248,20 @@ Bytes MarkBytes(uint32_t mark);           // four bytes, host order
 Bytes NameBytes(std::string_view name);   // an interface name, 16 bytes
 // A concatenation: every part padded to a multiple of 4 bytes.
 Bytes Concat(std::initializer_list<Bytes> parts);
+
+// Bytes that a value takes in a register: one alone is not padded, the parts of
+// a concatenation are. A verdict takes none here: Element keeps it apart.
+size_t SizeOf(Type type);
+size_t SizeOf(Field field);
+size_t SizeOf(const std::vector<Type>& types);
+size_t SizeOf(const std::vector<Field>& fields);
+
+// InvalidArgument when an object is not one that the kernel could take,
+// whatever else is in the table: empty or overlong names, values whose size
+// does not fit, ranges that end before they begin.
+absl::Status CheckName(std::string_view name);
+absl::Status CheckSet(const Set& set);
+absl::Status CheckElement(const Set& set, const Element& element);
+absl::Status CheckRule(const Rule& rule);
 
 }  // namespace edged::nftables

@@ -38,7 +38,8 @@ class Transaction {
   // The first invalid operation (an element whose size does not fit its set, an
   // empty name) poisons the transaction; status() then names it.
   void Add(Operation operation);
-  // Adds a chain's declaration, then, after an optional flush, its rules.
+  // Adds a chain's declaration, then its rules. A rule may only jump to a chain
+  // that is there already: declare those first.
   void AddChainWithRules(const Chain& chain);
   void ReplaceRules(const Chain& chain);  // flush, then add each rule
 
