@@ -15,6 +15,10 @@
 
 namespace edged::edge {
 
+// nullptr when `settings` do not name `address`.
+const protocol::PublicAddress* FindPublicAddress(
+    const protocol::Settings& settings, const IpAddress& address);
+
 // One mapping that is not served, and why.
 struct Refusal {
   protocol::Listener listener;
@@ -36,13 +40,17 @@ struct Judgement {
 // delta costs in proportion to the delta. Single-threaded, no I/O.
 class EdgeModel {
  public:
+  EdgeModel() { digest_.Add(settings_); }
+  EdgeModel(EdgeModel&&) = default;
+  EdgeModel& operator=(EdgeModel&&) = default;
+
   // Judges `delta` against this model: removals first, then upserts in order.
   // A mapping is refused alone; one that was served under a refused listener
   // is then removed, so that the result is always what was asked for minus the
   // refusals. InvalidArgument when the delta as a whole makes no sense: a block
   // outside 1 to 63 or used twice, a group with an unknown uplink, a public
   // address's index used twice or beyond the overlay, a group or a public
-  // address removed while it is mapped.
+  // address removed while it is mapped, a group that changes its address.
   absl::StatusOr<Judgement> Judge(const protocol::EdgeDelta& delta,
                                   const Limits& limits) const;
   // The same for a whole state: the difference from this model to `state`.
@@ -78,7 +86,7 @@ class EdgeModel {
   protocol::EdgeState ToState() const;
 
  private:
-  friend class Judge;  // edge_judge.cc
+  friend class DeltaJudge;  // edge_judge.cc
 
   // Group numbers: what a listener carries instead of its group's name.
   struct NumberedGroup {
@@ -87,6 +95,7 @@ class EdgeModel {
   };
 
   void SetUplink(const protocol::Uplink& uplink);
+  void RemoveUplink(const std::string& name);
   void SetGroup(const protocol::Group& group);
   void RemoveGroup(const std::string& name);
   void SetMapping(const protocol::Mapping& mapping);
@@ -94,7 +103,6 @@ class EdgeModel {
   uint32_t MappingsOf(const std::string& group) const;
 
   protocol::Settings settings_;
-  bool has_settings_ = false;  // the digest covers them once they were set
   std::map<std::string, protocol::Uplink> uplinks_;
   std::map<std::string, protocol::Group> groups_;
   std::map<std::string, uint16_t> numbers_;  // by group name

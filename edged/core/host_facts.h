@@ -4,7 +4,10 @@
 #include <map>
 #include <set>
 #include <string>
+#include <string_view>
+#include <vector>
 
+#include "common/protocol/records.h"
 #include "edged/core/limits.h"
 #include "edged/core/nic_address.h"
 
@@ -20,6 +23,10 @@ std::string_view ToString(Health health);  // "dead", "suspect", ...
 
 using UplinkHealth = std::map<std::string, Health>;  // absent: dead
 Health HealthOf(const UplinkHealth& health, const std::string& uplink);
+// For each uplink of `group` whether it gets new connections: those alive, or,
+// when nobody is, those that are suspect.
+std::vector<bool> ServingOf(const protocol::Group& group,
+                            const UplinkHealth& health);
 
 // What planning needs to know of this host, as observed.
 struct HostFacts {

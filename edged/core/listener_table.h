@@ -31,7 +31,7 @@ class PortTable {
   uint16_t Find(PortRange ports) const;
   // The entry that holds `port`.
   std::optional<Entry> At(uint16_t port) const;
-  // The lowest entry from `port` on that has a port in `within`.
+  // The lowest entry that has a port in `within`.
   std::optional<Entry> FirstOverlap(PortRange within) const;
 
   void Set(PortRange ports, uint16_t number);

@@ -56,11 +56,17 @@ struct RouteChange {
 // control address, forwarding on the tunnel device and the public interfaces,
 // loose rp_filter on the tunnel device, and where strict is set on public
 // interfaces of which there are several. Removes only routes with our protocol
-// number and global addresses of our own device. FailedPrecondition when the
-// device is missing or a foreign route crosses the overlay network.
+// number and global addresses of our own device; switches forwarding off again
+// where we switched it on and no public address is left. FailedPrecondition
+// when the device is missing.
 absl::StatusOr<RouteChange> PlanRoutes(const EdgeModel& model,
                                        const HostFacts& facts,
                                        const ObservedRoutes& observed);
+
+// One sentence for each route that somebody else made inside the overlay
+// network: it would take our uplinks' packets, or lose its own.
+std::vector<std::string> ForeignRoutesInside(const HostFacts& facts,
+                                             const ObservedRoutes& observed);
 
 // Public interfaces whose forwarding we must switch on, or did before
 // (`previous`, from the last call or readback.h): while ip_forward is 0 they
