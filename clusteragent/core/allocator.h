@@ -16,9 +16,6 @@
 
 namespace edged::agent {
 
-// Where networks come from when an EdgeNode names none: free /22s of it.
-inline constexpr char kSupernet[] = "10.200.0.0/14";
-
 struct EdgeRecord {
   std::string uid;   // of the EdgeNode; another uid is another edge
   IpPrefix network;  // overlay

@@ -37,6 +37,8 @@ struct UplinkFacts {
   bool operator==(const UplinkFacts&) const = default;
 };
 
+IpPrefix DefaultSupernet();  // 10.200.0.0/14
+
 // What the decisions of this folder rest on, beside objects and records.
 struct Facts {
   std::string cluster_uid;
@@ -48,6 +50,8 @@ struct Facts {
   std::vector<IpPrefix> host_routes;
   std::map<std::string, EdgeFacts> edges;  // by EdgeNode name; absent: defaults
   uint32_t mark_mask = 0xff;               // --mark-mask
+  // Where networks of EdgeNodes that name none are taken from: free /22s.
+  IpPrefix supernet = DefaultSupernet();
 
   const EdgeFacts& Edge(const std::string& name) const;
   bool operator==(const Facts&) const = default;

@@ -45,6 +45,10 @@ struct ObjectMeta {
   bool operator==(const ObjectMeta&) const = default;
 };
 
+// Who wins where two objects want the same: the one created first, one with a
+// time before one without, then by namespace and name. A total order.
+bool IsOlder(const ObjectMeta& a, const ObjectMeta& b);
+
 // All of `match_labels`; an empty selector matches everything.
 struct Selector {
   Labels match_labels;
@@ -99,13 +103,14 @@ struct WrittenDuration {
 struct ServiceRef {
   std::string name;
   std::string name_space;  // empty: the binding's own
+  std::string port;        // a number or a name; empty: none
   bool operator==(const ServiceRef&) const = default;
 };
 
 struct Target {
   std::optional<ServiceRef> service;
   std::optional<std::string> address;
-  std::optional<int64_t> port;
+  std::optional<int64_t> port;  // of `address`
   bool operator==(const Target&) const = default;
 };
 

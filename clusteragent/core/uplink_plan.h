@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "clusteragent/core/mark_mask.h"
 #include "clusteragent/core/planner.h"
 #include "common/keys.h"
 #include "common/net_types.h"
@@ -24,24 +25,6 @@ inline constexpr char kUplinkTable[] = "clusteragent";  // inet
 // 253-255 and of small numbers that people use.
 inline constexpr uint32_t kPolicyTableBase = 0xed00;
 inline constexpr uint32_t kRulePriority = 100;
-
-// The bits of a packet's and a connection's mark that say which edge it belongs
-// to; all other bits are kept.
-class MarkMask {
- public:
-  // InvalidArgument unless the bits of `mask` are adjacent.
-  static absl::StatusOr<MarkMask> Create(uint32_t mask);
-  uint32_t mask() const { return mask_; }
-  uint32_t keep() const { return ~mask_; }
-  uint32_t MarkOf(uint32_t number) const { return number << shift_; }
-  // The highest number that fits, 255 at most.
-  uint32_t Capacity() const;
-
- private:
-  MarkMask(uint32_t mask, int shift) : mask_(mask), shift_(shift) {}
-  uint32_t mask_;
-  int shift_;
-};
 
 // What reaches one edge, known to the shell.
 struct EdgeAccess {

@@ -16,10 +16,10 @@ namespace edged::agent {
 
 // Which public addresses of a selected edge a binding listens on.
 struct FirstPublicIp {
-  bool operator==(const FirstPublicIp&) const = default;
+  auto operator<=>(const FirstPublicIp&) const = default;
 };
 struct EveryPublicIp {
-  bool operator==(const EveryPublicIp&) const = default;
+  auto operator<=>(const EveryPublicIp&) const = default;
 };
 using PublicIpChoice = std::variant<FirstPublicIp, EveryPublicIp, IpAddress>;
 

@@ -19,6 +19,7 @@ inline constexpr char kInvalidTarget[] = "InvalidTarget";
 inline constexpr char kInvalidClientIp[] = "InvalidClientIP";
 inline constexpr char kInvalidOptions[] = "InvalidOptions";
 inline constexpr char kInvalidDuration[] = "InvalidDuration";
+inline constexpr char kNoBindings[] = "NoBindings";
 inline constexpr char kInvalidEdgeNodeRef[] = "InvalidEdgeNodeRef";
 inline constexpr char kFeatureNotAvailable[] = "FeatureNotAvailable";
 inline constexpr char kServiceTargetsNeedKubernetes[] =
