@@ -120,7 +120,7 @@ class Runner:
         kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
         where = LOGS / one.name
         if lab:
-            shutil.copytree(lab.folder / "logs", where, dirs_exist_ok=True)
+            lab.save_logs(where)
         print(f"FAILED {one.name}: {kind}{error}", flush=True)
         print(f"    {_line_of(error)}; logs: {where}", flush=True)
 

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-BUILD = Path(os.environ.get("EDGED_BUILD", ROOT / "build/dev"))
+BUILD = ROOT / "build/dev"
 PYTHON = "/usr/bin/python3"
 
 PRIVATE_FOLDERS = (
@@ -260,6 +260,11 @@ class Lab:
         ):
             lines = [f"address add {address} dev {device}" for address in addresses.split()]
             host.ip("\n".join([*lines, f"link set dev {device} up"]))
+
+    def save_logs(self, folder):
+        """Keeps the logs of the lab's programs."""
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(self.folder / "logs", folder)
 
     def remove(self):
         """Ends every process in the namespaces, then removes these and the folder."""

@@ -1,10 +1,11 @@
 """Tokens: good once, for one edge, for a time."""
 
+import json
 import time
 
 from case import case
 from expect import eventually, expect, expect_in
-from product import NETWORKS, Agent, Setup, edge_node
+from product import NETWORKS, SOCKET, Agent, Setup, edge_node
 from world import A
 
 
@@ -14,6 +15,14 @@ def prepared(lab, edges=("a",)):
     setup.agent.write("a", edge_node("a", A, tunnel={"network": NETWORKS["a"]}))
     for edge in setup.edges.values():
         edge.run()
+    return setup
+
+
+def enrolled(lab):
+    setup = prepared(lab)
+    setup.edge.join(setup.agent.token("a").stdout)
+    setup.agent.run()
+    setup.agent.wait_edge_ready("a")
     return setup
 
 
@@ -67,15 +76,51 @@ def token_of_an_unknown_edge(lab):
 
 
 @case
-def second_cluster_is_refused(lab):
-    """An edge that belongs to one cluster refuses the token of another and names the owner."""
-    setup = prepared(lab)
-    setup.edge.join(setup.agent.token("a").stdout)
-    setup.agent.run()
-    setup.agent.wait_edge_ready("a")
+def second_clusters_token_is_refused(lab):
+    """An edge that is enrolled refuses the token of another cluster, and says whose it is."""
+    setup = enrolled(lab)
+    owner = setup.edge.status()["enrolment"]["clusterUid"]
     stranger = Agent(lab.host("stranger"))
     stranger.write("a", edge_node("a", A, tunnel={"network": "10.201.0.0/22"}))
-    refused_join(setup.edge, stranger.token("a").stdout, "edged reset --owner")
+    refused_join(setup.edge, stranger.token("a").stdout, owner, "edged reset")
+    setup.agent.wait_edge_ready("a")
+
+
+def register(edge, cluster_uid, number):
+    """Calls Register as an agent of this cluster and epoch would; the error's text."""
+    key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+    request = {
+        "epoch": {"clusterUid": cluster_uid, "number": number},
+        "uplink": {"name": "stranger", "publicKey": key, "block": 9},
+        "edge": "a",
+    }
+    words = ["-d", json.dumps(request), SOCKET, "edged.v1.EdgeService/Register"]
+    done = edge.host.run(["grpcurl", "-plaintext", "-unix", *words], check=False)
+    return done.stderr
+
+
+@case
+def second_cluster_is_refused(lab):
+    """Another cluster that reaches the API is refused by the name of the owner."""
+    setup = enrolled(lab)
+    owner = setup.edge.status()["enrolment"]["clusterUid"]
+    refusal = register(setup.edge, "00000000-0000-0000-0000-000000000001", 99)
+    for words in ("FailedPrecondition", owner, "edged reset --owner"):
+        expect_in(words, refusal)
+    setup.agent.wait_edge_ready("a")
+
+
+@case
+def old_epoch_is_refused(lab):
+    """An older leadership term of the same cluster is refused, and both terms are named."""
+    setup = enrolled(lab)
+    setup.agent.process.stop()
+    setup.agent.run()
+    eventually(lambda: expect(int(setup.edge.status()["epoch"]["number"]) >= 2, True, "epoch"))
+    owner = setup.edge.status()["enrolment"]["clusterUid"]
+    refusal = register(setup.edge, owner, 1)
+    for words in ("FailedPrecondition", "epoch 1", "epoch 2"):
+        expect_in(words, refusal)
     setup.agent.wait_edge_ready("a")
 
 
@@ -95,11 +140,8 @@ def copy_on_another_vps(lab):
 @case
 def reset_cleans_the_kernel(lab):
     """edged reset removes what edged made in the kernel, and a new token joins again."""
-    setup = prepared(lab)
+    setup = enrolled(lab)
     host = setup.edge.host
-    setup.edge.join(setup.agent.token("a").stdout)
-    setup.agent.run()
-    setup.agent.wait_edge_ready("a")
     expect(setup.edge.process.stop(), 0, "exit code")
     setup.edge.cli("reset")
     expect(host.run(["nft", "list", "tables"]).stdout, "")
