@@ -32,7 +32,7 @@ function(static_group target)
   list(JOIN paths "," joined)
   add_library(${target} INTERFACE)
   target_link_libraries(${target} INTERFACE
-    "LINKER:--start-group,${joined},--end-group" Threads::Threads)
+    "-Wl,--start-group,${joined},--end-group" Threads::Threads)
 endfunction()
 
 file(GLOB absl_archives /usr/lib/${CMAKE_LIBRARY_ARCHITECTURE}/libabsl_*.a)
