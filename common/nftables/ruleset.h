@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "absl/container/inlined_vector.h"
-#include "absl/status/status.h"
 #include "common/net_types.h"
 
 // Typed objects of one nf_tables table of family inet: what the nft language
@@ -255,13 +254,5 @@ size_t SizeOf(Type type);
 size_t SizeOf(Field field);
 size_t SizeOf(const std::vector<Type>& types);
 size_t SizeOf(const std::vector<Field>& fields);
-
-// InvalidArgument when an object is not one that the kernel could take,
-// whatever else is in the table: empty or overlong names, values whose size
-// does not fit, ranges that end before they begin.
-absl::Status CheckName(std::string_view name);
-absl::Status CheckSet(const Set& set);
-absl::Status CheckElement(const Set& set, const Element& element);
-absl::Status CheckRule(const Rule& rule);
 
 }  // namespace edged::nftables
