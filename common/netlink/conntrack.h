@@ -33,9 +33,11 @@ struct Flow {
 
 class Conntrack {
  public:
+  // FailedPrecondition when this kernel cannot list its connections.
   static absl::StatusOr<Conntrack> Open();
 
-  // Every TCP and UDP flow of one family; others are left out.
+  // Every TCP and UDP flow of one family; others, and those in a conntrack zone
+  // of their own, are left out. While flows come and go, one may come twice.
   absl::Status ForEachFlow(Family family,
                            const std::function<void(const Flow&)>& each);
   // Deletes exactly this flow; OK when it has gone already.

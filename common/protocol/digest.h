@@ -4,6 +4,7 @@
 #include <compare>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "absl/status/statusor.h"
 #include "common/protocol/records.h"
@@ -13,6 +14,16 @@ namespace edged::protocol {
 // A digest of a set of records: the sum modulo 2^256 of SHA-256 over each
 // record's canonical bytes, so that it does not depend on their order and one
 // record is added or taken away in constant time. Equal digests, equal states.
+//
+// Canonical bytes: one letter for the kind, then the fields in the order below
+// in the form of common/protocol/bytes.h; lists have a 32 bit count in front
+// and keep the order that records.h prescribes. Both ends and the state files
+// depend on them: a change needs a feature of its own in Hello.
+//   S  list of {address, interface string, nic_address (byte 0, or byte 1 and
+//      address), index 32}, mtu 32, heartbeat interval in ms 64, threshold 32
+//   U  name string, key 32 bytes, block 32
+//   G  name string, public address, affinity 8, list of uplink strings
+//   M  public address, protocol 8, first 16, last 16, group string
 class Digest {
  public:
   void Add(const Settings& settings);

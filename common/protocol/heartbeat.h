@@ -12,7 +12,9 @@ namespace edged::protocol {
 
 // What an uplink tells its edge every interval, in one UDP datagram to the
 // edge's API address; the edge sends the same bytes back. WireGuard has
-// authenticated the sender by its source address.
+// authenticated the sender by its source address. The datagram has 46 bytes:
+// magic "edhb", version 1, flags (bit 0 ready, bit 1 draining, others ignored),
+// sequence, digest; numbers are big endian.
 struct Heartbeat {
   uint64_t sequence = 0;
   bool ready = false;

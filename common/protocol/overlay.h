@@ -7,7 +7,7 @@
 
 namespace edged::protocol {
 
-inline constexpr uint16_t kApiPort = 7443;        // TCP: gRPC; UDP: heartbeats
+inline constexpr uint16_t kApiPort = 7443;  // TCP: gRPC; UDP: heartbeats
 inline constexpr uint16_t kDefaultListenPort = 51820;
 inline constexpr uint32_t kBlocks = 64;
 
@@ -17,17 +17,18 @@ inline constexpr uint32_t kBlocks = 64;
 class Overlay {
  public:
   // InvalidArgument when `network` is smaller than 64 blocks of two addresses
-  // (an IPv4 /25, an IPv6 /121) or larger than an IPv4 /16.
+  // (an IPv4 /25, an IPv6 /121), larger than an IPv4 /16 or an IPv6 /48, or
+  // unspecified, loopback or multicast.
   static absl::StatusOr<Overlay> Create(const IpPrefix& network);
 
   const IpPrefix& network() const { return network_; }
-  IpAddress EdgeAddress() const;     // block 0, index 1: API and heartbeats
+  IpAddress EdgeAddress() const;  // block 0, index 1: API and heartbeats
   // Block 0, index 2 (index 0 in a /25): who introduces itself uses it.
   IpAddress ControlAddress() const;
   IpPrefix BlockPrefix(uint32_t block) const;
   IpAddress UplinkAddress(uint32_t block) const;
   IpAddress MappingAddress(uint32_t block, uint32_t index) const;
-  // The highest index of a public address: 15 in a /22.
+  // The highest index of a public address: 15 in a /22, 1 in a /25.
   uint32_t MaxIndex() const;
 
  private:

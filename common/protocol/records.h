@@ -27,7 +27,7 @@ struct Settings {
   std::vector<PublicAddress> public_addresses;  // sorted by address
   uint32_t mtu = 0;                             // of the tunnel; 0: auto
   std::chrono::milliseconds heartbeat_interval{250};
-  uint32_t unhealthy_threshold = 3;             // missed heartbeats
+  uint32_t unhealthy_threshold = 3;  // missed heartbeats
   bool operator==(const Settings&) const = default;
 };
 
@@ -103,5 +103,10 @@ struct EdgeDelta {
 
 // The delta that turns `from` into `to`. Pure.
 EdgeDelta Difference(const EdgeState& from, const EdgeState& to);
+
+// Turns `state` into the next version. The delta may come from the network: its
+// lists need no order, unknown removals are fine, and of two upserts with one
+// key the later one counts. `state` stays sorted.
+void Apply(const EdgeDelta& delta, EdgeState& state);
 
 }  // namespace edged::protocol

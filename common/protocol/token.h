@@ -14,9 +14,9 @@ namespace edged::protocol {
 // What `clusteragent token` gives an edge to begin with. It is a secret: it
 // holds the edge's first private key.
 struct Token {
-  std::string id;            // random, 16 hexadecimal digits
-  std::string cluster_uid;   // whose edge this becomes
-  std::string edge;          // the EdgeNode's name
+  std::string id;           // random, 16 hexadecimal digits
+  std::string cluster_uid;  // whose edge this becomes
+  std::string edge;         // the EdgeNode's name
   std::chrono::sys_seconds expires;
   uint16_t listen_port = 0;  // WireGuard, UDP
   IpPrefix network;          // overlay
@@ -25,7 +25,10 @@ struct Token {
   bool operator==(const Token&) const = default;
 };
 
-// One line of text: "edged1." and base64url of a versioned, checksummed body.
+// One line of text: "edged1." and base64url without padding of a body in the
+// form of common/protocol/bytes.h: the fields in the order above (the prefix as
+// address and length 8, the expiry as seconds 64), then the first 8 bytes of
+// SHA-256 over all that. The text is a secret, too: its owner wipes it.
 std::string Encode(const Token& token);
 // InvalidArgument that tells a damaged token from another version's. Expiry is
 // the caller's to judge.
