@@ -22,6 +22,8 @@ constexpr uint32_t WordAfter(Family family) {
   return family == Family::kIpv4 ? 1 : kWordsPerRegister;
 }
 
+constexpr uint8_t kTcp = 6;
+
 constexpr uint8_t NfprotoOf(Family family) {
   return family == Family::kIpv4 ? NFPROTO_IPV4 : NFPROTO_IPV6;
 }
@@ -86,6 +88,8 @@ class Compiler {
   void Require(Field field);
   void RequireFamily(Family family);
   void RequireProtocol(uint8_t protocol);
+  // Says nothing new about packets that are still in the rule.
+  bool IsKnown(const Match& match) const;
   void LoadKey(const std::vector<Field>& key, uint32_t word);
   uint32_t AddAnonymousSet(SetLayout layout, std::vector<Element> elements);
 
@@ -123,6 +127,15 @@ void Compiler::Require(Field field) {
   if (const auto protocol = ProtocolOf(field)) RequireProtocol(*protocol);
 }
 
+bool Compiler::IsKnown(const Match& match) const {
+  if (match.negate || match.mask) return false;
+  if (match.field == Field::kL4proto) {
+    return context_.protocol == match.value[0];
+  }
+  return match.field == Field::kNfproto && context_.family &&
+         NfprotoOf(*context_.family) == match.value[0];
+}
+
 void Compiler::LoadKey(const std::vector<Field>& key, uint32_t word) {
   for (const Field field : key) Require(field);
   for (const Field field : key) {
@@ -132,6 +145,7 @@ void Compiler::LoadKey(const std::vector<Field>& key, uint32_t word) {
 }
 
 void Compiler::Compile(const Match& match) {
+  if (IsKnown(match)) return;
   Require(match.field);
   if (!match.mask) {
     out_.Load(match.field);
@@ -237,6 +251,7 @@ void Compiler::Compile(const NatByHash& nat) {
 void Compiler::Compile(const Reject& reject) {
   switch (reject.kind) {
     case RejectKind::kTcpReset:
+      RequireProtocol(kTcp);
       return out_.Reject(NFT_REJECT_TCP_RST, 0);
     case RejectKind::kHostUnreachable:
       return out_.Reject(NFT_REJECT_ICMPX_UNREACH,
