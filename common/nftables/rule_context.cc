@@ -100,10 +100,11 @@ std::vector<Field> FieldsOf(const Statement& statement) {
       statement);
 }
 
-bool IsMatch(const Statement& statement) {
-  return std::holds_alternative<Match>(statement) ||
-         std::holds_alternative<MatchAnyOf>(statement) ||
-         std::holds_alternative<MatchSet>(statement);
+bool ActsOn(const Statement& statement) {
+  return !std::holds_alternative<Match>(statement) &&
+         !std::holds_alternative<MatchAnyOf>(statement) &&
+         !std::holds_alternative<MatchSet>(statement) &&
+         !std::holds_alternative<VerdictMap>(statement);
 }
 
 }  // namespace edged::nftables
