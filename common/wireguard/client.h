@@ -37,8 +37,9 @@ absl::StatusOr<std::unique_ptr<Client>> OpenKernelClient();
 
 // `program`: path of wireguard-go to start when a device is missing; empty:
 // never start one. `socket_folder` is where its sockets are.
+inline constexpr char kSocketFolder[] = "/run/wireguard";
 std::unique_ptr<Client> OpenUserspaceClient(
-    std::string program, std::string socket_folder = "/run/wireguard");
+    std::string program, std::string socket_folder = kSocketFolder);
 
 enum class BackendChoice { kAuto, kKernel, kUserspace };
 absl::StatusOr<BackendChoice> ParseBackendChoice(std::string_view text);
