@@ -199,15 +199,14 @@ absl::Status Socket::AwaitAnswers(uint32_t sequence, bool dump,
   return absl::OkStatus();
 }
 
-// Reads away what is left of a failed exchange: while a dump is unfinished the
-// kernel answers the next one with EBUSY.
+// Reads away what is waiting. While a dump is unfinished the kernel answers the
+// next one with EBUSY; and after messages were lost it drops further ones
+// without a word until the queue was empty once.
 void Socket::Drain() {
   const auto deadline = Clock::now() + kAnswerDeadline;
-  const auto ignore = [](const MessageView&) { return absl::OkStatus(); };
-  absl::Status status;
-  do {
-    status = Receive(std::chrono::milliseconds(0), ignore);
-  } while (status.ok() && Clock::now() < deadline);
+  while (AwaitInput(fd(), Clock::now()).ok() && Clock::now() < deadline) {
+    (void)ReadDatagram(fd(), receive_buffer_);
+  }
 }
 
 void Socket::RaiseSendBuffer(size_t size) {
@@ -245,8 +244,10 @@ absl::Status Socket::Receive(std::chrono::milliseconds deadline,
   const auto end = Clock::now() + deadline;
   for (;;) {
     RETURN_IF_ERROR(AwaitInput(fd(), end));
-    ASSIGN_OR_RETURN(const auto datagram, ReadDatagram(fd(), receive_buffer_));
-    if (!datagram.empty()) return ForEachMessage(datagram, consume);
+    const auto datagram = ReadDatagram(fd(), receive_buffer_);
+    if (WasLost(datagram.status())) Drain();
+    if (!datagram.ok()) return datagram.status();
+    if (!datagram->empty()) return ForEachMessage(*datagram, consume);
     if (Clock::now() >= end) return TooLate();
   }
 }

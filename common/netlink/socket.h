@@ -59,7 +59,8 @@ class Socket {
 
   // Reads one datagram of the kernel and hands its messages to `consume`, up to
   // its first error. Unavailable when nothing came within `deadline`; when
-  // messages were lost, Unavailable with KernelError ENOBUFS inside.
+  // messages were lost, Unavailable with KernelError ENOBUFS inside, and what
+  // was still waiting is discarded.
   absl::Status Receive(std::chrono::milliseconds deadline,
                        const MessageConsumer& consume);
 

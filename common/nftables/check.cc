@@ -77,6 +77,11 @@ class RuleCheck {
   absl::Status Check(const Statement& statement) {
     if (ended_) return InvalidArgument("nothing can follow a verdict");
     RETURN_IF_ERROR(CheckFields(FieldsOf(statement)));
+    const auto* any_of = std::get_if<MatchAnyOf>(&statement);
+    if (any_of != nullptr && IsBits(any_of->field)) {
+      return InvalidArgument("{} takes no set: a match may have several bits",
+                             Name(any_of->field));
+    }
     RETURN_IF_ERROR(
         std::visit([this](const auto& part) { return CheckOne(part); },
                    Simplified(statement)));
@@ -114,14 +119,35 @@ class RuleCheck {
   absl::Status CheckOne(const Match& match) {
     const size_t size = SizeOf(match.field);
     RETURN_IF_ERROR(CheckSize(Name(match.field), match.value.size(), size));
-    if (match.field == Field::kNfproto) matches_nfproto_ = true;
+    if (match.field == Field::kNfproto) {
+      if (match.value[0] != 2 && match.value[0] != 10) {
+        return InvalidArgument("meta nfproto is 2 or 10, not {}",
+                               match.value[0]);
+      }
+      matches_nfproto_ |= !match.negate;
+    }
     if (match.mask) return CheckMasked(match);
     if (IsBits(match.field)) {
       if (!IsZero(match.value)) return absl::OkStatus();
       return InvalidArgument("{} without any bit", Name(match.field));
     }
     if (match.negate) return absl::OkStatus();
+    RETURN_IF_ERROR(CheckAgreement(match));
     return CheckPorts(match.field);
+  }
+
+  // A family or protocol beside another one.
+  absl::Status CheckAgreement(const Match& match) {
+    const RuleContext after = After(context_, match);
+    const bool agrees =
+        context_.family.value_or(after.family.value_or(Family::kIpv4)) ==
+            after.family.value_or(Family::kIpv4) &&
+        context_.protocol.value_or(after.protocol.value_or(0)) ==
+            after.protocol.value_or(0);
+    if (agrees) return absl::OkStatus();
+    return InvalidArgument("{} {} contradicts an earlier match",
+                           Name(match.field),
+                           ValueText(match.field, match.value));
   }
 
   absl::Status CheckMasked(const Match& match) {
@@ -162,10 +188,6 @@ class RuleCheck {
     matches_transport_ |= match.field == Field::kL4proto && !match.negate;
     if (match.values.empty()) {
       return InvalidArgument("{} of an empty set", Name(match.field));
-    }
-    if (IsBits(match.field)) {
-      return InvalidArgument("{} takes no set: one match of several bits is it",
-                             Name(match.field));
     }
     for (const Bytes& value : match.values) {
       RETURN_IF_ERROR(
@@ -229,8 +251,9 @@ class RuleCheck {
   absl::Status CheckOne(const Reject& reject) {
     ended_ = true;
     if (reject.kind != RejectKind::kTcpReset) return absl::OkStatus();
-    if (context_.protocol != kTcp) {
-      return InvalidArgument("a TCP reset needs a match of protocol tcp");
+    if (context_.protocol.value_or(kTcp) != kTcp) {
+      return InvalidArgument("a TCP reset after a match of protocol {}",
+                             *context_.protocol);
     }
     if (!matches_nfproto_ || reads_address_) return absl::OkStatus();
     return InvalidArgument(

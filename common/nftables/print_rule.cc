@@ -110,6 +110,7 @@ class RuleText {
  public:
   void Add(const Statement& original) {
     const Statement statement = Simplified(original);
+    if (IsKnown(statement)) return;
     DropImplied(statement);
     parts_.push_back(
         std::visit([this](const auto& part) { return Text(part); }, statement));
@@ -127,6 +128,15 @@ class RuleText {
   }
 
  private:
+  // A match of the family or the protocol that the rule has already.
+  bool IsKnown(const Statement& statement) const {
+    const auto* match = std::get_if<Match>(&statement);
+    const bool matches_protocol =
+        match != nullptr && !match->negate &&
+        (match->field == Field::kL4proto || match->field == Field::kNfproto);
+    return matches_protocol && After(context_, statement) == context_;
+  }
+
   void DropImplied(const Statement& statement) {
     for (const Field field : FieldsOf(statement)) {
       if (IsTransport(field)) Drop(protocol_);
@@ -232,7 +242,10 @@ class RuleText {
   }
   std::string Text(const Masquerade&) const { return "masquerade"; }
   std::string Text(const Reject& reject) const {
-    return std::string(RejectText(reject.kind, context_.family));
+    const bool needs_tcp =
+        reject.kind == RejectKind::kTcpReset && !context_.protocol;
+    return fmt::format("{}{}", needs_tcp ? "meta l4proto tcp " : "",
+                       RejectText(reject.kind, context_.family));
   }
   std::string Text(const ClampMss&) const {
     return "tcp option maxseg size set rt mtu";

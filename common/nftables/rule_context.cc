@@ -22,6 +22,10 @@ RuleContext After(const RuleContext& before, const Statement& original) {
     if (const auto family = FamilyOf(field)) context.family = family;
     if (const auto protocol = ProtocolOf(field)) context.protocol = protocol;
   }
+  const auto* reject = std::get_if<Reject>(&statement);
+  if (reject != nullptr && reject->kind == RejectKind::kTcpReset) {
+    context.protocol = kTcp;
+  }
   const auto* match = std::get_if<Match>(&statement);
   if (match == nullptr || match->negate || match->mask ||
       match->value.empty()) {

@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -10,6 +11,7 @@
 
 #include "common/status.h"
 #include "common/unique_fd.h"
+#include "common/wireguard/uapi_codec.h"
 
 namespace edged::wireguard {
 namespace {
@@ -94,6 +96,16 @@ absl::StatusOr<SecretText> ReceiveReply(const UniqueFd& fd,
   return reply;
 }
 
+absl::StatusOr<SecretText> Ask(const UniqueFd& fd, std::string_view request,
+                               Clock::time_point deadline) {
+  RETURN_IF_ERROR(SendAll(fd, request, deadline));
+  return ReceiveReply(fd, deadline);
+}
+
+std::string Server(const std::string& path) {
+  return fmt::format("wireguard-go at {}", path);
+}
+
 }  // namespace
 
 absl::Status ProbeUapi(const std::string& path) {
@@ -105,11 +117,29 @@ absl::StatusOr<SecretText> AskUapi(const std::string& path,
                                    std::chrono::milliseconds patience) {
   const Clock::time_point deadline = Clock::now() + patience;
   ASSIGN_OR_RETURN(const UniqueFd fd, Connect(path));
-  const std::string context = fmt::format("wireguard-go at {}", path);
-  RETURN_IF_ERROR(Annotate(SendAll(fd, request, deadline), context));
-  auto reply = ReceiveReply(fd, deadline);
-  if (!reply.ok()) return Annotate(reply.status(), context);
+  auto reply = Ask(fd, request, deadline);
+  if (!reply.ok()) return Annotate(reply.status(), Server(path));
   return reply;
+}
+
+absl::Status EndUapi(const std::string& path,
+                     std::chrono::milliseconds patience) {
+  const Clock::time_point deadline = Clock::now() + patience;
+  ASSIGN_OR_RETURN(const UniqueFd fd, Connect(path));
+  // Its answer means that it has accepted this connection, which it then keeps
+  // until it ends. (Its link goes earlier than its port.)
+  RETURN_IF_ERROR(Annotate(Ask(fd, kUapiGet, deadline).status(), Server(path)));
+  if (unlink(path.c_str()) < 0 && errno != ENOENT) {
+    return ErrnoStatus(errno, "remove " + path);
+  }
+  char byte;
+  while (recv(fd.get(), &byte, 1, 0) < 0 &&
+         (errno == EAGAIN || errno == EINTR)) {
+    if (!Wait(fd, POLLIN, deadline).ok()) {
+      return Unavailable("{} has not ended", Server(path));
+    }
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace edged::wireguard

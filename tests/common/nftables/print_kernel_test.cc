@@ -1,0 +1,200 @@
+// Loads what we print with the nft tool of this host and compares its listing.
+
+#include <sched.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <random>
+#include <sstream>
+#include <string>
+
+#include "common/nftables/check.h"
+#include "common/nftables/print.h"
+#include "common/nftables/transaction.h"
+#include "tests/common/nftables/sample_tables.h"
+
+namespace edged::nftables {
+namespace {
+
+// Why these tests cannot run here; empty when they can. The process moves to a
+// network namespace of its own.
+std::string WhyNot() {
+  static const std::string reason = []() -> std::string {
+    if (unshare(CLONE_NEWNET) != 0) {
+      return std::string("no network namespace: ") + std::strerror(errno);
+    }
+    if (std::system("nft list ruleset >/dev/null 2>&1") != 0) {
+      return "nft does not work here";
+    }
+    if (std::system("nft --version | grep -q 'v1\\.0\\.6 '") != 0) {
+      return "the nft tool is not of version 1.0.6";
+    }
+    return "";
+  }();
+  return reason;
+}
+
+struct Output {
+  int code = 0;
+  std::string text;
+};
+
+Output Nft(const std::string& arguments, const std::string& input) {
+  const auto path = std::filesystem::temp_directory_path() /
+                    ("nftables_text." + std::to_string(getpid()));
+  std::ofstream(path) << input;
+  const std::string command =
+      "nft " + arguments + " <" + path.string() + " 2>&1";
+  Output output;
+  FILE* pipe = popen(command.c_str(), "r");
+  char buffer[4096];
+  while (const size_t size = fread(buffer, 1, sizeof buffer, pipe)) {
+    output.text.append(buffer, size);
+  }
+  output.code = pclose(pipe);
+  std::filesystem::remove(path);
+  return output;
+}
+
+// What nft lists after it has loaded `text`, or its complaint.
+std::string ListingOf(const std::string& text, const std::string& table) {
+  Nft("flush ruleset", "");
+  const Output loaded = Nft("-f -", text);
+  if (loaded.code != 0) return loaded.text;
+  return Nft("list table inet " + table, "").text;
+}
+
+void CheckListing(const Table& table) {
+  for (const SetWithElements& set : table.sets) {
+    REQUIRE(CheckSet(set.set) == absl::OkStatus());
+    for (const Element& element : set.elements) {
+      REQUIRE(CheckElement(set.set, element) == absl::OkStatus());
+    }
+  }
+  for (const Chain& chain : table.chains) {
+    for (const Rule& rule : chain.rules) {
+      INFO(Print(rule));
+      REQUIRE(CheckRule(rule) == absl::OkStatus());
+    }
+  }
+  const std::string printed = Print(table);
+  const std::string listed = ListingOf(printed, table.name);
+  CHECK(listed == printed);
+  CHECK(ListingOf(listed, table.name) == listed);
+}
+
+// The same table, made step by step.
+Transaction Made(const Table& table) {
+  Transaction transaction(table.name);
+  transaction.Add(AddTable{});
+  for (const SetWithElements& set : table.sets) {
+    transaction.Add(AddSet{set.set});
+  }
+  for (const Chain& chain : table.chains) {
+    transaction.Add(AddChain{{chain.name, chain.hook, {}}});
+  }
+  for (const SetWithElements& set : table.sets) {
+    if (set.elements.empty()) continue;
+    transaction.Add(AddElements{set.set, set.elements});
+  }
+  for (const Chain& chain : table.chains) {
+    if (!chain.rules.empty()) transaction.ReplaceRules(chain);
+  }
+  return transaction;
+}
+
+}  // namespace
+
+#define SKIP_IF_IMPOSSIBLE()                                  \
+  if (const std::string reason = WhyNot(); !reason.empty()) { \
+    std::cout << "SKIPPED: " << reason << "\n";               \
+    return;                                                   \
+  }
+
+TEST_CASE("print: nft lists the tables exactly as they are printed",
+          "[print][kernel]") {
+  SKIP_IF_IMPOSSIBLE();
+  SECTION("edge") { CheckListing(EdgeTable()); }
+  SECTION("uplink") { CheckListing(UplinkTable()); }
+  SECTION("everything") { CheckListing(EverythingTable()); }
+  SECTION("nothing") { CheckListing(Table{"nothing", {}, {}}); }
+}
+
+TEST_CASE("print: a transaction's commands make the table in the kernel",
+          "[print][kernel]") {
+  SKIP_IF_IMPOSSIBLE();
+  for (const Table& table : {EdgeTable(), UplinkTable(), EverythingTable()}) {
+    const Transaction transaction = Made(table);
+    REQUIRE(transaction.status() == absl::OkStatus());
+    CHECK(ListingOf(Print(transaction), table.name) == Print(table));
+  }
+}
+
+TEST_CASE("print: every deletion is a command that nft takes",
+          "[print][kernel]") {
+  SKIP_IF_IMPOSSIBLE();
+  const Table table = EverythingTable();
+  Transaction removal(table.name);
+  for (const Chain& chain : table.chains) {
+    removal.Add(FlushChain{chain.name});
+  }
+  for (const SetWithElements& set : table.sets) {
+    if (!set.elements.empty()) {
+      removal.Add(DeleteElements{set.set, set.elements});
+    }
+    removal.Add(FlushSet{set.set.name, !set.set.data.empty()});
+    removal.Add(DeleteSet{set.set.name, !set.set.data.empty()});
+  }
+  for (const Chain& chain : table.chains) {
+    removal.Add(DeleteChain{chain.name});
+  }
+  REQUIRE(ListingOf(Print(table), table.name) == Print(table));
+  const Output removed = Nft("-f -", Print(removal));
+  INFO(removed.text);
+  CHECK(removed.code == 0);
+  CHECK(Nft("list table inet everything", "").text ==
+        Print(Table{table.name, {}, {}}));
+  Transaction end(table.name);
+  end.Add(DeleteTable{});
+  CHECK(Nft("-f -", Print(end)).code == 0);
+  CHECK(Nft("list tables", "").text == "");
+}
+
+TEST_CASE("print: rules of matches in any order are listed as printed",
+          "[print][kernel]") {
+  SKIP_IF_IMPOSSIBLE();
+  const Table source = EverythingTable();
+  std::vector<Statement> pool;
+  for (const Chain& chain : source.chains) {
+    if (chain.hook && chain.hook->type == ChainType::kNat) continue;
+    for (const Rule& rule : chain.rules) {
+      pool.insert(pool.end(), rule.statements.begin(), rule.statements.end());
+    }
+  }
+  constexpr int kSeed = 20240607;
+  std::mt19937 random(kSeed);
+  Table table{"mixed", source.sets, {{"other", {}, {}}}};
+  Chain chain{"matches", {}, {}};
+  while (chain.rules.size() < 400) {
+    Rule rule;
+    for (size_t count = 2 + random() % 3; count > 0; --count) {
+      rule.statements.push_back(pool[random() % pool.size()]);
+    }
+    if (CheckRule(rule).ok()) chain.rules.push_back(std::move(rule));
+  }
+  table.chains.push_back(chain);
+  table.chains.push_back({"forward",
+                          Hook{ChainType::kFilter, HookPoint::kForward, 0},
+                          {{{Verdict{VerdictKind::kJump, "matches"}}}}});
+  CheckListing(table);
+}
+
+}  // namespace edged::nftables
