@@ -341,6 +341,19 @@ TEST_CASE("edge_model: a group goes when its mappings go or move",
         "203.0.113.1 tcp/81 -> other\n203.0.113.1 tcp/82 -> new\n");
 }
 
+TEST_CASE("edge_model: a copy goes its own way", "[edge_model]") {
+  EdgeModel model = ModelOf(StateWith({{Tcp(80), "g1"}, {Udp(5, 9), "g1"}}));
+  const EdgeState before = model.ToState();
+  const EdgeModel copy = model;
+  CHECK(Change(model, {.removed_groups = {"g1"},
+                       .removed_mappings = {Tcp(80), Udp(5, 9)}})
+            .empty());
+  CHECK(copy.ToState() == before);
+  CHECK(copy.digest() == DigestOf(before));
+  CHECK(ShownMappings(copy) ==
+        "203.0.113.1 tcp/80 -> g1\n203.0.113.1 udp/5-9 -> g1\n");
+}
+
 TEST_CASE("edge_model: one change among 60,000 mappings does not read them",
           "[edge_model]") {
   EdgeState state = SampleState();
