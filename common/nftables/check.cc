@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -86,6 +87,8 @@ class RuleCheck {
         std::visit([this](const auto& part) { return CheckOne(part); },
                    Simplified(statement)));
     context_ = After(context_, statement);
+    acts_ |= ActsOn(statement);
+    ++position_;
     return absl::OkStatus();
   }
 
@@ -107,6 +110,10 @@ class RuleCheck {
         return InvalidArgument("{} after a match of protocol {}", Name(field),
                                *context.protocol);
       }
+      if (protocol && matches_transport_) {
+        return InvalidArgument("{} after a match of several protocols",
+                               Name(field));
+      }
       if (family) {
         context.family = family;
         reads_address_ = true;
@@ -125,6 +132,7 @@ class RuleCheck {
                                match.value[0]);
       }
       matches_nfproto_ |= !match.negate;
+      late_nfproto_ |= !match.negate && acts_;
     }
     if (match.mask) return CheckMasked(match);
     if (IsBits(match.field)) {
@@ -138,6 +146,10 @@ class RuleCheck {
 
   // A family or protocol beside another one.
   absl::Status CheckAgreement(const Match& match) {
+    if (match.field == Field::kL4proto && matches_transport_) {
+      return InvalidArgument("meta l4proto {} after a match of several",
+                             match.value[0]);
+    }
     const RuleContext after = After(context_, match);
     const bool agrees =
         context_.family.value_or(after.family.value_or(Family::kIpv4)) ==
@@ -171,15 +183,19 @@ class RuleCheck {
   }
 
   // nft -f joins both ports to one comparison: without a protocol it lists
-  // that as raw bits, and otherwise with the source port first.
+  // that as raw bits, and else side by side, the source port first.
   absl::Status CheckPorts(Field field) {
-    if (field == Field::kThSport && matches_dport_) {
-      return InvalidArgument("th sport must stand before th dport");
+    if (field == Field::kThSport) {
+      if (matches_dport_) {
+        return InvalidArgument("th sport must stand before th dport");
+      }
+      sport_at_ = position_;
     }
-    if (field == Field::kThDport && matches_sport_ && !context_.protocol) {
-      return InvalidArgument("th sport and th dport need a protocol");
+    if (field == Field::kThDport && sport_at_ &&
+        (!context_.protocol || *sport_at_ + 1 != position_)) {
+      return InvalidArgument(
+          "th dport must follow th sport, both after a protocol");
     }
-    matches_sport_ |= field == Field::kThSport;
     matches_dport_ |= field == Field::kThDport;
     return absl::OkStatus();
   }
@@ -188,6 +204,9 @@ class RuleCheck {
     matches_transport_ |= match.field == Field::kL4proto && !match.negate;
     if (match.values.empty()) {
       return InvalidArgument("{} of an empty set", Name(match.field));
+    }
+    if (match.field == Field::kNfproto) {
+      return InvalidArgument("meta nfproto takes no set: both are everything");
     }
     for (const Bytes& value : match.values) {
       RETURN_IF_ERROR(
@@ -250,6 +269,10 @@ class RuleCheck {
 
   absl::Status CheckOne(const Reject& reject) {
     ended_ = true;
+    if (reject.kind == RejectKind::kPortUnreachable && late_nfproto_ &&
+        !reads_address_) {  // nft -f puts the match in front itself
+      return InvalidArgument("meta nfproto must stand first before a reject");
+    }
     if (reject.kind != RejectKind::kTcpReset) return absl::OkStatus();
     if (context_.protocol.value_or(kTcp) != kTcp) {
       return InvalidArgument("a TCP reset after a match of protocol {}",
@@ -273,10 +296,13 @@ class RuleCheck {
 
   RuleContext context_;
   bool ended_ = false;
+  bool acts_ = false;  // does something before its end
   bool matches_nfproto_ = false;
+  bool late_nfproto_ = false;  // after it did something
   bool reads_address_ = false;
   bool matches_transport_ = false;  // `meta l4proto { ... }`
-  bool matches_sport_ = false;
+  size_t position_ = 0;
+  std::optional<size_t> sport_at_;  // a match of one source port
   bool matches_dport_ = false;
 };
 

@@ -156,7 +156,7 @@ class RuleText {
   // Keeps in mind what a later match may imply; a statement that does
   // something comes too late to be reordered, and ends that.
   void Remember(const Statement& statement) {
-    if (!IsMatch(statement)) {
+    if (ActsOn(statement)) {
       family_.reset();
       protocol_.reset();
       return;

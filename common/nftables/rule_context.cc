@@ -46,7 +46,8 @@ Statement Simplified(const Statement& statement) {
     return Match{any->field, any->values[0], any->negate, std::nullopt};
   }
   const auto* match = std::get_if<Match>(&statement);
-  if (match == nullptr || !match->mask || !IsAllOnes(*match->mask)) {
+  if (match == nullptr || !match->mask || !IsAllOnes(*match->mask) ||
+      IsBits(match->field)) {
     return statement;
   }
   return Match{match->field, match->value, match->negate, std::nullopt};
@@ -99,10 +100,11 @@ std::vector<Field> FieldsOf(const Statement& statement) {
       statement);
 }
 
-bool IsMatch(const Statement& statement) {
-  return std::holds_alternative<Match>(statement) ||
-         std::holds_alternative<MatchAnyOf>(statement) ||
-         std::holds_alternative<MatchSet>(statement);
+bool ActsOn(const Statement& statement) {
+  return !std::holds_alternative<Match>(statement) &&
+         !std::holds_alternative<MatchAnyOf>(statement) &&
+         !std::holds_alternative<MatchSet>(statement) &&
+         !std::holds_alternative<VerdictMap>(statement);
 }
 
 }  // namespace edged::nftables

@@ -32,7 +32,8 @@ bool IsTransport(Field field);  // in the TCP, UDP or ICMP header
 
 // The fields that a statement reads, in order.
 std::vector<Field> FieldsOf(const Statement& statement);
-// Matches and nothing else: no side effect, no verdict.
-bool IsMatch(const Statement& statement);
+// Whether it does something to the packet, its connection or a counter: not
+// matches, and not verdict maps, which nft takes for matches here.
+bool ActsOn(const Statement& statement);
 
 }  // namespace edged::nftables

@@ -293,7 +293,7 @@ class FakeClient::Batch {
   int Visit(const std::string& name, const std::optional<Hook>& hook,
             std::set<std::string>& path) {
     const FakeChain& chain = table_->chains.at(name);
-    if (!path.insert(name).second) return ELOOP;
+    if (!path.insert(name).second) return EMLINK;
     std::vector<std::string> targets = TargetsOf(chain);
     for (const Rule& rule : chain.rules) {
       for (const Statement& statement : rule.statements) {

@@ -72,6 +72,26 @@ std::string ListingOf(const std::string& text, const std::string& table) {
   return Nft("list table inet " + table, "").text;
 }
 
+std::vector<std::string> Lines(const std::string& text) {
+  std::vector<std::string> lines;
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) lines.push_back(line);
+  return lines;
+}
+
+// Shows the lines that differ, not two whole listings.
+void CheckSame(const std::string& listed, const std::string& printed) {
+  const auto left = Lines(listed), right = Lines(printed);
+  if (left.size() != right.size()) {
+    CHECK(listed == printed);
+    return;
+  }
+  for (size_t i = 0; i < left.size(); ++i) {
+    if (left[i] != right[i]) CHECK(left[i] == right[i]);
+  }
+  CHECK((listed == printed));
+}
+
 void CheckListing(const Table& table) {
   for (const SetWithElements& set : table.sets) {
     REQUIRE(CheckSet(set.set) == absl::OkStatus());
@@ -87,8 +107,8 @@ void CheckListing(const Table& table) {
   }
   const std::string printed = Print(table);
   const std::string listed = ListingOf(printed, table.name);
-  CHECK(listed == printed);
-  CHECK(ListingOf(listed, table.name) == listed);
+  CheckSame(listed, printed);
+  CheckSame(ListingOf(listed, table.name), listed);
 }
 
 // The same table, made step by step.
@@ -134,7 +154,7 @@ TEST_CASE("print: a transaction's commands make the table in the kernel",
   for (const Table& table : {EdgeTable(), UplinkTable(), EverythingTable()}) {
     const Transaction transaction = Made(table);
     REQUIRE(transaction.status() == absl::OkStatus());
-    CHECK(ListingOf(Print(transaction), table.name) == Print(table));
+    CheckSame(ListingOf(Print(transaction), table.name), Print(table));
   }
 }
 
@@ -142,29 +162,36 @@ TEST_CASE("print: every deletion is a command that nft takes",
           "[print][kernel]") {
   SKIP_IF_IMPOSSIBLE();
   const Table table = EverythingTable();
-  Transaction removal(table.name);
+  Transaction emptied(table.name), removal(table.name);
   for (const Chain& chain : table.chains) {
-    removal.Add(FlushChain{chain.name});
+    emptied.Add(FlushChain{chain.name});
   }
   for (const SetWithElements& set : table.sets) {
     if (!set.elements.empty()) {
-      removal.Add(DeleteElements{set.set, set.elements});
+      emptied.Add(DeleteElements{set.set, set.elements});
     }
+    // A batch of its own: nft looks elements of intervals up when it has
+    // already carried out the flush in its mind.
     removal.Add(FlushSet{set.set.name, !set.set.data.empty()});
     removal.Add(DeleteSet{set.set.name, !set.set.data.empty()});
   }
   for (const Chain& chain : table.chains) {
     removal.Add(DeleteChain{chain.name});
   }
-  REQUIRE(ListingOf(Print(table), table.name) == Print(table));
-  const Output removed = Nft("-f -", Print(removal));
-  INFO(removed.text);
-  CHECK(removed.code == 0);
-  CHECK(Nft("list table inet everything", "").text ==
-        Print(Table{table.name, {}, {}}));
   Transaction end(table.name);
   end.Add(DeleteTable{});
-  CHECK(Nft("-f -", Print(end)).code == 0);
+
+  Table bare = table;
+  for (SetWithElements& set : bare.sets) set.elements.clear();
+  for (Chain& chain : bare.chains) chain.rules.clear();
+
+  REQUIRE(ListingOf(Print(table), table.name) == Print(table));
+  CHECK(Nft("-f -", Print(emptied)).text == "");
+  CHECK(Nft("list table inet everything", "").text == Print(bare));
+  CHECK(Nft("-f -", Print(removal)).text == "");
+  CHECK(Nft("list table inet everything", "").text ==
+        Print(Table{table.name, {}, {}}));
+  CHECK(Nft("-f -", Print(end)).text == "");
   CHECK(Nft("list tables", "").text == "");
 }
 
@@ -174,13 +201,12 @@ TEST_CASE("print: rules of matches in any order are listed as printed",
   const Table source = EverythingTable();
   std::vector<Statement> pool;
   for (const Chain& chain : source.chains) {
-    if (chain.hook && chain.hook->type == ChainType::kNat) continue;
+    if (chain.name != "matches" && chain.name != "actions") continue;
     for (const Rule& rule : chain.rules) {
       pool.insert(pool.end(), rule.statements.begin(), rule.statements.end());
     }
   }
-  constexpr int kSeed = 20240607;
-  std::mt19937 random(kSeed);
+  std::mt19937 random(Catch::rngSeed());  // 0 unless --rng-seed says
   Table table{"mixed", source.sets, {{"other", {}, {}}}};
   Chain chain{"matches", {}, {}};
   while (chain.rules.size() < 400) {

@@ -302,7 +302,6 @@ std::vector<Rule> EveryMatch() {
       {IsNot(Field::kOifname, NameBytes("lo"))},
       {Is(Field::kNfproto, {2})},
       {IsNot(Field::kNfproto, {10})},
-      {MatchAnyOf{Field::kNfproto, {{2}, {10}}}},
       {Is(Field::kL4proto, tcp)},
       {IsNot(Field::kL4proto, {99})},
       {MatchAnyOf{Field::kL4proto, {tcp, udp, {58}}}},
