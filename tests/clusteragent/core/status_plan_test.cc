@@ -221,7 +221,7 @@ vps       10.200.0.0/22  True      True    False       False  RefusedByEdge: Edg
 PORTBINDING    BINDING  LISTENERS                READY  WHY
 default/empty  -        -                        False  NoBindings: PortBinding default/empty: spec.bindings: is empty
 default/web    http     vps 203.0.113.1 tcp/80   False  RefusedByEdge: 203.0.113.1 tcp/80: EdgeNode vps refuses it: no
-default/web    https    vps 203.0.113.1 tcp/443  True
+default/web    https    vps 203.0.113.1 tcp/443  True   -
 )");
 }
 

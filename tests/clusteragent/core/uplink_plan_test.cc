@@ -366,6 +366,15 @@ TEST_CASE("uplink_plan: edges that cannot be reached yet are left out",
   CHECK(Make(InputFor({"a"}), elsewhere).devices.empty());
 }
 
+TEST_CASE("uplink_plan: a mapping on an address that the edge lost is left out",
+          "[uplink_plan]") {
+  Plan plan = PlanOf(TwoEdges(), FactsFor({"a", "b"}));
+  plan.edges[0].wanted.settings.public_addresses.clear();
+  const auto table = MakeUplinkPlan(plan, InputFor({"a"}))->table;
+  CHECK(Ends(table, FromEdge(kDeviceA, "10.200.0.17", 80), kHere) ==
+        "prerouting: ct mark 0x00000001, accept; input: drop");
+}
+
 TEST_CASE("uplink_plan: the MTU follows the link below unless it is given",
           "[uplink_plan]") {
   UplinkInput input = InputFor({"a"});
