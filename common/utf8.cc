@@ -10,7 +10,7 @@ size_t Utf8Length(std::string_view text) {
   };
   const auto continues = [&byte](size_t i) { return (byte(i) & 0xc0) == 0x80; };
   const uint8_t first = byte(0);
-  if (first < 0x80) return 1;
+  if (first < 0x80) return text.empty() ? 0 : 1;
   if (first >= 0xc2 && first <= 0xdf) return continues(1) ? 2 : 0;
   if (first >= 0xe0 && first <= 0xef) {
     const bool overlong = first == 0xe0 && byte(1) < 0xa0;

@@ -18,10 +18,10 @@ std::string Text(const Plan& plan) {
   std::string text;
   for (const EdgePlan& edge : plan.edges) {
     for (const PlannedMapping& planned : edge.mappings) {
-      text += fmt::format("{}: {} -> {} for {}\n", edge.edge,
-                          planned.mapping.listener.ToString(),
-                          planned.target.ToString(),
-                          planned.binding.ToString());
+      text +=
+          fmt::format("{}: {} -> {} for {}\n", edge.edge,
+                      planned.mapping.listener.ToString(),
+                      planned.target.ToString(), planned.binding.ToString());
     }
   }
   const std::string all = PlanText(plan);
@@ -30,9 +30,9 @@ std::string Text(const Plan& plan) {
 }
 
 World TwoEdges(std::vector<PortBinding> objects) {
-  return {{Edge("a", {"203.0.113.1", "203.0.113.2"}),
-           Edge("b", {"203.0.113.129"})},
-          std::move(objects)};
+  return {
+      {Edge("a", {"203.0.113.1", "203.0.113.2"}), Edge("b", {"203.0.113.129"})},
+      std::move(objects)};
 }
 
 std::string Text(const World& world) {
@@ -40,8 +40,9 @@ std::string Text(const World& world) {
 }
 
 TEST_CASE("planner: a binding becomes a mapping of its edge", "[planner]") {
-  const Plan plan = PlanOf(TwoEdges({Object("web", "a", {Bind("http", "TCP", 80)})}),
-                           FactsFor({"a", "b"}));
+  const Plan plan =
+      PlanOf(TwoEdges({Object("web", "a", {Bind("http", "TCP", 80)})}),
+             FactsFor({"a", "b"}));
   const EdgePlan& edge = *plan.Edge("a");
   CHECK(Text(plan) ==
         "a: 203.0.113.1 tcp/80 -> 10.0.0.5:80 for default/web/http\n");
@@ -71,7 +72,7 @@ TEST_CASE("planner: the name of a group is made of its definition",
     return PlanOf(world, facts).Edge("a")->wanted.groups.at(0).name;
   };
   const std::string before = name();
-  CHECK(before == "g-0d2e5f4e0e3b");
+  CHECK(before == "g-9d011ef49515");
   facts.uplinks.push_back({.name = "second", .keys = {{"a", KeyNumber(2)}}});
   CHECK(name() == before);
   world.port_bindings[0].bindings[0].public_ip = "203.0.113.2";
@@ -80,9 +81,9 @@ TEST_CASE("planner: the name of a group is made of its definition",
 
 TEST_CASE("planner: no publicIP is the first of each edge, * is all",
           "[planner]") {
-  PortBinding object = Object("web", "a", {Bind("first", "TCP", 80),
-                                           Bind("all", "TCP", 81),
-                                           Bind("named", "TCP", 82)});
+  PortBinding object = Object("web", "a",
+                              {Bind("first", "TCP", 80), Bind("all", "TCP", 81),
+                               Bind("named", "TCP", 82)});
   object.edge_node.reset();
   object.edge_node_selector = Selector();
   object.bindings[1].public_ip = "*";
@@ -113,10 +114,11 @@ TEST_CASE("planner: an edge that is not there is named", "[planner]") {
         "there is no EdgeNode \"c\"\n");
   object.edge_node.reset();
   object.edge_node_selector = Selector{{{"zone", "x"}}};
-  CHECK(Text(TwoEdges({object})) ==
-        "Refused\n"
-        "  EdgeNodeNotFound: PortBinding default/web: spec.edgeNodeSelector: no "
-        "EdgeNode matches \"zone=x\"\n");
+  CHECK(
+      Text(TwoEdges({object})) ==
+      "Refused\n"
+      "  EdgeNodeNotFound: PortBinding default/web: spec.edgeNodeSelector: no "
+      "EdgeNode matches \"zone=x\"\n");
 }
 
 TEST_CASE("planner: an edge serves the namespaces it allows", "[planner]") {
@@ -133,8 +135,8 @@ TEST_CASE("planner: an edge serves the namespaces it allows", "[planner]") {
 
 TEST_CASE("planner: of two objects on one listener the older serves",
           "[planner]") {
-  PortBinding young = Object("aaa", "a", {Bind("x", "TCP", 443),
-                                          Bind("y", "TCP", 8443)});
+  PortBinding young =
+      Object("aaa", "a", {Bind("x", "TCP", 443), Bind("y", "TCP", 8443)});
   PortBinding old = Object("zzz", "a", {Bind("x", "TCP", 443)});
   young.meta.created = At(200);
   old.meta.created = At(100);
@@ -160,19 +162,20 @@ TEST_CASE("planner: without a time the name decides", "[planner]") {
 }
 
 TEST_CASE("planner: overlapping ranges are a conflict", "[planner]") {
-  CHECK(Text(TwoEdges({Object("m", "a", {BindRange("r", "UDP", 100, 200)}),
-                       Object("n", "a", {Bind("low", "UDP", 100),
-                                         Bind("below", "UDP", 99),
-                                         BindRange("s", "UDP", 150, 300)})})) ==
-        "a: 203.0.113.1 udp/99 -> 10.0.0.5:99 for default/n/below\n"
-        "a: 203.0.113.1 udp/100-200 -> 10.0.0.5:100 for default/m/r\n"
-        "Refused\n"
-        "  ListenerConflict: PortBinding default/n: spec.bindings[0] \"low\": "
-        "udp/100-200 on 203.0.113.1 of EdgeNode a is held by PortBinding "
-        "default/m \"r\", which is older\n"
-        "  ListenerConflict: PortBinding default/n: spec.bindings[2] \"s\": "
-        "udp/100-200 on 203.0.113.1 of EdgeNode a is held by PortBinding "
-        "default/m \"r\", which is older\n");
+  CHECK(
+      Text(TwoEdges({Object("m", "a", {BindRange("r", "UDP", 100, 200)}),
+                     Object("n", "a",
+                            {Bind("low", "UDP", 100), Bind("below", "UDP", 99),
+                             BindRange("s", "UDP", 150, 300)})})) ==
+      "a: 203.0.113.1 udp/99 -> 10.0.0.5:99 for default/n/below\n"
+      "a: 203.0.113.1 udp/100-200 -> 10.0.0.5:100 for default/m/r\n"
+      "Refused\n"
+      "  ListenerConflict: PortBinding default/n: spec.bindings[0] \"low\": "
+      "udp/100-200 on 203.0.113.1 of EdgeNode a is held by PortBinding "
+      "default/m \"r\", which is older\n"
+      "  ListenerConflict: PortBinding default/n: spec.bindings[2] \"s\": "
+      "udp/100-200 on 203.0.113.1 of EdgeNode a is held by PortBinding "
+      "default/m \"r\", which is older\n");
 }
 
 TEST_CASE("planner: one port over TCP and UDP, and on two addresses",
@@ -191,27 +194,30 @@ TEST_CASE("planner: * and the first address meet within one object",
   PortBinding object =
       Object("web", "a", {Bind("first", "TCP", 80), Bind("all", "TCP", 80)});
   object.bindings[1].public_ip = "*";
-  CHECK(Text(TwoEdges({object})) ==
-        "a: 203.0.113.1 tcp/80 -> 10.0.0.5:80 for default/web/first\n"
-        "a: 203.0.113.2 tcp/80 -> 10.0.0.5:80 for default/web/all\n"
-        "Refused\n"
-        "  ListenerConflict: PortBinding default/web: spec.bindings[1] \"all\": "
-        "tcp/80 on 203.0.113.1 of EdgeNode a is held by PortBinding "
-        "default/web \"first\", which is first in the list\n");
+  CHECK(
+      Text(TwoEdges({object})) ==
+      "a: 203.0.113.1 tcp/80 -> 10.0.0.5:80 for default/web/first\n"
+      "a: 203.0.113.2 tcp/80 -> 10.0.0.5:80 for default/web/all\n"
+      "Refused\n"
+      "  ListenerConflict: PortBinding default/web: spec.bindings[1] \"all\": "
+      "tcp/80 on 203.0.113.1 of EdgeNode a is held by PortBinding "
+      "default/web \"first\", which is first in the list\n");
 }
 
 TEST_CASE("planner: the WireGuard port is not for mappings", "[planner]") {
-  World world = TwoEdges({Object("m", "a", {Bind("x", "UDP", 51820),
-                                            Bind("y", "TCP", 51820),
-                                            BindRange("z", "UDP", 50000, 52000)})});
-  CHECK(Text(world) ==
-        "a: 203.0.113.1 tcp/51820 -> 10.0.0.5:51820 for default/m/y\n"
-        "Refused\n"
-        "  PortReserved: PortBinding default/m: spec.bindings[0] \"x\": "
-        "udp/51820 touches udp/51820, the WireGuard port of EdgeNode a\n"
-        "  ListenerConflict: PortBinding default/m: spec.bindings[2]: \"z\" "
-        "listens on udp/50000-52000, which \"x\" (spec.bindings[0]) of the same "
-        "object has\n");
+  World world =
+      TwoEdges({Object("m", "a",
+                       {Bind("x", "UDP", 51820), Bind("y", "TCP", 51820),
+                        BindRange("z", "UDP", 50000, 52000)})});
+  CHECK(
+      Text(world) ==
+      "a: 203.0.113.1 tcp/51820 -> 10.0.0.5:51820 for default/m/y\n"
+      "Refused\n"
+      "  PortReserved: PortBinding default/m: spec.bindings[0] \"x\": "
+      "udp/51820 touches udp/51820, the WireGuard port of EdgeNode a\n"
+      "  ListenerConflict: PortBinding default/m: spec.bindings[2]: \"z\" "
+      "listens on udp/50000-52000, which \"x\" (spec.bindings[0]) of the same "
+      "object has\n");
   world.port_bindings[0].bindings.erase(
       world.port_bindings[0].bindings.begin());
   CHECK(Text(world) ==
@@ -226,10 +232,9 @@ TEST_CASE("planner: the WireGuard port is not for mappings", "[planner]") {
         "a: 203.0.113.1 udp/51820 -> 10.0.0.5:51820 for default/m/x\n");
 }
 
-TEST_CASE("planner: reserved ports are as the edge said, or ssh",
-          "[planner]") {
-  const World world = TwoEdges({Object(
-      "m", "a", {BindRange("all", "TCP", 1, 65535)})});
+TEST_CASE("planner: reserved ports are as the edge said, or ssh", "[planner]") {
+  const World world =
+      TwoEdges({Object("m", "a", {BindRange("all", "TCP", 1, 65535)})});
   Facts facts = FactsFor({"a", "b"});
   CHECK(Text(PlanOf(world, facts)) ==
         "Refused\n"
@@ -286,11 +291,12 @@ TEST_CASE("planner: families do not mix, and IPv6 waits", "[planner]") {
         "EdgeNode a has no public address of the family of target "
         "2001:db8::5\n");
   world.edge_nodes[0].public_ips.push_back({.address = Ip("2001:db8::1")});
-  CHECK(Text(world) ==
-        "Refused\n"
-        "  FeatureNotAvailable: PortBinding default/m: spec.bindings[0] "
-        "\"six\": public address 2001:db8::1: this version has no IPv6 mappings "
-        "yet\n");
+  CHECK(
+      Text(world) ==
+      "Refused\n"
+      "  FeatureNotAvailable: PortBinding default/m: spec.bindings[0] "
+      "\"six\": public address 2001:db8::1: this version has no IPv6 mappings "
+      "yet\n");
 }
 
 TEST_CASE("planner: an edge without a network refuses its bindings",
@@ -309,8 +315,8 @@ TEST_CASE("planner: an edge without a network refuses its bindings",
 }
 
 TEST_CASE("planner: one wrong binding leaves the others", "[planner]") {
-  PortBinding object = Object("m", "a", {Bind("good", "TCP", 80),
-                                         Bind("wrong", "TCP", 0)});
+  PortBinding object =
+      Object("m", "a", {Bind("good", "TCP", 80), Bind("wrong", "TCP", 0)});
   const Plan plan = PlanOf(TwoEdges({object}), FactsFor({"a"}));
   CHECK(Text(plan) ==
         "a: 203.0.113.1 tcp/80 -> 10.0.0.5:80 for default/m/good\n"

@@ -12,9 +12,8 @@ namespace edged::agent {
 namespace {
 
 std::string Text(const Condition& condition) {
-  std::string text =
-      fmt::format("{}={} {}", condition.type, ToString(condition.status),
-                  condition.reason);
+  std::string text = fmt::format("{}={} {}", condition.type,
+                                 ToString(condition.status), condition.reason);
   if (!condition.message.empty()) text += ": " + condition.message;
   return text + "\n";
 }
@@ -42,10 +41,8 @@ std::shared_ptr<const protocol::EdgeState> Share(protocol::EdgeState state) {
 // Everything that `plan` wants of `edge` is there.
 EdgeReport Healthy(const Plan& plan, const std::string& edge) {
   const auto state = Share(plan.Edge(edge)->wanted);
-  return {.enrolled = true,
-          .tunnel_up = true,
-          .answered = state,
-          .carried = state};
+  return {
+      .enrolled = true, .tunnel_up = true, .answered = state, .carried = state};
 }
 
 World WebWorld() {
@@ -94,17 +91,20 @@ TEST_CASE("status_plan: each step that is missing has its reason",
           "[status_plan]") {
   const Plan plan = PlanOf(WebWorld(), FactsFor({"vps"}));
   EdgeReport report = Healthy(plan, "vps");
-  const auto web = [&] { return Text(MakeStatus(plan, {{"vps", report}}), "web"); };
+  const auto web = [&] {
+    return Text(MakeStatus(plan, {{"vps", report}}), "web");
+  };
   report.carried = nullptr;
-  CHECK(web() ==
-        "Accepted=True Accepted\n"
-        "Programmed=True Programmed\n"
-        "Ready=False NotCarried: 2 of 2 bindings: 203.0.113.1 tcp/80: no uplink "
-        "of EdgeNode vps carries it yet\n"
-        "http: Ready=False NotCarried: 203.0.113.1 tcp/80: no uplink of "
-        "EdgeNode vps carries it yet\n"
-        "https: Ready=False NotCarried: 203.0.113.1 tcp/443: no uplink of "
-        "EdgeNode vps carries it yet\n");
+  CHECK(
+      web() ==
+      "Accepted=True Accepted\n"
+      "Programmed=True Programmed\n"
+      "Ready=False NotCarried: 2 of 2 bindings: 203.0.113.1 tcp/80: no uplink "
+      "of EdgeNode vps carries it yet\n"
+      "http: Ready=False NotCarried: 203.0.113.1 tcp/80: no uplink of "
+      "EdgeNode vps carries it yet\n"
+      "https: Ready=False NotCarried: 203.0.113.1 tcp/443: no uplink of "
+      "EdgeNode vps carries it yet\n");
   report.answered = nullptr;
   report.trouble = "connection refused";
   CHECK(web().starts_with(
@@ -221,7 +221,7 @@ vps       10.200.0.0/22  True      True    False       False  RefusedByEdge: Edg
 PORTBINDING    BINDING  LISTENERS                READY  WHY
 default/empty  -        -                        False  NoBindings: PortBinding default/empty: spec.bindings: is empty
 default/web    http     vps 203.0.113.1 tcp/80   False  RefusedByEdge: 203.0.113.1 tcp/80: EdgeNode vps refuses it: no
-default/web    https    vps 203.0.113.1 tcp/443  True
+default/web    https    vps 203.0.113.1 tcp/443  True   -
 )");
 }
 
