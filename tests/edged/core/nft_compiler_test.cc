@@ -98,11 +98,19 @@ TEST_CASE("nft_compiler: an empty edge has a table that refuses nobody",
 TEST_CASE("nft_compiler: a client reaches an uplink by hash",
           "[nft_compiler]") {
   const auto table = TableOf(FullState());
-  CHECK(In(table, FromClient("203.0.113.1", 80), 0) == "?");
-  CHECK(In(table, FromClient("203.0.113.1", 80), 3) == "?");
-  CHECK(In(table, FromClient("203.0.113.1", 5500, 17), 0) == "?");
+  CHECK(In(table, FromClient("203.0.113.1", 80), 0) ==
+        "prerouting: ct mark 0xed000100, dnat to 10.200.0.49, accept;"
+        " forward: clamp mss, accept");
+  CHECK(In(table, FromClient("203.0.113.1", 80), 5) ==
+        "prerouting: ct mark 0xed000100, dnat to 10.200.0.17, accept;"
+        " forward: clamp mss, accept");
+  CHECK(In(table, FromClient("203.0.113.1", 5500, 17), 0) ==
+        "prerouting: ct mark 0xed000100, dnat to 10.200.0.49, accept;"
+        " forward: accept");
   // The second address arrives at the interface's own.
-  CHECK(In(table, FromClient("10.0.0.7", 80), 0) == "?");
+  CHECK(In(table, FromClient("10.0.0.7", 80), 0) ==
+        "prerouting: ct mark 0xed000200, dnat to 10.200.0.50, accept;"
+        " forward: clamp mss, accept");
 }
 
 TEST_CASE("nft_compiler: what is not mapped is not translated",
@@ -139,7 +147,7 @@ TEST_CASE("nft_compiler: ssh and the tunnel stay even under a wrong mapping",
         .ToString();
   };
   CHECK(prerouting(22) == "accept");
-  CHECK(prerouting(23) == "?");
+  CHECK(prerouting(23) == "ct mark 0xed000100, dnat to 10.200.0.49, accept");
 }
 
 TEST_CASE("nft_compiler: connections made on the edge itself go the same way",
@@ -148,27 +156,35 @@ TEST_CASE("nft_compiler: connections made on the edge itself go the same way",
   packet.iif.clear();
   packet.source = Ip("203.0.113.1");
   CHECK(WalkHook(TableOf(FullState()), HookPoint::kOutput, packet).ToString() ==
-        "?");
+        "ct mark 0xed000100, dnat to 10.200.0.49, accept");
 }
 
 TEST_CASE("nft_compiler: nobody serving refuses at once", "[nft_compiler]") {
   HostFacts facts = SampleFacts();
   facts.health = {{"a", Health::kDead}, {"b", Health::kDraining}};
   const auto table = TableOf(FullState(), facts);
-  CHECK(In(table, FromClient("203.0.113.1", 80)) == "?");
-  CHECK(In(table, FromClient("203.0.113.1", 53, 17)) == "?");
+  CHECK(
+      In(table, FromClient("203.0.113.1", 80)) ==
+      "prerouting: ct mark 0xed000100, meta l4proto tcp reject with tcp reset");
+  CHECK(In(table, FromClient("203.0.113.1", 53, 17)) ==
+        "prerouting: ct mark 0xed000100, reject");
   // The last one that is only silent is still tried.
   facts.health["a"] = Health::kSuspect;
-  CHECK(In(TableOf(FullState(), facts), FromClient("203.0.113.1", 80)) == "?");
+  CHECK(In(TableOf(FullState(), facts), FromClient("203.0.113.1", 80)) ==
+        "prerouting: ct mark 0xed000100, dnat to 10.200.0.17, accept;"
+        " forward: clamp mss, accept");
 }
 
 TEST_CASE("nft_compiler: to the tunnel only what was translated by us",
           "[nft_compiler]") {
   const auto table = TableOf(FullState());
-  CHECK(In(table, FromClient("10.200.0.17", 80)) == "?");
+  CHECK(In(table, FromClient("10.200.0.17", 80)) ==
+        "prerouting: accept;"
+        " forward: clamp mss, drop");
   Packet foreign = FromClient("10.200.0.17", 80);
   foreign.ct_status = nftables::kCtStatusDnat;  // docker's, say
-  CHECK(WalkHook(table, HookPoint::kForward, foreign).ToString() == "?");
+  CHECK(WalkHook(table, HookPoint::kForward, foreign).ToString() ==
+        "clamp mss, drop");
   Packet answer = FromClient("10.200.0.17", 80);
   answer.ct_state = nftables::kCtEstablished;
   answer.tcp_flags = 16;
@@ -178,9 +194,14 @@ TEST_CASE("nft_compiler: to the tunnel only what was translated by us",
 TEST_CASE("nft_compiler: uplinks reach neither the internet nor each other",
           "[nft_compiler]") {
   const auto table = TableOf(FullState());
-  CHECK(Out(table, FromUplink("10.200.0.17", 80, 6)) == "?");  // a SYN
-  CHECK(Out(table, FromUplink("10.200.0.16", 5000, 17)) == "?");
-  CHECK(Out(table, FromUplink("10.200.0.17", 54, 17)) == "?");
+  CHECK(Out(table, FromUplink("10.200.0.17", 80, 6)) ==
+        "forward: clamp mss, drop");  // a SYN
+  CHECK(Out(table, FromUplink("10.200.0.16", 5000, 17)) ==
+        "forward: accept;"
+        " postrouting: drop");
+  CHECK(Out(table, FromUplink("10.200.0.17", 54, 17)) ==
+        "forward: accept;"
+        " postrouting: snat to 203.0.113.1, drop");
   Packet other = FromUplink("10.200.0.17", 53, 17);
   other.destination = Ip("10.200.0.33");
   other.oif = "edged0";
@@ -188,7 +209,9 @@ TEST_CASE("nft_compiler: uplinks reach neither the internet nor each other",
   Packet reply = FromUplink("10.200.0.17", 80, 6);
   reply.ct_state = nftables::kCtEstablished;
   reply.tcp_flags = 16;
-  CHECK(Out(table, reply) == "?");
+  CHECK(Out(table, reply) ==
+        "forward: accept;"
+        " postrouting: accept");
 }
 
 TEST_CASE("nft_compiler: flows whose state was lost come back as they were",
@@ -196,14 +219,22 @@ TEST_CASE("nft_compiler: flows whose state was lost come back as they were",
   const auto table = TableOf(FullState());
   Packet midstream = FromUplink("10.200.0.17", 80, 6);
   midstream.tcp_flags = 16;
-  CHECK(Out(table, midstream) == "?");
-  CHECK(Out(table, FromUplink("10.200.0.33", 5500, 17)) == "?");
+  CHECK(Out(table, midstream) ==
+        "forward: accept;"
+        " postrouting: snat to 203.0.113.1, ct mark 0xed000100, accept");
+  CHECK(Out(table, FromUplink("10.200.0.33", 5500, 17)) ==
+        "forward: accept;"
+        " postrouting: snat to 203.0.113.1, ct mark 0xed000100, accept");
   midstream.source_port = 81;
-  CHECK(Out(table, midstream) == "?");
+  CHECK(Out(table, midstream) ==
+        "forward: accept;"
+        " postrouting: snat to 203.0.113.1, drop");
   // Index 2 leaves with the second address's own.
   midstream = FromUplink("10.200.0.18", 80, 6);
   midstream.tcp_flags = 16;
-  CHECK(Out(table, midstream) == "?");
+  CHECK(Out(table, midstream) ==
+        "forward: accept;"
+        " postrouting: snat to 10.0.0.7, ct mark 0xed000200, accept");
 }
 
 TEST_CASE("nft_compiler: the tunnel reaches the API, heartbeats and ping alone",
@@ -261,7 +292,7 @@ TEST_CASE("nft_compiler: leaves out what does not arrive here and names it",
         std::vector<protocol::Listener>{At("203.0.113.2", Protocol::kTcp, 80)});
   const auto table = TableOf(FullState(), facts);
   CHECK(In(table, FromClient("10.0.0.7", 80)) ==
-        "prerouting: accept; forward: drop");
+        "prerouting: accept; forward: clamp mss, drop");
 }
 
 TEST_CASE("nft_compiler: an IPv6 overlay gets the same table in IPv6",
@@ -282,7 +313,9 @@ TEST_CASE("nft_compiler: an IPv6 overlay gets the same table in IPv6",
       CompileTable(model, *GroupMarks::TakeOver({}, model), facts);
   Packet packet = FromClient("2001:db8::1", 80);
   packet.source = Ip("2001:db8:9::9");
-  CHECK(In(table, packet) == "?");
+  CHECK(In(table, packet) ==
+        "prerouting: ct mark 0xed000100, dnat to fd00:ed::400:0:0:1, accept;"
+        " forward: clamp mss, accept");
 }
 
 }  // namespace

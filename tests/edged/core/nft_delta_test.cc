@@ -1,11 +1,11 @@
 #include <catch2/catch.hpp>
 #include <random>
 
-#include "common/nftables/diff.h"
 #include "common/nftables/print.h"
 #include "edged/core/nft_compiler.h"
 #include "edged/core/nft_names.h"
 #include "edged/core/readback.h"
+#include "tests/edged/core/edge_on_kernel.h"
 #include "tests/edged/core/sample_edge.h"
 #include "tests/fakes/fake_nftables_client.h"
 
@@ -17,61 +17,27 @@ using protocol::EdgeDelta;
 // The canonical text of a rule, without the kernel's codec.
 std::string TextOf(const nftables::Rule& rule) { return nftables::Print(rule); }
 
-// An edge with its kernel: applies deltas as the daemon does.
-class Edge {
- public:
-  Edge() {
-    protocol::EdgeState state = SampleState();
-    state.mappings = {{Tcp(80), "g1"}, {Udp(5000, 5999), "g1"}};
-    model = ModelOf(state);
-    marks = *GroupMarks::TakeOver({}, model);
-    REQUIRE(kernel.Apply(Missing()).ok());
-  }
+struct FakeKernel {
+  nftables::FakeClient fake{TextOf};
+};
 
-  // What the kernel lacks of the whole table.
-  nftables::Transaction Missing() {
-    return nftables::Diff(*kernel.List(kTable),
-                          CompileTable(model, marks, facts), TextOf);
-  }
-
-  // Judges, compiles, applies, reads back, commits; the nft commands.
-  std::string Change(const EdgeDelta& delta) {
-    const auto judgement = model.Judge(delta, facts.limits);
-    REQUIRE(judgement.ok());
-    const EdgeDelta& accepted = judgement->accepted;
-    REQUIRE(!NeedsWholeTable(model, accepted));
-    REQUIRE(marks.Reserve(accepted).ok());
-    const auto transaction = CompileDelta(model, marks, facts, accepted);
-    const auto applied = kernel.Apply(transaction);
-    INFO(applied.ToString() << "\n" << nftables::Print(transaction));
-    REQUIRE(applied.ok());
-    for (const auto& touched : Touched(marks, facts, accepted)) {
-      const auto found =
-          kernel.GetElements(kTable, touched.set, touched.Keys());
-      REQUIRE(found.ok());
-      CHECK(CheckReadBack(touched, *found) == absl::OkStatus());
-    }
-    model.Commit(accepted);
-    marks.Release(accepted);
-    CHECK(nftables::Print(Missing()) == "");
-    KernelDigest digest(model, marks, facts);
-    digest.Add(*kernel.List(kTable));
-    CHECK(digest.digest() == model.digest());
-    CHECK(digest.strangers() == 0);
-    return nftables::Print(transaction);
-  }
-
-  EdgeModel model;
-  GroupMarks marks;
-  HostFacts facts = SampleFacts();
-  nftables::FakeClient kernel{TextOf};
+// An edge with a kernel in memory.
+struct Edge : private FakeKernel, public EdgeOnKernel {
+  Edge() : EdgeOnKernel(fake, TextOf) {}
 };
 
 TEST_CASE("nft_delta: a mapping is one element", "[nft_delta]") {
   Edge edge;
-  CHECK(edge.Change({.mappings = {{Tcp(443), "g1"}}}) == "?");
-  CHECK(edge.Change({.mappings = {{Tcp(6000, 6009), "g1"}}}) == "?");
-  CHECK(edge.Change({.removed_mappings = {Tcp(443), Tcp(6000, 6009)}}) == "?");
+  CHECK(edge.Change({.mappings = {{Tcp(443), "g1"}}}) ==
+        "add element inet edged ports4 { 203.0.113.1 . tcp . 443 : 0xed000100 "
+        "}\n");
+  CHECK(edge.Change({.mappings = {{Tcp(6000, 6009), "g1"}}}) ==
+        "add element inet edged ranges4 { 203.0.113.1 . tcp . 6000-6009 : "
+        "0xed000100 }\n");
+  CHECK(
+      edge.Change({.removed_mappings = {Tcp(443), Tcp(6000, 6009)}}) ==
+      "delete element inet edged ports4 { 203.0.113.1 . tcp . 443 }\n"
+      "delete element inet edged ranges4 { 203.0.113.1 . tcp . 6000-6009 }\n");
   CHECK(edge.Change({.mappings = {{Tcp(80), "g1"}}}) == "");
 }
 
@@ -81,22 +47,43 @@ TEST_CASE("nft_delta: another group is a deletion and an addition in one",
   CHECK(edge.Change({.groups = {{.name = "g3",
                                  .public_address = Ip("203.0.113.1"),
                                  .uplinks = {"b"}}},
-                     .mappings = {{Tcp(80), "g3"}}}) == "?");
+                     .mappings = {{Tcp(80), "g3"}}}) ==
+        "add chain inet edged group-g3 { }\n"
+        "add rule inet edged group-g3 dnat ip to 10.200.0.33\n"
+        "add element inet edged groups { 0xed000300 : goto group-g3 }\n"
+        "delete element inet edged ports4 { 203.0.113.1 . tcp . 80 }\n"
+        "add element inet edged ports4 { 203.0.113.1 . tcp . 80 : 0xed000300 "
+        "}\n");
   // The old group can go now, but for the range.
   CHECK(edge.Change({.removed_groups = {"g1"},
-                     .mappings = {{Udp(5000, 5999), "g3"}}}) == "?");
+                     .mappings = {{Udp(5000, 5999), "g3"}}}) ==
+        "delete element inet edged ranges4 { 203.0.113.1 . udp . 5000-5999 }\n"
+        "add element inet edged ranges4 { 203.0.113.1 . udp . 5000-5999 : "
+        "0xed000300 }\n"
+        "delete element inet edged groups { 0xed000100 }\n"
+        "flush chain inet edged group-g1\n"
+        "delete chain inet edged group-g1\n");
 }
 
 TEST_CASE("nft_delta: an uplink that comes or goes leaves mappings alone",
           "[nft_delta]") {
   Edge edge;
   edge.facts.health["d"] = Health::kAlive;
-  CHECK(edge.Change({.uplinks = {{"d", Key(4), 4}}}) == "?");
+  CHECK(edge.Change({.uplinks = {{"d", Key(4), 4}}}) ==
+        "add element inet edged callers4 { 10.200.0.64 }\n"
+        "add element inet edged back4 { 10.200.0.65 : 203.0.113.1, 10.200.0.66 "
+        ": 10.0.0.7 }\n");
   protocol::Group g2 = edge.model.groups().at("g2");
   g2.uplinks = {"d"};
-  CHECK(edge.Change({.groups = {g2}}) == "?");
+  CHECK(edge.Change({.groups = {g2}}) ==
+        "flush chain inet edged group-g2\n"
+        "add rule inet edged group-g2 dnat ip to 10.200.0.66\n");
   g2.uplinks = {"a"};
-  CHECK(edge.Change({.removed_uplinks = {"d"}, .groups = {g2}}) == "?");
+  CHECK(edge.Change({.removed_uplinks = {"d"}, .groups = {g2}}) ==
+        "delete element inet edged callers4 { 10.200.0.64 }\n"
+        "delete element inet edged back4 { 10.200.0.65, 10.200.0.66 }\n"
+        "flush chain inet edged group-g2\n"
+        "add rule inet edged group-g2 dnat ip to 10.200.0.18\n");
 }
 
 TEST_CASE("nft_delta: a block that changes moves its uplink's addresses",
@@ -164,43 +151,6 @@ TEST_CASE("nft_delta: what does not arrive here is not touched",
   CHECK(CompileDelta(edge.model, edge.marks, edge.facts, judgement->accepted)
             .empty());
   CHECK(Touched(edge.marks, edge.facts, judgement->accepted).empty());
-}
-
-// Any state of up to four groups and uplinks on a few ports.
-protocol::EdgeState RandomState(std::mt19937& random) {
-  const auto pick = [&](uint32_t below) { return random() % below; };
-  protocol::EdgeState state = SampleState();
-  state.uplinks.clear();
-  state.groups.clear();
-  for (const char* name : {"a", "b", "c", "d"}) {
-    if (pick(3) == 0) continue;
-    const auto number = static_cast<uint8_t>(name[0] - 'a' + 1);
-    const uint32_t block = pick(6) == 0 ? number + 10u : number;
-    state.uplinks.push_back({name, Key(number), block});
-  }
-  for (const char* name : {"g1", "g2", "g3", "g4"}) {
-    if (pick(4) == 0) continue;
-    protocol::Group group{
-        .name = name,
-        .public_address = Ip(name[1] % 2 == 0 ? "203.0.113.2" : "203.0.113.1"),
-        .affinity = pick(2) == 0 ? protocol::Affinity::kNone
-                                 : protocol::Affinity::kClientIp};
-    for (const auto& uplink : state.uplinks) {
-      if (pick(2) == 0) group.uplinks.push_back(uplink.name);
-    }
-    state.groups.push_back(group);
-  }
-  for (int i = 0; i < 12 && !state.groups.empty(); ++i) {
-    const auto& group = state.groups[pick(state.groups.size())];
-    const auto first = static_cast<uint16_t>(1000 + pick(40));
-    const auto last =
-        static_cast<uint16_t>(first + (pick(3) == 0 ? pick(9) : 0));
-    state.mappings.push_back({{group.public_address,
-                               pick(2) == 0 ? Protocol::kTcp : Protocol::kUdp,
-                               {first, last}},
-                              group.name});
-  }
-  return state;
 }
 
 TEST_CASE("nft_delta: any way from state to state ends in its whole table",
