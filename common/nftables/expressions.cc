@@ -137,7 +137,7 @@ std::optional<std::string> ExpressionsIn(const netlink::MessageView& message,
   while (const nftnl_expr* each = nftnl_expr_iter_next(iterator.get())) {
     expressions.push_back(each);
   }
-  return CanonicalText(expressions, set_text);
+  return ExpressionsText(expressions, set_text);
 }
 
 }  // namespace
@@ -161,8 +161,8 @@ void PutExpressions(const Expressions& expressions,
   message.EndNest(list);
 }
 
-std::string CanonicalText(const std::vector<const nftnl_expr*>& expressions,
-                          const SetText& set_text) {
+std::string ExpressionsText(const std::vector<const nftnl_expr*>& expressions,
+                            const SetText& set_text) {
   std::string text;
   std::set<std::string> known;   // protocol checks made so far
   std::set<std::string> checks;  // those since the last action
@@ -189,13 +189,13 @@ std::string CanonicalText(const std::vector<const nftnl_expr*>& expressions,
   return text;
 }
 
-std::string CanonicalText(const Expressions& expressions,
-                          const SetText& set_text) {
+std::string ExpressionsText(const Expressions& expressions,
+                            const SetText& set_text) {
   std::vector<const nftnl_expr*> borrowed;
   for (const Expression& expression : expressions) {
     borrowed.push_back(expression.get());
   }
-  return CanonicalText(borrowed, set_text);
+  return ExpressionsText(borrowed, set_text);
 }
 
 absl::StatusOr<RuleView> ReadRule(const netlink::MessageView& message,

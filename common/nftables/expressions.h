@@ -36,10 +36,10 @@ using SetText = std::function<std::string(std::string_view name, uint32_t id)>;
 // One text for all lists that do the same to a packet: without counter values,
 // without what the kernel fills in, and with the protocol checks that nft puts
 // in front of a field (once each, wherever it put them) sorted to the front.
-std::string CanonicalText(const std::vector<const nftnl_expr*>& expressions,
-                          const SetText& set_text);
-std::string CanonicalText(const Expressions& expressions,
-                          const SetText& set_text);
+std::string ExpressionsText(const std::vector<const nftnl_expr*>& expressions,
+                            const SetText& set_text);
+std::string ExpressionsText(const Expressions& expressions,
+                            const SetText& set_text);
 
 // One rule of a listing. A rule that libnftnl cannot read has a text that no
 // other rule has.

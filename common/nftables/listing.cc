@@ -12,12 +12,12 @@ std::string ExpressionsOf(const Rule& rule) {
   if (!compiled.ok()) {
     return fmt::format("refused: {}", Message(compiled.status()));
   }
-  return CanonicalText(compiled->expressions,
-                       [&](std::string_view name, uint32_t id) {
-                         if (id == 0) return fmt::format("@{}", name);
-                         const auto& set = compiled->sets.at(id - kFirstSetId);
-                         return ElementsText(set.elements);
-                       });
+  return ExpressionsText(
+      compiled->expressions, [&](std::string_view name, uint32_t id) {
+        if (id == 0) return fmt::format("@{}", name);
+        const auto& set = compiled->sets.at(id - kFirstSetId);
+        return ElementsText(set.elements);
+      });
 }
 
 }  // namespace edged::nftables

@@ -27,9 +27,7 @@ struct CompiledRule {
 };
 
 // Anonymous sets get the ids first_set_id, first_set_id + 1, ...
-// InvalidArgument for a rule that nft could not read back: fields of two
-// address families, ports in a translation without a transport protocol,
-// statements after the last word.
+// InvalidArgument for a rule that CheckRule refuses.
 absl::StatusOr<CompiledRule> Compile(const Rule& rule, uint32_t first_set_id);
 
 }  // namespace edged::nftables

@@ -46,7 +46,8 @@ Statement Simplified(const Statement& statement) {
     return Match{any->field, any->values[0], any->negate, std::nullopt};
   }
   const auto* match = std::get_if<Match>(&statement);
-  if (match == nullptr || !match->mask || !IsAllOnes(*match->mask)) {
+  if (match == nullptr || !match->mask || !IsAllOnes(*match->mask) ||
+      IsBits(match->field)) {
     return statement;
   }
   return Match{match->field, match->value, match->negate, std::nullopt};

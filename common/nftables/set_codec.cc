@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <string_view>
 
+#include "common/nftables/check.h"
 #include "common/status.h"
 
 namespace edged::nftables {

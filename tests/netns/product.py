@@ -111,7 +111,7 @@ class Agent:
 
     def status(self, kind, name):
         """The status file of one object; name is NAMESPACE.NAME for a PortBinding."""
-        path = self.state / "status" / kind / f"{name}.yaml"
+        path = self.state / "status" / kind / f"{name}.json"
         if not path.exists():
             raise AssertionError(f"no status of {kind} {name}")
         return json.loads(path.read_text())
@@ -119,14 +119,14 @@ class Agent:
     def edge_condition(self, edge, kind="Ready"):
         return condition(self.status("edgenodes", edge)["conditions"], kind)
 
-    def binding_condition(self, name, binding=None, kind="Ready", namespace="default"):
-        """A condition of an object, or of one of its bindings."""
+    def binding_condition(self, name, binding=None, namespace="default"):
+        """Ready of an object, or of one of its bindings."""
         status = self.status("portbindings", f"{namespace}.{name}")
         if binding is None:
-            return condition(status["conditions"], kind)
+            return condition(status["conditions"], "Ready")
         for one in status["bindings"]:
             if one["name"] == binding:
-                return condition(one["conditions"], kind)
+                return condition([one["condition"]], "Ready")
         raise AssertionError(f"no binding {binding} in the status of {name}")
 
     def wait_edge_ready(self, edge, seconds=10):
