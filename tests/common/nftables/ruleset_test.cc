@@ -1,5 +1,7 @@
 #include "common/nftables/ruleset.h"
 
+#include <fmt/format.h>
+
 #include <catch2/catch.hpp>
 #include <cstring>
 #include <string>
