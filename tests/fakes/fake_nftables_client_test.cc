@@ -130,7 +130,7 @@ TEST_CASE("fake_nftables_client: refuses unknown and other objects", "[fake]") {
   fixture.Refused(AddRule{"new", {{MatchSet{{Field::kMark}, "nothing"}}}},
                   kNotFound);
   fixture.Refused(AddRule{"new", {{MatchSet{{Field::kThDport}, "reserved"}}}},
-                  kInvalidArgument);
+                  absl::StatusCode::kInternal);
   fixture.Refused(AddRule{"new", {{VerdictMap{{Field::kMark}, "back4"}}}},
                   kInvalidArgument);
   Set other = fixture.ports;
@@ -138,7 +138,7 @@ TEST_CASE("fake_nftables_client: refuses unknown and other objects", "[fake]") {
   fixture.Refused(AddSet{other}, kAlreadyExists);
   fixture.Refused(
       AddChain{{"input", Hook{ChainType::kFilter, HookPoint::kInput, 7}, {}}},
-      kAlreadyExists);
+      absl::StatusCode::kUnimplemented);
   Transaction elsewhere("elsewhere");
   elsewhere.Add(FlushChain{"input"});
   CHECK(fixture.client.Apply(elsewhere).code() == kNotFound);

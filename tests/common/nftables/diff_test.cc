@@ -6,6 +6,7 @@
 
 #include "common/nftables/print.h"
 #include "common/status.h"
+#include "tests/common/nftables/random_table.h"
 #include "tests/common/nftables/sample_tables.h"
 #include "tests/fakes/fake_nftables_client.h"
 
@@ -249,31 +250,10 @@ TEST_CASE("diff: deletes what the table does not name", "[diff]") {
 
 TEST_CASE("diff: leads from any table to any other", "[diff]") {
   std::mt19937 random(Catch::rngSeed());
-  const auto table = [&random]() {
-    Table made = EdgeTable();
-    for (SetWithElements& set : made.sets) {
-      std::erase_if(set.elements,
-                    [&](const Element&) { return random() % 2 == 0; });
-      for (Element& element : set.elements) {
-        if (set.set.data == std::vector{Type::kMark} && random() % 3 == 0) {
-          element.data = MarkBytes(random() % 3);
-        }
-      }
-      if (random() % 4 == 0) set.set.counter = !set.set.counter;
-    }
-    for (Chain& chain : made.chains) {
-      if (chain.name == "group-1") continue;
-      std::erase_if(chain.rules,
-                    [&](const Rule&) { return random() % 4 == 0; });
-      if (chain.hook && chain.hook->type == ChainType::kFilter &&
-          random() % 4 == 0) {
-        chain.hook->priority += 5;
-      }
-    }
-    return made;
-  };
-  Fixture fixture(table());
-  for (int round = 0; round < 50; ++round) fixture.Change(table());
+  Fixture fixture(RandomTable(random));
+  for (int round = 0; round < 100; ++round) {
+    fixture.Change(RandomTable(random));
+  }
 }
 
 TEST_CASE("diff: 60,000 elements that agree cost no copy, one change one",
