@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <optional>
 #include <utility>
 
@@ -131,6 +132,8 @@ class KernelClient : public Client {
     }
     return found;
   }
+
+  uint32_t port() const override { return socket_.port(); }
 
  private:
   // The first refusal; the others follow from it. Reading goes on to the last

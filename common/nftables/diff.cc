@@ -233,7 +233,7 @@ class Difference {
 
   Transaction Finish() {
     Transaction transaction(wanted_.name);
-    if (!listed_.exists) transaction.Add(AddTable{});
+    if (!listed_.exists || listed_.dormant) transaction.Add(AddTable{});
     for (auto* part : {&flushes_, &old_elements_, &old_sets_, &old_chains_,
                        &new_sets_, &new_chains_, &new_elements_, &new_rules_}) {
       for (Operation& operation : *part) transaction.Add(std::move(operation));
