@@ -12,6 +12,7 @@ CLUSTERAGENT = BUILD / "clusteragent/clusteragent"
 WIREGUARD_GO = "/usr/bin/wireguard-go"
 STATE = "/var/lib/clusteragent"
 SOCKET = "/run/edged/edged.sock"
+API = f"unix://{SOCKET}"  # grpcurl 1.9.2 and 1.9.3 do not know -unix any more
 NETWORKS = {"a": "10.200.0.0/22", "b": "10.200.4.0/22"}
 EDGE_OVERLAY = {"a": "10.200.0.1", "b": "10.200.4.1"}
 
@@ -61,11 +62,11 @@ class Edge:
     def grpcurl(self, *words, **options):
         if not shutil.which("grpcurl"):
             raise Skipped("no program grpcurl")
-        return self.host.run(["grpcurl", "-plaintext", "-unix", *words], **options).stdout
+        return self.host.run(["grpcurl", "-plaintext", *words], **options).stdout
 
     def call(self, method, request="{}"):
         """A unary call of edged.v1.EdgeService over the Unix socket."""
-        text = self.grpcurl("-d", request, SOCKET, f"edged.v1.EdgeService/{method}")
+        text = self.grpcurl("-d", request, API, f"edged.v1.EdgeService/{method}")
         return json.loads(text)
 
 
