@@ -28,14 +28,16 @@ struct Flow {
   FlowTuple reply;
   uint32_t mark = 0;
   uint32_t status = 0;  // IPS_*: IPS_DST_NAT tells that we translated it
-  uint32_t id = 0;      // of this entry, so that no later one is deleted instead
+  uint32_t id = 0;  // of this entry, so that no later one is deleted instead
 };
 
 class Conntrack {
  public:
+  // FailedPrecondition when this kernel cannot list its connections.
   static absl::StatusOr<Conntrack> Open();
 
-  // Every TCP and UDP flow of one family; others are left out.
+  // Every TCP and UDP flow of one family; others, and those in a conntrack zone
+  // of their own, are left out. While flows come and go, one may come twice.
   absl::Status ForEachFlow(Family family,
                            const std::function<void(const Flow&)>& each);
   // Deletes exactly this flow; OK when it has gone already.

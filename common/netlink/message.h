@@ -34,11 +34,11 @@ class MessageBuilder {
 
   void Put(uint16_t attribute, std::span<const uint8_t> payload);
   void PutU8(uint16_t attribute, uint8_t value);
-  void PutU16(uint16_t attribute, uint16_t value);       // host order
-  void PutU32(uint16_t attribute, uint32_t value);       // host order
-  void PutU64(uint16_t attribute, uint64_t value);       // host order
-  void PutBe16(uint16_t attribute, uint16_t value);      // network order
-  void PutBe32(uint16_t attribute, uint32_t value);      // network order
+  void PutU16(uint16_t attribute, uint16_t value);            // host order
+  void PutU32(uint16_t attribute, uint32_t value);            // host order
+  void PutU64(uint16_t attribute, uint64_t value);            // host order
+  void PutBe16(uint16_t attribute, uint16_t value);           // network order
+  void PutBe32(uint16_t attribute, uint32_t value);           // network order
   void PutString(uint16_t attribute, std::string_view text);  // with a final 0
   void PutAddress(uint16_t attribute, const IpAddress& address);
   void PutFlag(uint16_t attribute);  // no payload

@@ -14,8 +14,8 @@
 
 namespace edged::netlink {
 
-// Who made a route, a rule or an address (rtm_protocol, IFA_PROTO where the
-// kernel has it): our objects are found again by this number.
+// Who made a route or a rule: ours are found again by this number. Addresses
+// carry it too (IFA_PROTO, Linux 5.18), for people to see.
 inline constexpr uint8_t kRouteProtocol = 0xed;
 
 // Per-device IPv4 settings, as in /proc/sys/net/ipv4/conf/DEVICE.
@@ -30,7 +30,7 @@ struct Link {
   std::string name;
   std::string kind;  // "wireguard", "tun", "veth"; empty for hardware
   uint32_t mtu = 0;
-  bool up = false;       // IFF_UP
+  bool up = false;  // IFF_UP
   bool loopback = false;
   bool multicast = false;
   Ipv4Conf ipv4;
@@ -41,8 +41,8 @@ struct Address {
   int link = 0;  // interface index
   IpAddress address;
   int prefix_length = 0;
-  uint8_t scope = 0;  // RT_SCOPE_UNIVERSE = global
-  uint32_t flags = 0; // IFA_F_*
+  uint8_t scope = 0;   // RT_SCOPE_UNIVERSE = global
+  uint32_t flags = 0;  // IFA_F_*
   auto operator<=>(const Address&) const = default;
 };
 
@@ -54,7 +54,7 @@ struct Route {
   std::optional<IpAddress> source;  // preferred source address
   uint32_t table = 254;             // RT_TABLE_MAIN
   uint8_t protocol = kRouteProtocol;
-  uint32_t priority = 0;  // metric
+  uint32_t priority = 0;  // metric; the kernel makes 1024 of 0 for IPv6
   auto operator<=>(const Route&) const = default;
 };
 
@@ -81,18 +81,23 @@ class Rtnetlink {
   absl::StatusOr<std::vector<Address>> ListAddresses();
   // Unicast routes of all tables and both families; the caller filters.
   absl::StatusOr<std::vector<Route>> ListRoutes();
+  // Plain fwmark rules of both families, and "from all" (mask 0); those that
+  // select by anything else are left out.
   absl::StatusOr<std::vector<Rule>> ListRules();
   // The namespace-wide forwarding default (net.ipv4.ip_forward).
   absl::StatusOr<bool> Ipv4ForwardingEverywhere();
-  // The route the kernel would take to `destination` now.
+  // The route the kernel would take to `destination` now, as a route to that
+  // address alone, with the source it would choose. NotFound: there is none.
   absl::StatusOr<Route> RouteTo(const IpAddress& destination);
 
   // Makes a link without further attributes, for example of kind "wireguard".
-  // Unimplemented when the kernel does not know the kind.
+  // Unimplemented when the kernel does not know the kind, AlreadyExists when
+  // there is one of that name and another kind.
   absl::Status CreateLink(const std::string& name, const std::string& kind);
   absl::Status DeleteLink(const std::string& name);
-  absl::Status SetLink(int index, bool up, uint32_t mtu);
-  // Through IFLA_AF_SPEC, so CAP_NET_ADMIN is enough and /proc may be read-only.
+  absl::Status SetLink(int index, bool up, uint32_t mtu);  // mtu 0: as it is
+  // Through IFLA_AF_SPEC, so CAP_NET_ADMIN is enough and /proc may be
+  // read-only.
   absl::Status SetIpv4Conf(int index, const Ipv4Conf& conf);
 
   absl::Status AddAddress(const Address& address);
@@ -106,6 +111,8 @@ class Rtnetlink {
 
  private:
   explicit Rtnetlink(Socket socket);
+  // A failed `status` with the link's name before it.
+  absl::Status OnLink(int index, absl::Status status);
 
   Socket socket_;
 };

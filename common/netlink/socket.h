@@ -3,40 +3,31 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
-#include <optional>
+#include <memory>
 #include <span>
-#include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/netlink/kernel_error.h"
 #include "common/netlink/message.h"
-#include "common/unique_fd.h"
+
+struct mnl_socket;
 
 // One netlink socket: transactions, dumps, events. Not thread-safe; it belongs
 // to the loop thread. Every wait has a deadline.
 
 namespace edged::netlink {
 
-// What the kernel said about a refused request. It travels inside the status.
-struct KernelError {
-  int error = 0;         // a positive errno
-  std::string text;      // the extended ack's message, often empty
-  uint32_t offset = 0;   // of the offending attribute within the request; 0: none
-  uint32_t sequence = 0; // of the refused message, to tell messages of a batch apart
-};
-
-// The kernel's error inside a status returned by this folder, if there is one.
-std::optional<KernelError> KernelErrorOf(const absl::Status& status);
-// "WHAT: strerror (extended ack text)", with the KernelError attached.
-absl::Status KernelErrorStatus(const KernelError& error, std::string_view what);
-
 using MessageConsumer = std::function<absl::Status(const MessageView&)>;
 
+// A consumer must not use the socket that calls it.
 class Socket {
  public:
   // `protocol` as in netlink(7), for example NETLINK_ROUTE. Extended acks and
-  // strict checking are switched on where the kernel has them.
+  // strict checking are switched on where the kernel has them, and refusals
+  // are capped: they do not repeat the request.
   static absl::StatusOr<Socket> Open(int protocol);
 
   Socket(Socket&&) = default;
@@ -44,16 +35,19 @@ class Socket {
 
   // Sends `message` with NLM_F_ACK and waits for the acknowledgement. `what`
   // begins the error message ("add address 10.0.0.1/32 to edged0").
+  // Unavailable when no answer came within 5 s or messages were lost (ENOBUFS):
+  // what became of the request is not known then. This holds for the next two
+  // as well; answers that belong to an earlier request are skipped.
   absl::Status Transact(MessageBuilder& message, std::string_view what);
 
-  // Sends a request that is answered by messages and then an ack (or by one
-  // message): each answer goes to `consume`.
+  // Sends a request with NLM_F_ACK that is answered by messages and then the
+  // ack: each answer goes to `consume`. Its first error is returned.
   absl::Status Request(MessageBuilder& message, std::string_view what,
                        const MessageConsumer& consume);
 
   // Sends a dump request. `restart` is called before every try, so that the
-  // caller can forget what an interrupted try (NLM_F_DUMP_INTR) gave it. After
-  // three interrupted tries: Aborted.
+  // caller can forget what an interrupted try (NLM_F_DUMP_INTR, ENOBUFS) gave
+  // it. After three interrupted tries: Aborted.
   absl::Status Dump(MessageBuilder& message, std::string_view what,
                     const std::function<void()>& restart,
                     const MessageConsumer& consume);
@@ -63,27 +57,39 @@ class Socket {
   // the acknowledgements with Receive().
   absl::Status Send(std::span<const uint8_t> bytes);
 
-  // Reads one datagram and hands its messages to `consume`. Unavailable when
-  // nothing came within `deadline`, or with ENOBUFS when messages were lost.
+  // Reads one datagram of the kernel and hands its messages to `consume`, up to
+  // its first error. Unavailable when nothing came within `deadline`; when
+  // messages were lost, Unavailable with KernelError ENOBUFS inside, and what
+  // was still waiting is discarded.
   absl::Status Receive(std::chrono::milliseconds deadline,
                        const MessageConsumer& consume);
 
   // Joins a multicast group (RTNLGRP_LINK, NFNLGRP_NFTABLES, ...). Events then
-  // arrive at fd(), to be read with Receive(0ms).
+  // arrive at fd(), to be read with Receive(0ms). A request on the same socket
+  // skips the events that come in meanwhile.
   absl::Status Join(uint32_t group);
   absl::Status Leave(uint32_t group);
 
-  int fd() const { return fd_.get(); }
-  uint32_t port() const { return port_; }  // our own address: who we are in events
+  int fd() const;
+  uint32_t port() const;  // our own address: who we are in events
   uint32_t NextSequence() { return ++sequence_; }
 
  private:
-  Socket(UniqueFd fd, uint32_t port);
+  using Handle = std::unique_ptr<mnl_socket, int (*)(mnl_socket*)>;
+  enum class Outcome { kComplete, kInterrupted };
 
-  UniqueFd fd_;
-  uint32_t port_ = 0;
+  explicit Socket(Handle handle);
+  absl::StatusOr<Outcome> Exchange(MessageBuilder& message, uint16_t flags,
+                                   std::string_view what,
+                                   const MessageConsumer& consume);
+  absl::Status AwaitAnswers(uint32_t sequence, bool dump, Outcome& outcome,
+                            const MessageConsumer& consume);
+  void Drain();
+  void RaiseSendBuffer(size_t size);
+
+  Handle handle_;
   uint32_t sequence_ = 0;
-  int send_buffer_ = 0;
+  size_t send_buffer_ = 0;
   std::vector<uint8_t> receive_buffer_;
 };
 

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -219,7 +221,14 @@ struct Element {
   Bytes key_end;    // last key of a range, both included; empty: one key
   Bytes data;       // maps; empty for sets and verdict maps
   std::optional<Verdict> verdict;  // verdict maps
-  bool operator==(const Element&) const = default;
+  // As listed from a set that counts. Elements that differ in nothing else are
+  // equal.
+  uint64_t packets = 0;
+
+  bool operator==(const Element& other) const {
+    return key == other.key && key_end == other.key_end && data == other.data &&
+           verdict == other.verdict;
+  }
 };
 
 struct SetWithElements {
@@ -245,5 +254,12 @@ Bytes MarkBytes(uint32_t mark);           // four bytes, host order
 Bytes NameBytes(std::string_view name);   // an interface name, 16 bytes
 // A concatenation: every part padded to a multiple of 4 bytes.
 Bytes Concat(std::initializer_list<Bytes> parts);
+
+// Bytes that a value takes in a register: one alone is not padded, the parts of
+// a concatenation are. A verdict takes none here: Element keeps it apart.
+size_t SizeOf(Type type);
+size_t SizeOf(Field field);
+size_t SizeOf(const std::vector<Type>& types);
+size_t SizeOf(const std::vector<Field>& fields);
 
 }  // namespace edged::nftables

@@ -15,8 +15,8 @@ namespace edged::nftables {
 struct AddTable {};
 struct DeleteTable {};
 struct AddSet { Set set; };                    // fine when it is there already
-struct DeleteSet { std::string set; };
-struct FlushSet { std::string set; };
+struct DeleteSet { std::string set; bool map = false; };
+struct FlushSet { std::string set; bool map = false; };
 // Adding an identical element again is fine; changed data needs a delete first.
 struct AddElements { Set set; std::vector<Element> elements; };
 // A missing element fails the whole transaction.
@@ -38,7 +38,8 @@ class Transaction {
   // The first invalid operation (an element whose size does not fit its set, an
   // empty name) poisons the transaction; status() then names it.
   void Add(Operation operation);
-  // Adds a chain's declaration, then, after an optional flush, its rules.
+  // Adds a chain's declaration, then its rules. A rule may only jump to a chain
+  // that is there already: declare those first.
   void AddChainWithRules(const Chain& chain);
   void ReplaceRules(const Chain& chain);  // flush, then add each rule
 

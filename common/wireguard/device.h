@@ -4,8 +4,10 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "common/keys.h"
 #include "common/net_types.h"
 
@@ -15,7 +17,7 @@ namespace edged::wireguard {
 
 struct Peer {
   PublicKey key;
-  std::optional<SocketAddress> endpoint;  // where it was last heard or is dialled
+  std::optional<SocketAddress> endpoint;  // last heard there, or dialled
   std::vector<IpPrefix> allowed_ips;      // sorted
   uint16_t keepalive_seconds = 0;         // 0: off
   // Observed only; zero when unknown.
@@ -29,12 +31,16 @@ struct Peer {
 struct Device {
   std::string name;
   PrivateKey private_key;
-  PublicKey public_key;  // observed
+  PublicKey public_key;      // observed
   uint16_t listen_port = 0;  // 0: chosen by the kernel
   uint32_t fwmark = 0;
   std::vector<Peer> peers;  // sorted by key
 
   bool operator==(const Device&) const = default;
 };
+
+// InvalidArgument when the kernel takes no device of that name: 1 to 15 visible
+// ASCII characters, without / and :, not "." or "..".
+absl::Status CheckDeviceName(std::string_view name);
 
 }  // namespace edged::wireguard

@@ -12,7 +12,9 @@ namespace edged::wireguard {
 
 struct PeerChange {
   PublicKey key;
-  bool is_new = false;  // false: fails when the peer has gone meanwhile
+  // false: does nothing when the peer has gone meanwhile (neither backend calls
+  // that an error); the next Diff finds it missing.
+  bool is_new = false;
   std::optional<SocketAddress> endpoint;
   // Replaces the whole list when set.
   std::optional<std::vector<IpPrefix>> allowed_ips;
@@ -25,6 +27,8 @@ struct DeviceChange {
   std::optional<uint16_t> listen_port;
   std::optional<uint32_t> fwmark;
   std::vector<PublicKey> removed_peers;  // applied before changed_peers
+  // In this order. Peers that only lose prefixes come last, so that a prefix
+  // moves from peer to peer in one step.
   std::vector<PeerChange> changed_peers;
 
   bool empty() const;
@@ -35,8 +39,11 @@ struct DeviceChange {
 };
 
 // `wanted` peers without an endpoint accept any: endpoints that roam are not
-// drift. A wanted endpoint is set only on a new peer, or when
-// `force_endpoints` (the dialled address changed).
+// drift. A wanted endpoint is set only on a peer that has none (a new one
+// among them), or always with `force_endpoints`, also when it is the same: to
+// be used once when the dialled address or an own address changed (wireguard-go
+// goes on sending from the lost address for 15 s, until an endpoint is set). A
+// wanted listen port 0 accepts any. No prefix may be wanted for two peers.
 DeviceChange Diff(const Device& observed, const Device& wanted,
                   bool force_endpoints = false);
 

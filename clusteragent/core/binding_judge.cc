@@ -1,0 +1,292 @@
+#include "clusteragent/core/binding_judge.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <utility>
+
+#include "clusteragent/core/names.h"
+#include "common/status.h"
+
+namespace edged::agent {
+namespace {
+
+constexpr int64_t kLastPort = 65535;
+
+bool IsPort(int64_t number) { return number >= 1 && number <= kLastPort; }
+
+// The port that `text` is as a number, or nothing: then it may be a name.
+std::optional<int64_t> AsNumber(std::string_view text) {
+  int64_t number = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, number);
+  if (error != std::errc() || stop != end) return std::nullopt;
+  return number;
+}
+
+}  // namespace
+
+std::variant<ValidBinding, Refusal> BindingJudge::Judge() {
+  if (!IsDnsLabel(binding_.name)) {
+    Refuse(
+        reason::kInvalidName, "name",
+        fmt::format("\"{}\" is not a name ({})", binding_.name, kDnsLabelRule));
+  }
+  JudgeListener();
+  JudgePublicIp();
+  JudgeTarget();
+  JudgeOptions();
+  JudgeTls();
+  JudgeAccess();
+  JudgeFeatures();
+  if (refusal_) return *std::move(refusal_);
+  return valid_;
+}
+
+void BindingJudge::Refuse(const char* reason, std::string_view field,
+                          std::string_view message) {
+  if (refusal_) return;
+  refusal_ = Refusal{reason, fmt::format("{}.{}: {}", path_, field, message)};
+}
+
+uint16_t BindingJudge::Port(std::string_view field,
+                            const std::optional<int64_t>& port,
+                            const char* reason) {
+  if (!port) {
+    Refuse(reason, field, "is missing");
+  } else if (!IsPort(*port)) {
+    Refuse(reason, field, fmt::format("{} is not a port (1-65535)", *port));
+  } else {
+    return static_cast<uint16_t>(*port);
+  }
+  return 0;
+}
+
+void BindingJudge::CheckDuration(std::string_view field,
+                                 const std::optional<WrittenDuration>& duration,
+                                 bool whole_seconds) {
+  if (!duration) return;
+  if (!duration->value) {
+    Refuse(reason::kInvalidDuration, field,
+           fmt::format("\"{}\" is not a duration (\"30s\", \"15m\", \"1h30m\")",
+                       duration->text));
+  } else if (whole_seconds && duration->value->count() % 1000 != 0) {
+    Refuse(reason::kInvalidDuration, field,
+           fmt::format("{} is not a whole number of seconds, and the kernel "
+                       "keeps no fractions",
+                       duration->text));
+  }
+}
+
+void BindingJudge::JudgeListener() {
+  if (binding_.protocol == "TCP") {
+    valid_.protocol = Protocol::kTcp;
+  } else if (binding_.protocol == "UDP") {
+    valid_.protocol = Protocol::kUdp;
+  } else {
+    Refuse(
+        reason::kInvalidProtocol, "protocol",
+        binding_.protocol.empty()
+            ? "is missing (TCP or UDP)"
+            : fmt::format("\"{}\" is neither TCP nor UDP", binding_.protocol));
+  }
+  valid_.ports.first =
+      Port("listenPort", binding_.listen_port, reason::kInvalidPort);
+  valid_.ports.last = valid_.ports.first;
+  if (!binding_.end_port) return;
+  valid_.ports.last = Port("endPort", binding_.end_port, reason::kInvalidPort);
+  if (valid_.ports.last < valid_.ports.first) {
+    Refuse(reason::kInvalidRange, "endPort",
+           fmt::format("{} is below listenPort {}", *binding_.end_port,
+                       *binding_.listen_port));
+  }
+}
+
+void BindingJudge::JudgePublicIp() {
+  if (!binding_.public_ip) {
+    valid_.public_ip = FirstPublicIp();
+  } else if (*binding_.public_ip == "*") {
+    valid_.public_ip = EveryPublicIp();
+  } else if (const auto address = IpAddress::Parse(*binding_.public_ip);
+             address.ok()) {
+    valid_.public_ip = *address;
+  } else {
+    Refuse(reason::kInvalidPublicIp, "publicIP",
+           fmt::format("\"{}\" is neither an IP address nor \"*\"",
+                       *binding_.public_ip));
+  }
+}
+
+void BindingJudge::JudgeTarget() {
+  const Target& target = binding_.target;
+  if (target.service && target.address) {
+    Refuse(reason::kInvalidTarget, "target",
+           "has both service and address; one of them is the target");
+  } else if (target.service) {
+    JudgeTargetService();
+  } else if (target.address) {
+    JudgeTargetAddress();
+  } else {
+    Refuse(reason::kInvalidTarget, "target", "has neither service nor address");
+  }
+  if (binding_.client_ip == "Preserve") {
+    valid_.client_ip = ClientIp::kPreserve;
+  } else if (binding_.client_ip != "Masquerade") {
+    Refuse(reason::kInvalidClientIp, "clientIP",
+           fmt::format("\"{}\" is neither Masquerade nor Preserve",
+                       binding_.client_ip));
+  }
+}
+
+void BindingJudge::JudgeTargetAddress() {
+  const Target& target = binding_.target;
+  const auto address = IpAddress::Parse(*target.address);
+  if (!address.ok()) {
+    Refuse(reason::kInvalidTarget, "target.address",
+           fmt::format("\"{}\" is not an IP address", *target.address));
+  } else if (address->is_loopback()) {
+    Refuse(reason::kInvalidTarget, "target.address",
+           fmt::format("{} is a loopback address, which packets from a tunnel "
+                       "cannot reach; use another address of that host",
+                       *target.address));
+  } else if (address->is_unspecified() || address->is_multicast() ||
+             *target.address == "255.255.255.255") {
+    Refuse(reason::kInvalidTarget, "target.address",
+           fmt::format("{} is not the address of a host", *target.address));
+  } else {
+    valid_.target.address = *address;
+  }
+  const bool keeps_ports = binding_.end_port && !target.port;
+  valid_.target.port =
+      keeps_ports ? valid_.ports.first
+                  : Port("target.port", target.port, reason::kInvalidTarget);
+  if (target.port) {
+    JudgeRangeTarget("target.port", fmt::format("{}", *target.port));
+  }
+}
+
+void BindingJudge::JudgeTargetService() {
+  const ServiceRef& service = *binding_.target.service;
+  if (!IsDnsLabel(service.name)) {
+    Refuse(reason::kInvalidTarget, "target.service.name",
+           fmt::format("\"{}\" is not the name of a Service ({})", service.name,
+                       kDnsLabelRule));
+  }
+  if (!service.name_space.empty() && !IsDnsLabel(service.name_space)) {
+    Refuse(reason::kInvalidTarget, "target.service.namespace",
+           fmt::format("\"{}\" is not a namespace ({})", service.name_space,
+                       kDnsLabelRule));
+  }
+  if (binding_.target.port) {
+    Refuse(reason::kInvalidTarget, "target.port",
+           "belongs to an address; a Service has target.service.port");
+  }
+  if (service.port.empty()) {
+    if (!binding_.end_port) {
+      Refuse(reason::kInvalidTarget, "target.service.port", "is missing");
+    }
+    return;
+  }
+  const auto number = AsNumber(service.port);
+  if (number ? !IsPort(*number) : !IsPortName(service.port)) {
+    Refuse(reason::kInvalidTarget, "target.service.port",
+           fmt::format("\"{}\" is neither a port (1-65535) nor a port's name",
+                       service.port));
+  }
+  JudgeRangeTarget("target.service.port", service.port);
+}
+
+void BindingJudge::JudgeRangeTarget(std::string_view field,
+                                    std::string_view port) {
+  if (valid_.ports.is_single()) return;
+  if (port == fmt::format("{}", valid_.ports.first)) return;
+  Refuse(reason::kInvalidRange, field,
+         fmt::format("is {}, but a range keeps its ports: leave it out or make "
+                     "it equal to listenPort {}",
+                     port, valid_.ports.first));
+}
+
+void BindingJudge::JudgeOptions() {
+  const bool tcp = valid_.protocol == Protocol::kTcp;
+  if (binding_.tcp && !tcp) {
+    Refuse(reason::kInvalidOptions, "tcp", "is set on a UDP binding");
+  }
+  if (binding_.udp && tcp) {
+    Refuse(reason::kInvalidOptions, "udp", "is set on a TCP binding");
+  }
+  if (binding_.tcp) {
+    const std::string& version = binding_.tcp->proxy_protocol;
+    if (!version.empty() && version != "v1" && version != "v2") {
+      Refuse(reason::kInvalidOptions, "tcp.proxyProtocol",
+             fmt::format("\"{}\" is neither v1 nor v2", version));
+    }
+    CheckDuration("tcp.connectTimeout", binding_.tcp->connect_timeout, false);
+    CheckDuration("tcp.idleTimeout", binding_.tcp->idle_timeout, true);
+  }
+  if (binding_.udp) {
+    CheckDuration("udp.sessionTimeout", binding_.udp->session_timeout, true);
+  }
+}
+
+void BindingJudge::JudgeTls() {
+  if (!binding_.tls) return;
+  static constexpr std::array<std::string_view, 3> kModes = {
+      "Passthrough", "Offload", "Mutual"};
+  const TlsOptions& tls = *binding_.tls;
+  if (valid_.protocol == Protocol::kUdp) {
+    Refuse(reason::kInvalidOptions, "tls", "is set on a UDP binding");
+  } else if (std::ranges::find(kModes, tls.mode) == kModes.end()) {
+    Refuse(reason::kInvalidOptions, "tls.mode",
+           fmt::format("\"{}\" is none of Passthrough, Offload, Mutual",
+                       tls.mode));
+  } else if (tls.mode != "Passthrough" && tls.secret_ref.empty()) {
+    Refuse(reason::kInvalidOptions, "tls.secretRef",
+           fmt::format("is missing, and mode {} needs it", tls.mode));
+  }
+}
+
+void BindingJudge::JudgeAccess() {
+  if (!binding_.access) return;
+  const auto check = [this](std::string_view field,
+                            const std::vector<std::string>& prefixes) {
+    for (size_t i = 0; i < prefixes.size(); ++i) {
+      if (const auto prefix = IpPrefix::Parse(prefixes[i]); !prefix.ok()) {
+        Refuse(reason::kInvalidOptions, fmt::format("access.{}[{}]", field, i),
+               Message(prefix.status()));
+      }
+    }
+  };
+  check("allowCIDRs", binding_.access->allow_cidrs);
+  check("denyCIDRs", binding_.access->deny_cidrs);
+}
+
+void BindingJudge::JudgeFeatures() {
+  const auto missing = [this](bool used, std::string_view field,
+                              std::string_view what) {
+    if (!used) return;
+    Refuse(reason::kFeatureNotAvailable, field,
+           fmt::format("this version has no {} yet", what));
+  };
+  missing(binding_.tls.has_value(), "tls", "TLS");
+  missing(binding_.access.has_value(), "access", "access rules");
+  if (binding_.tcp) {
+    missing(!binding_.tcp->proxy_protocol.empty(), "tcp.proxyProtocol",
+            "PROXY protocol");
+    missing(binding_.tcp->connect_timeout.has_value(), "tcp.connectTimeout",
+            "connect timeout");
+    missing(binding_.tcp->idle_timeout.has_value(), "tcp.idleTimeout",
+            "timeouts of single bindings");
+  }
+  missing(binding_.udp && binding_.udp->session_timeout, "udp.sessionTimeout",
+          "timeouts of single bindings");
+  if (binding_.target.service) {
+    Refuse(reason::kServiceTargetsNeedKubernetes, "target.service",
+           fmt::format("Service \"{}\" cannot be looked up without Kubernetes; "
+                       "use target.address",
+                       binding_.target.service->name));
+  }
+}
+
+}  // namespace edged::agent

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "clusteragent/core/objects.h"
+#include "common/keys.h"
+#include "common/net_types.h"
+
+namespace edged::agent {
+
+// A port that an edge keeps for itself on every public address.
+struct ReservedPort {
+  Protocol protocol = Protocol::kTcp;
+  uint16_t port = 0;
+  std::string ToString() const;  // "tcp/22"
+  auto operator<=>(const ReservedPort&) const = default;
+};
+
+// What is known of an edge beside its object.
+struct EdgeFacts {
+  // A token was given out or the edge was reached: from now on its network and
+  // listen port must not move, which its record remembers.
+  bool enrolled = false;
+  // As the edge says in Hello; until then what edged reserves by default.
+  std::vector<ReservedPort> reserved_ports = {{Protocol::kTcp, 22}};
+  bool operator==(const EdgeFacts&) const = default;
+};
+
+// One clusteragent replica.
+struct UplinkFacts {
+  std::string name;
+  Labels labels;
+  std::map<std::string, PublicKey> keys;  // EdgeNode name → own key there
+  bool operator==(const UplinkFacts&) const = default;
+};
+
+IpPrefix DefaultSupernet();  // 10.200.0.0/14
+
+// What the decisions of this folder rest on, beside objects and records.
+struct Facts {
+  std::string cluster_uid;
+  std::string own_uplink;  // the name of one of `uplinks`
+  std::vector<UplinkFacts> uplinks;
+  std::vector<IpAddress> local_addresses;  // of this host, without our devices'
+  // Networks this host routes, without those of our own devices; a default
+  // route is passed over.
+  std::vector<IpPrefix> host_routes;
+  std::map<std::string, EdgeFacts> edges;  // by EdgeNode name; absent: defaults
+  uint32_t mark_mask = 0xff;               // --mark-mask
+  // Where networks of EdgeNodes that name none are taken from: free /22s.
+  IpPrefix supernet = DefaultSupernet();
+
+  const EdgeFacts& Edge(const std::string& name) const;
+  bool operator==(const Facts&) const = default;
+};
+
+}  // namespace edged::agent

@@ -1,0 +1,51 @@
+#include "clusteragent/core/objects.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <tuple>
+
+namespace edged::agent {
+
+std::string_view ToString(Kind kind) {
+  return kind == Kind::kEdgeNode ? "EdgeNode" : "PortBinding";
+}
+
+std::string ObjectKey::ToString() const {
+  return name_space.empty()
+             ? fmt::format("{} {}", agent::ToString(kind), name)
+             : fmt::format("{} {}/{}", agent::ToString(kind), name_space, name);
+}
+
+bool IsOlder(const ObjectMeta& a, const ObjectMeta& b) {
+  if (a.created != b.created) {
+    if (!a.created || !b.created) return a.created.has_value();
+    return *a.created < *b.created;
+  }
+  return std::tie(a.name_space, a.name) < std::tie(b.name_space, b.name);
+}
+
+bool Selector::Matches(const Labels& labels) const {
+  return std::ranges::all_of(match_labels, [&labels](const auto& wanted) {
+    const auto found = labels.find(wanted.first);
+    return found != labels.end() && found->second == wanted.second;
+  });
+}
+
+std::string Selector::ToString() const {
+  std::vector<std::string> parts;
+  for (const auto& [name, value] : match_labels) {
+    parts.push_back(fmt::format("{}={}", name, value));
+  }
+  return fmt::format("{}", fmt::join(parts, ","));
+}
+
+std::vector<PublicIp> EdgeNode::PublicIps() const {
+  if (!public_ips.empty()) return public_ips;
+  const auto dialled = IpAddress::Parse(address);
+  if (!dialled.ok()) return {};
+  return {PublicIp{.address = *dialled}};
+}
+
+}  // namespace edged::agent

@@ -1,0 +1,275 @@
+#include "clusteragent/core/placer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <tuple>
+
+namespace edged::agent {
+namespace {
+
+std::string Ports(const protocol::Listener& listener) {
+  return fmt::format("{}/{}", edged::ToString(listener.protocol),
+                     listener.ports.ToString());
+}
+
+bool Allows(const EdgeNode& node, const std::string& name_space) {
+  return node.allowed_namespaces.empty() ||
+         std::ranges::find(node.allowed_namespaces, name_space) !=
+             node.allowed_namespaces.end();
+}
+
+}  // namespace
+
+std::string Placer::Candidate::Where() const {
+  return fmt::format("{}: spec.bindings[{}] \"{}\"", object.Key().ToString(),
+                     ref.index, ref.binding);
+}
+
+Placer::Placer(const World& world, const Records& records, const Facts& facts)
+    : records_(records), facts_(facts) {
+  for (const EdgeNode& node : world.edge_nodes) nodes_[node.meta.name] = &node;
+}
+
+PlannedObject Placer::Place(const PortBinding& object) {
+  const JudgedObject judged = Judge(object);
+  PlannedObject planned{.key = object.Key(),
+                        .generation = object.meta.generation,
+                        .refused = judged.refused};
+  for (const JudgedBinding& binding : judged.bindings) {
+    PlannedBinding& result = planned.bindings.emplace_back();
+    result.name = binding.name;
+    result.index = binding.index;
+    if (binding.refused() != nullptr) {
+      result.refused = *binding.refused();
+    } else if (judged.refused) {
+      result.refused = judged.refused;
+    } else {
+      PlaceBinding({.object = object,
+                    .valid = *binding.valid(),
+                    .ref = {object.meta.name_space, object.meta.name,
+                            binding.name, binding.index}},
+                   result);
+    }
+  }
+  return planned;
+}
+
+std::vector<PlannedMapping> Placer::Granted(const std::string& edge) const {
+  const auto found = claims_.find(edge);
+  if (found == claims_.end()) return {};
+  return found->second.granted;
+}
+
+// An edge of several that has no place for the binding is passed over; the
+// binding is refused when none has.
+void Placer::PlaceBinding(const Candidate& candidate, PlannedBinding& planned) {
+  std::optional<Refusal> refused = JudgeTarget(candidate);
+  if (!refused) {
+    for (const EdgeNode* node : SelectEdges(candidate, refused)) {
+      for (const IpAddress& address :
+           ChooseAddresses(candidate, *node, refused)) {
+        planned.placements.push_back(
+            {.edge = node->meta.name,
+             .listener = {address, candidate.valid.protocol,
+                          candidate.valid.ports}});
+      }
+    }
+  }
+  if (planned.placements.empty()) {
+    planned.refused = refused;
+    return;
+  }
+  std::ranges::sort(planned.placements, [](const auto& a, const auto& b) {
+    return std::tie(a.edge, a.listener) < std::tie(b.edge, b.listener);
+  });
+  for (Placement& placement : planned.placements) {
+    placement.refused = JudgePlacement(candidate, placement);
+    if (!placement.refused) placement.refused = Claim(candidate, placement);
+  }
+}
+
+std::optional<Refusal> Placer::JudgeTarget(const Candidate& candidate) const {
+  const IpAddress& target = candidate.valid.target.address;
+  for (const auto& [edge, record] : records_.edges) {
+    if (!record.network.Contains(target)) continue;
+    return Refusal{
+        reason::kInvalidTarget,
+        fmt::format("{}: target.address: {} lies in the tunnel network {} of "
+                    "EdgeNode {}",
+                    candidate.Where(), target.ToString(),
+                    record.network.ToString(), edge)};
+  }
+  const bool local = std::ranges::find(facts_.local_addresses, target) !=
+                     facts_.local_addresses.end();
+  if (candidate.valid.client_ip == ClientIp::kPreserve && !local) {
+    return Refusal{
+        reason::kPreserveNotPossible,
+        fmt::format("{}: clientIP: Preserve needs a target on the host of the "
+                    "uplink, and {} is none of its addresses",
+                    candidate.Where(), target.ToString())};
+  }
+  return std::nullopt;
+}
+
+std::vector<const EdgeNode*> Placer::SelectEdges(
+    const Candidate& candidate, std::optional<Refusal>& refused) const {
+  const PortBinding& object = candidate.object;
+  std::vector<const EdgeNode*> selected;
+  if (object.edge_node) {
+    const auto found = nodes_.find(*object.edge_node);
+    if (found != nodes_.end()) selected.push_back(found->second);
+  } else {
+    for (const auto& [name, node] : nodes_) {
+      if (object.edge_node_selector->Matches(node->meta.labels)) {
+        selected.push_back(node);
+      }
+    }
+  }
+  if (selected.empty()) {
+    refused = Refusal{
+        reason::kEdgeNodeNotFound,
+        object.edge_node
+            ? fmt::format("{}: spec.edgeNodeRef.name: there is no EdgeNode "
+                          "\"{}\"",
+                          object.Key().ToString(), *object.edge_node)
+            : fmt::format("{}: spec.edgeNodeSelector: no EdgeNode matches "
+                          "\"{}\"",
+                          object.Key().ToString(),
+                          object.edge_node_selector->ToString())};
+  }
+  std::erase_if(selected, [&](const EdgeNode* node) {
+    if (Allows(*node, object.meta.name_space)) return false;
+    refused =
+        Refusal{reason::kNamespaceNotAllowed,
+                fmt::format("{}: EdgeNode {} does not list namespace \"{}\" in "
+                            "spec.allowedNamespaces",
+                            object.Key().ToString(), node->meta.name,
+                            object.meta.name_space)};
+    return true;
+  });
+  return selected;
+}
+
+std::vector<IpAddress> Placer::ChooseAddresses(
+    const Candidate& candidate, const EdgeNode& node,
+    std::optional<Refusal>& refused) const {
+  std::vector<IpAddress> all;
+  for (const PublicIp& ip : node.PublicIps()) all.push_back(ip.address);
+  const std::string edge = node.Key().ToString();
+  if (all.empty()) {
+    refused = Refusal{
+        reason::kNoPublicIp,
+        fmt::format("{}: {} has no public address", candidate.Where(), edge)};
+    return {};
+  }
+  const PublicIpChoice& choice = candidate.valid.public_ip;
+  if (std::holds_alternative<FirstPublicIp>(choice)) return {all.front()};
+  if (const IpAddress* named = std::get_if<IpAddress>(&choice)) {
+    if (std::ranges::find(all, *named) != all.end()) return {*named};
+    refused = Refusal{reason::kPublicIpNotOnEdge,
+                      fmt::format("{}: publicIP: {} is not an address of {}",
+                                  candidate.Where(), named->ToString(), edge)};
+    return {};
+  }
+  // "*" means every address that can reach the target without a change of
+  // family.
+  const Family family = candidate.valid.target.address.family();
+  std::erase_if(all, [family](const IpAddress& address) {
+    return address.family() != family;
+  });
+  if (all.empty()) {
+    refused = Refusal{
+        reason::kFamilyMismatch,
+        fmt::format("{}: {} has no public address of the family of target {}",
+                    candidate.Where(), edge,
+                    candidate.valid.target.address.ToString())};
+  }
+  return all;
+}
+
+std::optional<Refusal> Placer::JudgePlacement(
+    const Candidate& candidate, const Placement& placement) const {
+  const IpAddress& address = placement.listener.public_address;
+  const IpAddress& target = candidate.valid.target.address;
+  if (address.family() != target.family()) {
+    return Refusal{
+        reason::kFamilyMismatch,
+        fmt::format("{}: public address {} and target {} are of "
+                    "different families",
+                    candidate.Where(), address.ToString(), target.ToString())};
+  }
+  if (!address.is_ipv4()) {
+    return Refusal{reason::kFeatureNotAvailable,
+                   fmt::format("{}: public address {}: this version has no "
+                               "IPv6 mappings yet",
+                               candidate.Where(), address.ToString())};
+  }
+  const auto record = records_.edges.find(placement.edge);
+  if (record == records_.edges.end()) {
+    return Refusal{reason::kEdgeNodeNotReady,
+                   fmt::format("{}: EdgeNode {} cannot be served, see its "
+                               "conditions",
+                               candidate.Where(), placement.edge)};
+  }
+  if (!record->second.public_indexes.Find(address.ToString())) {
+    return Refusal{
+        reason::kTooManyPublicIps,
+        fmt::format("{}: public address {} has no place in the "
+                    "tunnel network of EdgeNode {}",
+                    candidate.Where(), address.ToString(), placement.edge)};
+  }
+  return JudgeReserved(candidate, placement, record->second.listen_port);
+}
+
+std::optional<Refusal> Placer::JudgeReserved(const Candidate& candidate,
+                                             const Placement& placement,
+                                             uint16_t tunnel_port) const {
+  const protocol::Listener& listener = placement.listener;
+  const auto touches = [&listener](const ReservedPort& port) {
+    return port.protocol == listener.protocol &&
+           listener.ports.Contains(port.port);
+  };
+  const auto refuse = [&](const ReservedPort& port, std::string_view what) {
+    return Refusal{
+        reason::kPortReserved,
+        fmt::format("{}: {} touches {}, {} of EdgeNode {}", candidate.Where(),
+                    Ports(listener), port.ToString(), what, placement.edge)};
+  };
+  const ReservedPort tunnel{Protocol::kUdp, tunnel_port};
+  if (touches(tunnel)) return refuse(tunnel, "the WireGuard port");
+  const auto& reserved = facts_.Edge(placement.edge).reserved_ports;
+  const auto found = std::ranges::find_if(reserved, touches);
+  if (found != reserved.end()) return refuse(*found, "a reserved port");
+  return std::nullopt;
+}
+
+std::optional<Refusal> Placer::Claim(const Candidate& candidate,
+                                     const Placement& placement) {
+  const protocol::Listener& listener = placement.listener;
+  EdgeClaims& edge = claims_[placement.edge];
+  PortClaims& ports = edge.ports[{listener.public_address, listener.protocol}];
+  if (const auto owner = ports.OwnerOf(listener.ports)) {
+    const PlannedMapping& winner = edge.granted[*owner];
+    return Refusal{
+        reason::kListenerConflict,
+        fmt::format("{}: {} on {} of EdgeNode {} is held by PortBinding {}/{} "
+                    "\"{}\", which is {}",
+                    candidate.Where(), Ports(winner.mapping.listener),
+                    listener.public_address.ToString(), placement.edge,
+                    winner.binding.name_space, winner.binding.object,
+                    winner.binding.binding,
+                    winner.binding.name_space == candidate.ref.name_space &&
+                            winner.binding.object == candidate.ref.object
+                        ? "first in the list"
+                        : "older")};
+  }
+  ports.Claim(listener.ports, edge.granted.size());
+  edge.granted.push_back({.mapping = {.listener = listener},
+                          .binding = candidate.ref,
+                          .target = candidate.valid.target,
+                          .client_ip = candidate.valid.client_ip});
+  return std::nullopt;
+}
+
+}  // namespace edged::agent

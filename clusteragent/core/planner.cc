@@ -1,0 +1,145 @@
+#include "clusteragent/core/planner.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "clusteragent/core/placer.h"
+#include "clusteragent/core/stable_hash.h"
+
+namespace edged::agent {
+namespace {
+
+constexpr size_t kGroupDigits = 12;
+
+std::string GroupName(const IpAddress& public_address,
+                      protocol::Affinity affinity, const Selector& selector) {
+  return "g-" + StableHash({public_address.ToString(),
+                            fmt::format("{}", static_cast<int>(affinity)),
+                            selector.ToString()},
+                           kGroupDigits);
+}
+
+protocol::Settings SettingsOf(const EdgeNode& node, const EdgeRecord& record) {
+  protocol::Settings settings{
+      .mtu = node.tunnel.mtu,
+      .heartbeat_interval = node.health_check.interval,
+      .unhealthy_threshold = node.health_check.unhealthy_threshold};
+  for (const PublicIp& ip : node.PublicIps()) {
+    const auto index = record.public_indexes.Find(ip.address.ToString());
+    if (!index) continue;
+    settings.public_addresses.push_back({.address = ip.address,
+                                         .interface = ip.interface,
+                                         .nic_address = ip.nic_address,
+                                         .index = *index});
+  }
+  std::ranges::sort(settings.public_addresses);
+  return settings;
+}
+
+std::vector<protocol::Uplink> UplinksOf(const EdgeNode& node,
+                                        const EdgeRecord& record,
+                                        const Facts& facts) {
+  std::vector<protocol::Uplink> uplinks;
+  for (const UplinkFacts& uplink : facts.uplinks) {
+    const auto block = record.blocks.Find(uplink.name);
+    const auto key = uplink.keys.find(node.meta.name);
+    if (!block || key == uplink.keys.end()) continue;
+    uplinks.push_back({uplink.name, key->second, *block});
+  }
+  std::ranges::sort(uplinks);
+  return uplinks;
+}
+
+// Every public address that is mapped has one group, of all uplinks.
+void FillGroups(const EdgeNode& node, EdgePlan& plan) {
+  std::vector<std::string> uplinks;
+  for (const protocol::Uplink& uplink : plan.wanted.uplinks) {
+    uplinks.push_back(uplink.name);
+  }
+  std::map<std::string, protocol::Group> groups;
+  for (PlannedMapping& planned : plan.mappings) {
+    const IpAddress& address = planned.mapping.listener.public_address;
+    const std::string name =
+        GroupName(address, protocol::Affinity::kNone, node.uplink_selector);
+    planned.mapping.group = name;
+    groups.try_emplace(
+        name, protocol::Group{
+                  .name = name, .public_address = address, .uplinks = uplinks});
+  }
+  for (auto& [name, group] : groups) {
+    plan.wanted.groups.push_back(std::move(group));
+  }
+}
+
+EdgePlan PlanEdge(const EdgeNode& node, const Records& records,
+                  const Facts& facts, std::vector<PlannedMapping> mappings) {
+  const EdgeRecord& record = records.edges.at(node.meta.name);
+  EdgePlan plan{.edge = node.meta.name,
+                .uid = node.meta.uid,
+                .address = node.address,
+                .listen_port = record.listen_port,
+                .network = record.network,
+                .keepalive_seconds = node.tunnel.persistent_keepalive,
+                .mtu = node.tunnel.mtu,
+                .number = records.numbers.Find(node.meta.name).value_or(0),
+                .own_block = record.blocks.Find(facts.own_uplink).value_or(0),
+                .mappings = std::move(mappings)};
+  plan.wanted.settings = SettingsOf(node, record);
+  plan.wanted.uplinks = UplinksOf(node, record, facts);
+  std::ranges::sort(plan.mappings, {}, [](const PlannedMapping& planned) {
+    return planned.mapping.listener;
+  });
+  FillGroups(node, plan);
+  for (const PlannedMapping& planned : plan.mappings) {
+    plan.wanted.mappings.push_back(planned.mapping);
+  }
+  return plan;
+}
+
+}  // namespace
+
+std::string BindingRef::ToString() const {
+  return fmt::format("{}/{}/{}", name_space, object, binding);
+}
+
+const EdgePlan* Plan::Edge(const std::string& name) const {
+  const auto found = std::ranges::lower_bound(edges, name, {}, &EdgePlan::edge);
+  return found == edges.end() || found->edge != name ? nullptr : &*found;
+}
+
+Plan MakePlan(const World& world, const Allocation& allocation,
+              const Facts& facts) {
+  const Records& records = allocation.records;
+  Plan plan;
+  Placer placer(world, records, facts);
+  std::vector<const PortBinding*> by_age;
+  for (const PortBinding& object : world.port_bindings) {
+    by_age.push_back(&object);
+  }
+  std::ranges::sort(by_age, [](const PortBinding* a, const PortBinding* b) {
+    return IsOlder(a->meta, b->meta);
+  });
+  for (const PortBinding* object : by_age) {
+    plan.port_bindings.push_back(placer.Place(*object));
+  }
+  std::ranges::sort(plan.port_bindings, {}, &PlannedObject::key);
+
+  for (const EdgeNode& node : world.edge_nodes) {
+    PlannedEdge& edge = plan.edge_nodes.emplace_back();
+    edge.key = node.Key();
+    edge.generation = node.meta.generation;
+    const auto problems = allocation.problems.find(node.meta.name);
+    if (problems != allocation.problems.end()) edge.problems = problems->second;
+    if (!records.edges.contains(node.meta.name)) continue;
+    plan.edges.push_back(
+        PlanEdge(node, records, facts, placer.Granted(node.meta.name)));
+  }
+  std::ranges::sort(plan.edge_nodes, {}, &PlannedEdge::key);
+  std::ranges::sort(plan.edges, {}, &EdgePlan::edge);
+  return plan;
+}
+
+}  // namespace edged::agent

@@ -1,0 +1,70 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "clusteragent/core/planner.h"
+#include "common/protocol/records.h"
+
+// Plan and reports of the edges become what is said about every object. Pure.
+
+namespace edged::agent {
+
+enum class ConditionStatus : uint8_t { kUnknown, kFalse, kTrue };
+std::string_view ToString(ConditionStatus status);  // "True", ...
+
+struct Condition {
+  std::string type;  // "Ready"
+  ConditionStatus status = ConditionStatus::kUnknown;
+  std::string reason;
+  std::string message;
+  bool operator==(const Condition&) const = default;
+};
+
+// What is known of one edge's life now.
+struct EdgeReport {
+  bool enrolled = false;
+  bool tunnel_up = false;
+  std::string trouble;  // the last error towards this edge, for people
+  // The state that the edge last answered with an ACK or a partial refusal, and
+  // what it refused of it; null: none in this run.
+  std::shared_ptr<const protocol::EdgeState> answered;
+  std::map<protocol::Listener, std::string> refused;
+  // The state that an uplink carries and whose digest its heartbeat has told.
+  std::shared_ptr<const protocol::EdgeState> carried;
+  // Facts for the EdgeNode's status, for example "backend": "userspace".
+  std::map<std::string, std::string> values;
+};
+using EdgeReports = std::map<std::string, EdgeReport>;  // by EdgeNode name
+
+struct BindingStatus {
+  std::string name;
+  std::vector<std::string> listeners;  // "vps 203.0.113.1 tcp/443"
+  Condition ready;
+  bool operator==(const BindingStatus&) const = default;
+};
+
+struct ObjectStatus {
+  ObjectKey object;
+  int64_t observed_generation = 0;
+  std::vector<Condition> conditions;
+  std::vector<BindingStatus> bindings;        // PortBinding only
+  std::map<std::string, std::string> values;  // EdgeNode only: "network", ...
+
+  const Condition* Find(std::string_view type) const;
+  bool operator==(const ObjectStatus&) const = default;
+};
+
+// EdgeNodes have Enrolled, TunnelUp, Programmed, Ready; PortBindings have
+// Accepted, Programmed, Ready. A binding is Ready when every listener of it is
+// programmed by its edge and carried by an uplink; an object when all of its
+// bindings are. Sorted: EdgeNodes, then PortBindings.
+std::vector<ObjectStatus> MakeStatus(const Plan& plan,
+                                     const EdgeReports& reports);
+
+// The table that `clusteragent status` prints; lines end with '\n'.
+std::string StatusTable(const std::vector<ObjectStatus>& statuses);
+
+}  // namespace edged::agent

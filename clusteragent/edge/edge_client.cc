@@ -1,0 +1,209 @@
+#include "clusteragent/edge/edge_client.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <deque>
+#include <utility>
+
+#include "clusteragent/edge/edge_proto.h"
+#include "common/status.h"
+#include "edged/v1/edge.grpc.pb.h"
+
+namespace edged::agent {
+namespace {
+
+constexpr auto kCallDeadline = std::chrono::seconds(5);
+constexpr int kKeepaliveMilliseconds = 5'000;
+
+absl::Status FromGrpc(const grpc::Status& status) {
+  return absl::Status(static_cast<absl::StatusCode>(status.error_code()),
+                      status.error_message());
+}
+
+// The gRPC side of one stream. Lives until gRPC and the loop have both let go.
+// `listener_` and `outbox_` belong to the loop thread; gRPC's threads use only
+// the buffer of the operation that they complete.
+class SyncCall final
+    : public grpc::ClientBidiReactor<v1::SyncRequest, v1::SyncResponse>,
+      public std::enable_shared_from_this<SyncCall> {
+ public:
+  SyncCall(EventLoop& loop, SyncListener& listener)
+      : loop_(loop), listener_(&listener) {}
+
+  void Start(v1::EdgeService::Stub& stub, v1::SyncRequest hello) {
+    self_ = shared_from_this();
+    stub.async()->Sync(&context_, this);
+    Send(std::move(hello));
+    StartRead(&response_);
+    // Writes start from the loop thread at any time, outside of gRPC's
+    // callbacks, until Cancel().
+    AddHold();
+    StartCall();
+  }
+
+  void Send(v1::SyncRequest request) {
+    if (ended_) return;
+    outbox_.push_back(std::move(request));
+    if (outbox_.size() == 1) StartWrite(&outbox_.front());
+  }
+
+  void Cancel() {
+    listener_ = nullptr;
+    End();
+    context_.TryCancel();
+  }
+
+  void OnWriteDone(bool ok) override {
+    loop_.Post([self = self_, ok] {
+      self->outbox_.pop_front();
+      if (!ok) self->End();
+      if (!self->ended_ && !self->outbox_.empty()) {
+        self->StartWrite(&self->outbox_.front());
+      }
+    });
+  }
+
+  void OnReadDone(bool ok) override {
+    if (!ok) {
+      loop_.Post([self = self_] { self->End(); });
+      return;
+    }
+    loop_.Post([self = self_, response = std::move(response_)] {
+      self->Deliver(response);
+    });
+    response_.Clear();
+    StartRead(&response_);
+  }
+
+  void OnDone(const grpc::Status& status) override {
+    loop_.Post([self = std::move(self_), status = FromGrpc(status)] {
+      self->End();
+      if (self->listener_) self->listener_->OnEnd(status);
+    });
+  }
+
+ private:
+  // No more writes: lets the call complete.
+  void End() {
+    if (!std::exchange(ended_, true)) RemoveHold();
+  }
+
+  void Deliver(const v1::SyncResponse& response) {
+    const absl::Status status = DeliverValue(response);
+    if (!status.ok()) context_.TryCancel();
+  }
+
+  absl::Status DeliverValue(const v1::SyncResponse& response) {
+    if (!listener_) return absl::OkStatus();
+    switch (response.message_case()) {
+      case v1::SyncResponse::kWelcome: {
+        ASSIGN_OR_RETURN(const auto welcome, FromProto(response.welcome()));
+        listener_->OnWelcome(welcome);
+        break;
+      }
+      case v1::SyncResponse::kResult: {
+        ASSIGN_OR_RETURN(const auto result, FromProto(response.result()));
+        listener_->OnResult(result);
+        break;
+      }
+      case v1::SyncResponse::kReport: {
+        ASSIGN_OR_RETURN(const auto report, FromProto(response.report()));
+        listener_->OnReport(report);
+        break;
+      }
+      case v1::SyncResponse::MESSAGE_NOT_SET:
+        break;  // of a newer edge
+    }
+    return absl::OkStatus();
+  }
+
+  EventLoop& loop_;
+  SyncListener* listener_;
+  std::shared_ptr<SyncCall> self_;  // until OnDone
+  grpc::ClientContext context_;
+  v1::SyncResponse response_;
+  std::deque<v1::SyncRequest> outbox_;  // the front is being written
+  bool ended_ = false;
+};
+
+class GrpcSyncStream final : public SyncStream {
+ public:
+  explicit GrpcSyncStream(std::shared_ptr<SyncCall> call)
+      : call_(std::move(call)) {}
+  ~GrpcSyncStream() override { call_->Cancel(); }
+
+  void SendSnapshot(uint64_t version,
+                    const protocol::EdgeState& state) override {
+    for (v1::SyncRequest& request : SnapshotRequests(version, state)) {
+      call_->Send(std::move(request));
+    }
+  }
+  void SendDelta(uint64_t base_version, uint64_t version,
+                 const protocol::EdgeDelta& delta) override {
+    call_->Send(DeltaRequest(base_version, version, delta));
+  }
+
+ private:
+  std::shared_ptr<SyncCall> call_;
+};
+
+class GrpcEdgeClient final : public EdgeClient {
+ public:
+  GrpcEdgeClient(EventLoop& loop, const SocketAddress& address) : loop_(loop) {
+    grpc::ChannelArguments arguments;
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMilliseconds);
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveMilliseconds);
+    arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+    arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 2'000);
+    arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
+    arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2'000);
+    arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+    // Two edges never share a connection, even where two namespaces give them
+    // the same address.
+    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    stub_ = v1::EdgeService::NewStub(grpc::CreateCustomChannel(
+        "ipv" + std::string(address.address.is_ipv4() ? "4:" : "6:") +
+            address.ToString(),
+        grpc::InsecureChannelCredentials(), arguments));
+  }
+
+  void Register(const Epoch& epoch, const protocol::Uplink& uplink,
+                const std::string& edge,
+                std::function<void(const absl::Status&)> done) override {
+    struct Call {
+      grpc::ClientContext context;
+      v1::RegisterRequest request;
+      v1::RegisterResponse response;
+    };
+    auto call = std::make_shared<Call>();
+    call->context.set_deadline(std::chrono::system_clock::now() +
+                               kCallDeadline);
+    call->request = RegisterRequest(epoch, uplink, edge);
+    stub_->async()->Register(
+        &call->context, &call->request, &call->response,
+        [this_loop = &loop_, call, done](const grpc::Status& status) {
+          this_loop->Post([call, done, status] { done(FromGrpc(status)); });
+        });
+  }
+
+  std::unique_ptr<SyncStream> OpenSync(const Epoch& epoch,
+                                       const protocol::Digest& digest,
+                                       SyncListener& listener) override {
+    auto call = std::make_shared<SyncCall>(loop_, listener);
+    call->Start(*stub_, HelloRequest(epoch, digest));
+    return std::make_unique<GrpcSyncStream>(std::move(call));
+  }
+
+ private:
+  EventLoop& loop_;
+  std::unique_ptr<v1::EdgeService::Stub> stub_;
+};
+
+}  // namespace
+
+std::unique_ptr<EdgeClient> DialEdge(EventLoop& loop,
+                                     const SocketAddress& address) {
+  return std::make_unique<GrpcEdgeClient>(loop, address);
+}
+
+}  // namespace edged::agent

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "clusteragent/edge/edge_client.h"
+#include "edged/v1/edge.pb.h"
+
+// The border between the agent's values and the edge's gRPC messages.
+
+namespace edged::agent {
+
+v1::RegisterRequest RegisterRequest(const Epoch& epoch,
+                                    const protocol::Uplink& uplink,
+                                    const std::string& edge);
+v1::SyncRequest HelloRequest(const Epoch& epoch,
+                             const protocol::Digest& digest);
+// Chunks of at most 1,000 records; the last one says so.
+std::vector<v1::SyncRequest> SnapshotRequests(uint64_t version,
+                                              const protocol::EdgeState& state);
+v1::SyncRequest DeltaRequest(uint64_t base_version, uint64_t version,
+                             const protocol::EdgeDelta& delta);
+
+absl::StatusOr<EdgeWelcome> FromProto(const v1::Welcome& proto);
+absl::StatusOr<EdgeResult> FromProto(const v1::Result& proto);
+absl::StatusOr<EdgeLifeReport> FromProto(const v1::Report& proto);
+
+}  // namespace edged::agent

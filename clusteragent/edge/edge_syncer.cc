@@ -1,0 +1,198 @@
+#include "clusteragent/edge/edge_syncer.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "common/status.h"
+
+namespace edged::agent {
+namespace {
+
+using std::chrono::milliseconds;
+
+// `state` without the mappings that were refused.
+protocol::EdgeState Without(const protocol::EdgeState& state,
+                            const std::vector<RefusedMapping>& refusals) {
+  protocol::EdgeState rest = state;
+  std::set<protocol::Listener> refused;
+  for (const RefusedMapping& refusal : refusals) {
+    refused.insert(refusal.listener);
+  }
+  std::erase_if(rest.mappings, [&refused](const protocol::Mapping& mapping) {
+    return refused.contains(mapping.listener);
+  });
+  return rest;
+}
+
+}  // namespace
+
+EdgeSyncer::EdgeSyncer(EventLoop& loop, EdgeClient& client, Epoch epoch,
+                       std::string edge, std::function<void()> changed)
+    : loop_(loop),
+      client_(client),
+      epoch_(std::move(epoch)),
+      edge_(std::move(edge)),
+      changed_(std::move(changed)),
+      backoff_(milliseconds(200), milliseconds(3'000)) {}
+
+EdgeSyncer::~EdgeSyncer() { loop_.Cancel(retry_); }
+
+void EdgeSyncer::Want(State state) {
+  wanted_ = std::move(state);
+  if (!stream_ && retry_ == 0) {
+    Open();
+  } else {
+    SendWhatDiffers();
+  }
+}
+
+void EdgeSyncer::Open() {
+  retry_ = 0;
+  sent_version_ = 0;
+  answered_version_ = 0;
+  in_flight_.reset();
+  const protocol::Digest digest =
+      DigestOf(progress_.answered ? accepted_ : *wanted_);
+  stream_ = client_.OpenSync(epoch_, digest, *this);
+}
+
+void EdgeSyncer::RetryLater() {
+  stream_.reset();
+  in_flight_.reset();
+  progress_.connected = false;
+  loop_.Cancel(retry_);
+  retry_ = loop_.After(backoff_.Next(), [this] { Open(); });
+}
+
+void EdgeSyncer::OnWelcome(const EdgeWelcome& welcome) {
+  progress_.connected = true;
+  progress_.trouble.clear();
+  progress_.edge_version = welcome.version;
+  progress_.reserved_ports = welcome.reserved_ports;
+  TakeReport(welcome.report);
+  const protocol::EdgeState programmed =
+      Without(accepted_, progress_.report.not_programmed);
+  snapshot_needed_ = true;
+  if (progress_.answered && welcome.digest == DigestOf(programmed)) {
+    snapshot_needed_ = false;
+  } else if (welcome.digest == DigestOf(*wanted_)) {
+    progress_.answered = wanted_;
+    accepted_ = *wanted_;
+    refused_by_result_.clear();
+    Refuse({});
+    snapshot_needed_ = false;
+  }
+  spdlog::info("edge {}: connected, edged {}, digest {}, {}", edge_,
+               welcome.version, welcome.digest.Short(),
+               snapshot_needed_ ? "sending a snapshot" : "up to date");
+  // Called last: what listens may hand us a new state.
+  SendWhatDiffers();
+  changed_();
+}
+
+void EdgeSyncer::SendWhatDiffers() {
+  if (!stream_ || !progress_.connected || in_flight_) return;
+  if (snapshot_needed_) {
+    in_flight_ = InFlight{++sent_version_, wanted_};
+    stream_->SendSnapshot(sent_version_, *wanted_);
+    return;
+  }
+  if (wanted_ == progress_.answered || *wanted_ == *progress_.answered) return;
+  // What was refused is not in `accepted_`, so it is asked for again with every
+  // change: the change may have made room for it.
+  const protocol::EdgeDelta delta = Difference(accepted_, *wanted_);
+  if (delta.empty()) {
+    progress_.answered = wanted_;
+    return;
+  }
+  in_flight_ = InFlight{++sent_version_, wanted_};
+  stream_->SendDelta(answered_version_, sent_version_, delta);
+}
+
+void EdgeSyncer::OnResult(const EdgeResult& result) {
+  if (!in_flight_ || in_flight_->version != result.version) return;
+  const InFlight done = *std::exchange(in_flight_, std::nullopt);
+  if (!result.ack) {
+    progress_.trouble = result.error;
+    spdlog::warn("edge {}: version {} refused: {}", edge_, result.version,
+                 result.error);
+    snapshot_needed_ = true;
+    if (result.snapshot_needed) {
+      SendWhatDiffers();
+    } else {
+      RetryLater();
+    }
+    changed_();
+    return;
+  }
+  snapshot_needed_ = false;
+  answered_version_ = result.version;
+  progress_.answered = done.state;
+  progress_.trouble.clear();
+  refused_by_result_ = result.refused;
+  accepted_ = Without(*done.state, result.refused);
+  Refuse(result.refused);
+  spdlog::info("edge {}: version {} applied, {} mappings, {} refused, {:.2f} ms",
+               edge_, result.version, accepted_.mappings.size(),
+               result.refused.size(),
+               std::chrono::duration<double, std::milli>(result.apply_time)
+                   .count());
+  for (const RefusedMapping& refusal : result.refused) {
+    spdlog::warn("edge {}: {}: {}: {}", edge_, refusal.listener.ToString(),
+                 refusal.reason, refusal.message);
+  }
+  CheckDigest(result.digest);
+  SendWhatDiffers();
+  changed_();
+}
+
+void EdgeSyncer::CheckDigest(const protocol::Digest& digest) {
+  const protocol::Digest expected =
+      DigestOf(Without(accepted_, progress_.report.not_programmed));
+  if (digest == expected) {
+    backoff_.Reset();
+    return;
+  }
+  progress_.trouble = fmt::format("edge has digest {}, expected {}",
+                                  digest.Short(), expected.Short());
+  spdlog::warn("edge {}: {}; beginning anew", edge_, progress_.trouble);
+  RetryLater();
+}
+
+void EdgeSyncer::OnReport(const EdgeLifeReport& report) {
+  TakeReport(report);
+  changed_();
+}
+
+void EdgeSyncer::TakeReport(const EdgeLifeReport& report) {
+  progress_.report = report;
+  Refuse(refused_by_result_);
+}
+
+void EdgeSyncer::Refuse(const std::vector<RefusedMapping>& refusals) {
+  progress_.refused.clear();
+  const auto add = [this](const std::vector<RefusedMapping>& list) {
+    for (const RefusedMapping& refusal : list) {
+      progress_.refused[refusal.listener] =
+          fmt::format("{}: {}", refusal.reason, refusal.message);
+    }
+  };
+  add(refusals);
+  add(progress_.report.not_programmed);
+}
+
+void EdgeSyncer::OnEnd(const absl::Status& status) {
+  const bool was_connected = progress_.connected;
+  progress_.trouble = status.ok() ? "the edge ended the stream"
+                                  : std::string(Message(status));
+  if (was_connected || absl::IsFailedPrecondition(status)) {
+    spdlog::warn("edge {}: stream ended: {}", edge_, progress_.trouble);
+  }
+  RetryLater();
+  changed_();
+}
+
+}  // namespace edged::agent

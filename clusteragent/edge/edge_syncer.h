@@ -1,0 +1,83 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "clusteragent/edge/edge_client.h"
+#include "common/backoff.h"
+#include "common/event_loop.h"
+#include "common/protocol/records.h"
+
+namespace edged::agent {
+
+// Keeps one edge at the wanted state: opens the stream, sends a snapshot or the
+// difference to what the edge last accepted, one version at a time, and begins
+// anew with a backoff after every failure. Belongs to the loop thread.
+class EdgeSyncer final : public SyncListener {
+ public:
+  using State = std::shared_ptr<const protocol::EdgeState>;
+
+  // What is known of the edge.
+  struct Progress {
+    bool connected = false;       // Welcome was received on this stream
+    std::string trouble;          // the last failure; empty: none
+    State answered;               // the state of the last ACK
+    std::map<protocol::Listener, std::string> refused;  // of `answered`
+    std::vector<std::string> reserved_ports;            // "22/tcp"
+    std::string edge_version;
+    EdgeLifeReport report;
+  };
+
+  // All are borrowed and outlive this object. `changed` is called after every
+  // change of progress().
+  EdgeSyncer(EventLoop& loop, EdgeClient& client, Epoch epoch,
+             std::string edge, std::function<void()> changed);
+  ~EdgeSyncer() override;
+
+  // Opens the stream at the first call.
+  void Want(State state);
+  const Progress& progress() const { return progress_; }
+
+  void OnWelcome(const EdgeWelcome& welcome) override;
+  void OnResult(const EdgeResult& result) override;
+  void OnReport(const EdgeLifeReport& report) override;
+  void OnEnd(const absl::Status& status) override;
+
+ private:
+  struct InFlight {
+    uint64_t version;
+    State state;
+  };
+
+  void Open();
+  void RetryLater();
+  void SendWhatDiffers();
+  void TakeReport(const EdgeLifeReport& report);
+  void Refuse(const std::vector<RefusedMapping>& refusals);
+  void CheckDigest(const protocol::Digest& digest);
+
+  EventLoop& loop_;
+  EdgeClient& client_;
+  const Epoch epoch_;
+  const std::string edge_;
+  const std::function<void()> changed_;
+
+  State wanted_;
+  // `progress_.answered` without what the edge refused: its model.
+  protocol::EdgeState accepted_;
+  std::vector<RefusedMapping> refused_by_result_;
+  std::unique_ptr<SyncStream> stream_;
+  std::optional<InFlight> in_flight_;
+  uint64_t sent_version_ = 0;      // of this stream
+  uint64_t answered_version_ = 0;  // likewise; 0: the state of its Welcome
+  bool snapshot_needed_ = true;
+  EventLoop::TimerId retry_ = 0;
+  Backoff backoff_;
+  Progress progress_;
+};
+
+}  // namespace edged::agent

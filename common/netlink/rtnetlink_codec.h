@@ -1,0 +1,40 @@
+#pragma once
+
+#include <optional>
+
+#include "absl/status/statusor.h"
+#include "common/netlink/message.h"
+#include "common/netlink/rtnetlink.h"
+
+// What rtnetlink's messages say, as values (rtnetlink(7)). Pure. Each function
+// reads the RTM_NEW... and the RTM_DEL... message of its object and is
+// InvalidArgument when the message is malformed.
+
+namespace edged::netlink {
+
+// Unset for messages of another family than AF_UNSPEC, which tell of a link's
+// place in a bridge.
+absl::StatusOr<std::optional<Link>> ReadLink(const MessageView& message);
+
+absl::StatusOr<Address> ReadAddress(const MessageView& message);
+
+// A route of any type, also one that RTM_GETROUTE made up for one destination.
+absl::StatusOr<Route> ReadAnyRoute(const MessageView& message);
+// Unset when it is no unicast route of a table (local, broadcast, cached, ...).
+absl::StatusOr<std::optional<Route>> ReadUnicastRoute(
+    const MessageView& message);
+
+// Unset when it is no plain "fwmark MARK/MASK lookup TABLE": the rule selects
+// by something else too, or does something else.
+absl::StatusOr<std::optional<Rule>> ReadRule(const MessageView& message);
+
+// Per-device IPv4 settings that changed, or were asked for.
+struct Netconf {
+  int link = 0;  // interface index, or NETCONFA_IFINDEX_ALL, _DEFAULT
+  std::optional<bool> forwarding;
+  std::optional<int> rp_filter;
+  bool operator==(const Netconf&) const = default;
+};
+absl::StatusOr<Netconf> ReadNetconf(const MessageView& message);
+
+}  // namespace edged::netlink

@@ -1,0 +1,214 @@
+#include "common/record_proto/record_proto.h"
+
+#include <algorithm>
+#include <string>
+
+#include "common/status.h"
+
+namespace edged::record_proto {
+namespace {
+
+constexpr int64_t kNanosecondsPerMillisecond = 1'000'000;
+
+std::chrono::milliseconds Milliseconds(
+    const google::protobuf::Duration& duration) {
+  return std::chrono::seconds(duration.seconds()) +
+         std::chrono::milliseconds(duration.nanos() /
+                                   kNanosecondsPerMillisecond);
+}
+
+// "WHAT FIELD: MESSAGE".
+absl::Status AtField(const absl::Status& status, std::string_view what,
+                     std::string_view field) {
+  return Annotate(status, fmt::format("{} {}", what, field));
+}
+
+absl::StatusOr<protocol::PublicAddress> FromProto(
+    const v1::PublicAddress& proto) {
+  protocol::PublicAddress address;
+  auto parsed = IpAddress::Parse(proto.address());
+  if (!parsed.ok()) return AtField(parsed.status(), "public address", "address");
+  address.address = *parsed;
+  address.interface = proto.interface();
+  if (!proto.nic_address().empty()) {
+    auto nic = IpAddress::Parse(proto.nic_address());
+    if (!nic.ok()) {
+      return AtField(nic.status(), "public address " + proto.address(),
+                     "nic_address");
+    }
+    address.nic_address = *nic;
+  }
+  address.index = proto.index();
+  return address;
+}
+
+}  // namespace
+
+v1::Settings ToProto(const protocol::Settings& settings) {
+  v1::Settings proto;
+  for (const protocol::PublicAddress& address : settings.public_addresses) {
+    v1::PublicAddress& added = *proto.add_public_addresses();
+    added.set_address(address.address.ToString());
+    added.set_interface(address.interface);
+    if (address.nic_address) {
+      added.set_nic_address(address.nic_address->ToString());
+    }
+    added.set_index(address.index);
+  }
+  proto.set_mtu(settings.mtu);
+  const int64_t interval = settings.heartbeat_interval.count();
+  proto.mutable_heartbeat_interval()->set_seconds(interval / 1000);
+  proto.mutable_heartbeat_interval()->set_nanos(
+      static_cast<int32_t>(interval % 1000 * kNanosecondsPerMillisecond));
+  proto.set_unhealthy_threshold(settings.unhealthy_threshold);
+  return proto;
+}
+
+v1::Uplink ToProto(const protocol::Uplink& uplink) {
+  v1::Uplink proto;
+  proto.set_name(uplink.name);
+  proto.set_public_key(uplink.key.ToString());
+  proto.set_block(uplink.block);
+  return proto;
+}
+
+v1::Group ToProto(const protocol::Group& group) {
+  v1::Group proto;
+  proto.set_name(group.name);
+  proto.set_public_address(group.public_address.ToString());
+  proto.set_affinity(group.affinity == protocol::Affinity::kClientIp
+                         ? v1::AFFINITY_CLIENT_IP
+                         : v1::AFFINITY_NONE);
+  for (const std::string& uplink : group.uplinks) proto.add_uplinks(uplink);
+  return proto;
+}
+
+v1::Listener ToProto(const protocol::Listener& listener) {
+  v1::Listener proto;
+  proto.set_public_address(listener.public_address.ToString());
+  proto.set_protocol(listener.protocol == Protocol::kTcp ? v1::PROTOCOL_TCP
+                                                         : v1::PROTOCOL_UDP);
+  proto.set_first_port(listener.ports.first);
+  if (!listener.ports.is_single()) proto.set_last_port(listener.ports.last);
+  return proto;
+}
+
+v1::Mapping ToProto(const protocol::Mapping& mapping) {
+  v1::Mapping proto;
+  *proto.mutable_listener() = ToProto(mapping.listener);
+  proto.set_group(mapping.group);
+  return proto;
+}
+
+absl::StatusOr<protocol::Settings> FromProto(const v1::Settings& proto) {
+  protocol::Settings settings;
+  for (const v1::PublicAddress& address : proto.public_addresses()) {
+    ASSIGN_OR_RETURN(auto parsed, FromProto(address));
+    settings.public_addresses.push_back(std::move(parsed));
+  }
+  std::ranges::sort(settings.public_addresses);
+  settings.mtu = proto.mtu();
+  if (settings.mtu != 0 && (settings.mtu < 576 || settings.mtu > 65535)) {
+    return InvalidArgument("settings mtu: {} is neither 0 nor 576 to 65535",
+                           settings.mtu);
+  }
+  if (proto.has_heartbeat_interval()) {
+    settings.heartbeat_interval = Milliseconds(proto.heartbeat_interval());
+    if (settings.heartbeat_interval < std::chrono::milliseconds(50) ||
+        settings.heartbeat_interval > std::chrono::minutes(1)) {
+      return InvalidArgument(
+          "settings heartbeat_interval: {} ms is not 50 ms to 1 min",
+          settings.heartbeat_interval.count());
+    }
+  }
+  if (proto.unhealthy_threshold() != 0) {
+    settings.unhealthy_threshold = proto.unhealthy_threshold();
+  }
+  if (settings.unhealthy_threshold > 100) {
+    return InvalidArgument("settings unhealthy_threshold: {} is above 100",
+                           settings.unhealthy_threshold);
+  }
+  return settings;
+}
+
+absl::StatusOr<protocol::Uplink> FromProto(const v1::Uplink& proto) {
+  if (proto.name().empty()) return InvalidArgument("uplink name: is empty");
+  auto key = PublicKey::Parse(proto.public_key());
+  if (!key.ok()) {
+    return AtField(key.status(), "uplink " + proto.name(), "public_key");
+  }
+  return protocol::Uplink{proto.name(), *key, proto.block()};
+}
+
+absl::StatusOr<protocol::Group> FromProto(const v1::Group& proto) {
+  if (proto.name().empty()) return InvalidArgument("group name: is empty");
+  auto address = IpAddress::Parse(proto.public_address());
+  if (!address.ok()) {
+    return AtField(address.status(), "group " + proto.name(), "public_address");
+  }
+  protocol::Group group;
+  group.name = proto.name();
+  group.public_address = *address;
+  if (proto.affinity() == v1::AFFINITY_CLIENT_IP) {
+    group.affinity = protocol::Affinity::kClientIp;
+  } else if (proto.affinity() != v1::AFFINITY_NONE) {
+    return InvalidArgument("group {} affinity: {} is not known", group.name,
+                           static_cast<int>(proto.affinity()));
+  }
+  group.uplinks.assign(proto.uplinks().begin(), proto.uplinks().end());
+  std::ranges::sort(group.uplinks);
+  return group;
+}
+
+absl::StatusOr<protocol::Listener> FromProto(const v1::Listener& proto) {
+  auto address = IpAddress::Parse(proto.public_address());
+  if (!address.ok()) {
+    return AtField(address.status(), "listener", "public_address");
+  }
+  protocol::Listener listener;
+  listener.public_address = *address;
+  switch (proto.protocol()) {
+    case v1::PROTOCOL_TCP:
+      listener.protocol = Protocol::kTcp;
+      break;
+    case v1::PROTOCOL_UDP:
+      listener.protocol = Protocol::kUdp;
+      break;
+    default:
+      return InvalidArgument("listener {} protocol: {} is not TCP or UDP",
+                             proto.public_address(),
+                             static_cast<int>(proto.protocol()));
+  }
+  const uint32_t first = proto.first_port();
+  const uint32_t last = proto.last_port() == 0 ? first : proto.last_port();
+  if (first < 1 || first > 65535) {
+    return InvalidArgument("listener {} first_port: {} is not 1 to 65535",
+                           proto.public_address(), first);
+  }
+  if (last < first || last > 65535) {
+    return InvalidArgument("listener {} last_port: {} is not {} to 65535",
+                           proto.public_address(), last, first);
+  }
+  listener.ports = {static_cast<uint16_t>(first), static_cast<uint16_t>(last)};
+  return listener;
+}
+
+absl::StatusOr<protocol::Mapping> FromProto(const v1::Mapping& proto) {
+  ASSIGN_OR_RETURN(const protocol::Listener listener,
+                   FromProto(proto.listener()));
+  if (proto.group().empty()) {
+    return InvalidArgument("mapping {} group: is empty", listener.ToString());
+  }
+  return protocol::Mapping{listener, proto.group()};
+}
+
+std::string ToProto(const protocol::Digest& digest) {
+  return {digest.bytes().begin(), digest.bytes().end()};
+}
+
+absl::StatusOr<protocol::Digest> DigestFromProto(std::string_view bytes) {
+  if (bytes.empty()) return protocol::Digest();
+  return protocol::Digest::FromBytes(bytes);
+}
+
+}  // namespace edged::record_proto

@@ -1,0 +1,80 @@
+#include "edged/config.h"
+
+#include <charconv>
+
+#include "common/config/document.h"
+#include "common/config/fields.h"
+#include "common/files.h"
+#include "common/status.h"
+
+namespace edged::edge {
+
+absl::StatusOr<ReservedPort> ParseReservedPort(std::string_view text) {
+  const size_t slash = text.find('/');
+  const std::string_view number = text.substr(0, slash);
+  int port = 0;
+  const auto [end, error] =
+      std::from_chars(number.data(), number.data() + number.size(), port);
+  const bool whole = error == std::errc() && end == number.data() + number.size();
+  const std::string_view protocol =
+      slash == std::string_view::npos ? "" : text.substr(slash + 1);
+  if (!whole || port < 1 || port > 65535 ||
+      (protocol != "tcp" && protocol != "udp")) {
+    return InvalidArgument("\"{}\" is not PORT/tcp or PORT/udp", text);
+  }
+  return ReservedPort{protocol == "tcp" ? Protocol::kTcp : Protocol::kUdp,
+                      static_cast<uint16_t>(port)};
+}
+
+std::string ToString(const ReservedPort& port) {
+  return fmt::format("{}/{}", port.port, ToString(port.protocol));
+}
+
+absl::StatusOr<Config> ParseConfig(std::string_view text,
+                                   const std::string& file) {
+  ASSIGN_OR_RETURN(const auto documents, config::ParseYaml(text, file));
+  Config config;
+  if (documents.empty()) return config;
+  if (documents.size() > 1) {
+    return InvalidArgument("{}: holds {} documents, not one", file,
+                           documents.size());
+  }
+  config::Fields root(documents[0], documents[0].root);
+  if (const std::string version = root.RequiredString("version");
+      version != "v1") {
+    root.Fail("version", fmt::format("\"{}\" is not v1", version));
+  }
+  const auto choice =
+      wireguard::ParseBackendChoice(root.String("wireguard", "auto"));
+  if (choice.ok()) {
+    config.wireguard = *choice;
+  } else {
+    root.Fail("wireguard", Message(choice.status()));
+  }
+  if (root.Has("reservedPorts")) {
+    config.reserved_ports.clear();
+    int index = 0;
+    for (const std::string& text : root.Strings("reservedPorts")) {
+      const auto port = ParseReservedPort(text);
+      if (port.ok()) {
+        config.reserved_ports.push_back(*port);
+      } else {
+        root.Fail(fmt::format("reservedPorts[{}]", index),
+                  Message(port.status()));
+      }
+      ++index;
+    }
+  }
+  config.state = root.String("state", kDefaultState);
+  RETURN_IF_ERROR(root.Finish());
+  return config;
+}
+
+absl::StatusOr<Config> LoadConfig(const std::string& path) {
+  const auto text = ReadFile(path);
+  if (absl::IsNotFound(text.status())) return Config();
+  RETURN_IF_ERROR(text.status());
+  return ParseConfig(*text, path);
+}
+
+}  // namespace edged::edge

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <set>
+#include <string>
+
+#include "absl/container/flat_hash_map.h"
+#include "common/netlink/conntrack.h"
+#include "edged/core/edge_model.h"
+#include "edged/core/host_facts.h"
+
+namespace edged::edge {
+
+// Tells which flows of the kernel's connection table no longer fit. Borrows
+// the model and the facts; one object serves one pass over the table. Pure.
+//
+// UDP: a flow that we translated (or that came back by the way-back chains)
+// whose mapping is gone, points to a group without its uplink, or whose uplink
+// neither serves nor drains; and a flow on a listener that we map now but that
+// began untranslated. TCP: only flows of an uplink that is removed or in
+// `long_dead`. A slot that moved makes nothing stale.
+class StaleFlows {
+ public:
+  StaleFlows(const EdgeModel& model, const HostFacts& facts,
+             const std::set<std::string>& long_dead = {});
+
+  bool IsStale(const netlink::Flow& flow) const;
+
+ private:
+  struct Target {  // what a mapping address stands for
+    const protocol::Uplink* uplink = nullptr;
+    IpAddress public_address;
+    bool long_dead = false;
+  };
+  struct Door {  // where clients come in
+    IpAddress nic;
+    uint16_t port = 0;
+    Protocol protocol = Protocol::kUdp;
+  };
+
+  bool IsStaleVia(const IpAddress& mapping_address, const Door& door) const;
+  const protocol::Group* GroupAt(const Door& door) const;  // nullptr: unmapped
+
+  const EdgeModel& model_;
+  const UplinkHealth& health_;
+  const IpPrefix network_;
+  absl::flat_hash_map<IpAddress, Target> targets_;  // by mapping address
+  absl::flat_hash_map<IpAddress, IpAddress>
+      public_addresses_;  // by nic address
+};
+
+}  // namespace edged::edge

@@ -1,0 +1,438 @@
+#include <algorithm>
+#include <set>
+#include <span>
+
+#include "absl/container/flat_hash_map.h"
+#include "common/status.h"
+#include "edged/core/edge_model.h"
+
+namespace edged::edge {
+namespace {
+
+constexpr size_t kMaxGroups = 65535;   // as many as there are marks
+constexpr size_t kMaxGroupName = 100;  // becomes part of a chain's name
+
+absl::Status CheckPublicAddress(const protocol::PublicAddress& address,
+                                const Limits& limits) {
+  const std::string name = address.address.ToString();
+  if (address.address.is_unspecified() || address.address.is_loopback() ||
+      address.address.is_multicast()) {
+    return InvalidArgument("public address {} cannot be reached from outside",
+                           name);
+  }
+  const uint32_t most = limits.overlay.MaxIndex();
+  if (address.index < 1 || address.index > most) {
+    return InvalidArgument(
+        "public address {} has index {}: overlay network {} has 1 to {}", name,
+        address.index, limits.overlay.network().ToString(), most);
+  }
+  if (address.nic_address &&
+      address.nic_address->family() != address.address.family()) {
+    return InvalidArgument("public address {} has nicAddress {}: two families",
+                           name, address.nic_address->ToString());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckSettings(const protocol::Settings& settings,
+                           const Limits& limits) {
+  std::map<uint32_t, IpAddress> by_index;
+  const IpAddress* previous = nullptr;
+  for (const auto& address : settings.public_addresses) {
+    RETURN_IF_ERROR(CheckPublicAddress(address, limits));
+    if (previous && address.address <= *previous) {
+      return InvalidArgument("public addresses {} and {} are not sorted",
+                             previous->ToString(), address.address.ToString());
+    }
+    const auto [other, is_new] =
+        by_index.emplace(address.index, address.address);
+    if (!is_new) {
+      return InvalidArgument("public addresses {} and {} both have index {}",
+                             other->second.ToString(),
+                             address.address.ToString(), address.index);
+    }
+    previous = &address.address;
+  }
+  if (settings.mtu != 0 && (settings.mtu < 576 || settings.mtu > 65535)) {
+    return InvalidArgument("tunnel MTU {} is not 576 to 65535", settings.mtu);
+  }
+  if (settings.heartbeat_interval.count() <= 0 ||
+      settings.unhealthy_threshold == 0) {
+    return InvalidArgument(
+        "heartbeat interval {} ms and threshold {} must not be zero",
+        settings.heartbeat_interval.count(), settings.unhealthy_threshold);
+  }
+  return absl::OkStatus();
+}
+
+// Names become nft identifiers.
+bool IsGroupName(std::string_view name) {
+  return !name.empty() && name.size() <= kMaxGroupName &&
+         std::ranges::all_of(name, [](char c) {
+           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                  (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
+         });
+}
+
+// Uplinks share no block and no key.
+absl::Status CheckUplinks(
+    const std::map<std::string, protocol::Uplink>& uplinks) {
+  std::map<uint32_t, const protocol::Uplink*> by_block;
+  std::map<PublicKey, const protocol::Uplink*> by_key;
+  for (const auto& [name, uplink] : uplinks) {
+    if (name.empty() || uplink.key.is_zero()) {
+      return InvalidArgument("uplink \"{}\" has no name or no key", name);
+    }
+    if (uplink.block < 1 || uplink.block >= protocol::kBlocks) {
+      return InvalidArgument("uplink {} has block {}: 1 to {} exist", name,
+                             uplink.block, protocol::kBlocks - 1);
+    }
+    const auto block = by_block.emplace(uplink.block, &uplink).first->second;
+    if (block != &uplink) {
+      return InvalidArgument("uplinks {} and {} both have block {}",
+                             block->name, name, uplink.block);
+    }
+    const auto key = by_key.emplace(uplink.key, &uplink).first->second;
+    if (key != &uplink) {
+      return InvalidArgument("uplinks {} and {} both have key {}", key->name,
+                             name, uplink.key.Short());
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+// One judgement: looks at the model as `delta` will leave it, without copying
+// what the delta does not touch.
+class DeltaJudge {
+ public:
+  // `delta.mappings` are not looked at: `mappings` stand for them.
+  DeltaJudge(const EdgeModel& model, const protocol::EdgeDelta& delta,
+             std::span<const protocol::Mapping> mappings, const Limits& limits)
+      : model_(model), delta_(delta), mappings_(mappings), limits_(limits) {}
+
+  absl::StatusOr<Judgement> Run() {
+    RETURN_IF_ERROR(JudgeSettings());
+    RETURN_IF_ERROR(JudgeUplinks());
+    RETURN_IF_ERROR(JudgeGroups());
+    JudgeMappings();
+    RETURN_IF_ERROR(CheckNothingLost());
+    return std::move(result_);
+  }
+
+ private:
+  using Listener = protocol::Listener;
+  using Group = protocol::Group;
+
+  absl::Status JudgeSettings();
+  absl::Status JudgeUplinks();
+  absl::Status JudgeGroups();
+  absl::Status CheckGroup(const Group& group) const;
+  void JudgeMappings();
+  void JudgeMapping(const protocol::Mapping& mapping);
+  std::optional<Refusal> RefusalOf(const protocol::Mapping& mapping) const;
+  std::optional<Refusal> PortRefusalOf(const Listener& listener) const;
+  std::optional<Listener> OverlapOf(const Listener& listener) const;
+  absl::Status CheckNothingLost() const;
+
+  // nullptr when there will be none of that name.
+  const Group* GroupAfter(const std::string& name) const {
+    const auto changed = groups_.find(name);
+    if (changed != groups_.end()) return changed->second;
+    const auto found = model_.groups().find(name);
+    return found == model_.groups().end() ? nullptr : &found->second;
+  }
+
+  const EdgeModel& model_;
+  const protocol::EdgeDelta& delta_;
+  const std::span<const protocol::Mapping> mappings_;
+  const Limits& limits_;
+  Judgement result_;
+
+  // After the delta:
+  const protocol::Settings* settings_ = nullptr;
+  std::map<std::string, protocol::Uplink> new_uplinks_;  // if they change
+  const std::map<std::string, protocol::Uplink>* uplinks_ = nullptr;
+  std::map<std::string, const Group*> groups_;  // changed; nullptr: removed
+  ListenerTable removed_;  // of the model's listeners; all have number 1
+  ListenerTable taken_;    // upserts that are accepted or change nothing
+  std::map<std::string, int64_t> mapping_changes_;  // by group
+};
+
+absl::Status DeltaJudge::JudgeSettings() {
+  settings_ = &model_.settings();
+  if (!delta_.settings || *delta_.settings == model_.settings()) {
+    return absl::OkStatus();
+  }
+  RETURN_IF_ERROR(CheckSettings(*delta_.settings, limits_));
+  settings_ = &*delta_.settings;
+  result_.accepted.settings = delta_.settings;
+  return absl::OkStatus();
+}
+
+absl::Status DeltaJudge::JudgeUplinks() {
+  uplinks_ = &model_.uplinks();
+  if (delta_.uplinks.empty() && delta_.removed_uplinks.empty()) {
+    return absl::OkStatus();
+  }
+  new_uplinks_ = model_.uplinks();
+  uplinks_ = &new_uplinks_;
+  for (const auto& name : delta_.removed_uplinks) new_uplinks_.erase(name);
+  for (const auto& uplink : delta_.uplinks) new_uplinks_[uplink.name] = uplink;
+  RETURN_IF_ERROR(CheckUplinks(new_uplinks_));
+
+  for (const auto& [name, uplink] : model_.uplinks()) {
+    if (!new_uplinks_.contains(name)) {
+      result_.accepted.removed_uplinks.push_back(name);
+    }
+  }
+  for (const auto& [name, uplink] : new_uplinks_) {
+    const auto before = model_.uplinks().find(name);
+    if (before == model_.uplinks().end() || before->second != uplink) {
+      result_.accepted.uplinks.push_back(uplink);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status DeltaJudge::JudgeGroups() {
+  for (const auto& name : delta_.removed_groups) groups_[name] = nullptr;
+  for (const auto& group : delta_.groups) {
+    if (!IsGroupName(group.name)) {
+      return InvalidArgument("\"{}\" cannot be the name of a group",
+                             group.name);
+    }
+    groups_[group.name] = &group;
+  }
+  size_t count = model_.groups().size();
+  for (const auto& [name, group] : groups_) {
+    const auto before = model_.groups().find(name);
+    const bool exists = before != model_.groups().end();
+    if (!group) {
+      if (exists) result_.accepted.removed_groups.push_back(name);
+      continue;
+    }
+    if (!exists) ++count;
+    if (exists && before->second.public_address != group->public_address) {
+      return InvalidArgument(
+          "group {} moves from {} to {}: that is another group", name,
+          before->second.public_address.ToString(),
+          group->public_address.ToString());
+    }
+    if (!exists || before->second != *group) {
+      result_.accepted.groups.push_back(*group);
+    }
+  }
+  if (count > kMaxGroups) {
+    return InvalidArgument("{} groups: at most {} are possible", count,
+                           kMaxGroups);
+  }
+
+  const auto& accepted = result_.accepted;
+  if (accepted.settings || !accepted.removed_uplinks.empty()) {
+    for (const auto& [name, group] : model_.groups()) {
+      if (!groups_.contains(name)) RETURN_IF_ERROR(CheckGroup(group));
+    }
+  }
+  for (const auto& [name, group] : groups_) {
+    if (group) RETURN_IF_ERROR(CheckGroup(*group));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status DeltaJudge::CheckGroup(const Group& group) const {
+  if (!FindPublicAddress(*settings_, group.public_address)) {
+    return InvalidArgument("group {} is of public address {}, which is unknown",
+                           group.name, group.public_address.ToString());
+  }
+  for (size_t i = 0; i < group.uplinks.size(); ++i) {
+    if (!uplinks_->contains(group.uplinks[i])) {
+      return InvalidArgument("group {} names uplink {}, which is unknown",
+                             group.name, group.uplinks[i]);
+    }
+    if (i > 0 && group.uplinks[i] <= group.uplinks[i - 1]) {
+      return InvalidArgument("group {} does not name its uplinks in order",
+                             group.name);
+    }
+  }
+  return absl::OkStatus();
+}
+
+void DeltaJudge::JudgeMappings() {
+  for (const auto& listener : delta_.removed_mappings) {
+    if (model_.FindMapping(listener)) removed_.Set(listener, 1);
+  }
+  for (const auto& mapping : mappings_) JudgeMapping(mapping);
+
+  auto& accepted = result_.accepted;
+  removed_.ForEach([&](const Listener& listener, uint16_t) {
+    --mapping_changes_[model_.FindMapping(listener)->name];
+    accepted.removed_mappings.push_back(listener);
+  });
+  for (const auto& mapping : accepted.mappings) {
+    ++mapping_changes_[mapping.group];
+    const Group* before = model_.FindMapping(mapping.listener);
+    if (before) --mapping_changes_[before->name];
+  }
+}
+
+void DeltaJudge::JudgeMapping(const protocol::Mapping& mapping) {
+  const Listener& listener = mapping.listener;
+  const Group* before = model_.FindMapping(listener);
+  if (auto refusal = RefusalOf(mapping)) {
+    // What is refused is not served, but for the first one of a duplicate.
+    const bool is_taken = taken_.Find(listener) != 0;
+    if (before && !is_taken) removed_.Set(listener, 1);
+    result_.refusals.push_back(*std::move(refusal));
+    return;
+  }
+  taken_.Set(listener, 1);
+  removed_.Erase(listener);
+  if (before && before->name == mapping.group) return;
+  result_.accepted.mappings.push_back(mapping);
+}
+
+std::optional<Refusal> DeltaJudge::RefusalOf(
+    const protocol::Mapping& mapping) const {
+  const Listener& listener = mapping.listener;
+  const auto refuse = [&](std::string reason, std::string why) {
+    return Refusal{listener, std::move(reason),
+                   fmt::format("{} {}", listener.ToString(), why)};
+  };
+  if (auto refusal = PortRefusalOf(listener)) return refusal;
+  if (!FindPublicAddress(*settings_, listener.public_address)) {
+    return refuse("UnknownPublicAddress",
+                  "is on an address that this edge does not have");
+  }
+  const IpPrefix& network = limits_.overlay.network();
+  if (listener.public_address.family() != network.family()) {
+    return refuse("WrongFamily",
+                  fmt::format("cannot be carried by overlay network {}: "
+                              "families are not translated",
+                              network.ToString()));
+  }
+  const Group* group = GroupAfter(mapping.group);
+  if (!group) {
+    return refuse("UnknownGroup", fmt::format("points to group {}, which does "
+                                              "not exist",
+                                              mapping.group));
+  }
+  if (group->public_address != listener.public_address) {
+    return refuse("WrongGroup",
+                  fmt::format("points to group {}, which is of {}", group->name,
+                              group->public_address.ToString()));
+  }
+  if (taken_.Find(listener) != 0) {
+    return refuse("DuplicateListener", "is mapped twice");
+  }
+  if (const auto other = OverlapOf(listener)) {
+    return refuse(
+        "OverlappingRange",
+        fmt::format("overlaps {}, which is mapped", other->ToString()));
+  }
+  return std::nullopt;
+}
+
+std::optional<Refusal> DeltaJudge::PortRefusalOf(
+    const Listener& listener) const {
+  const auto refuse = [&](std::string reason, std::string why) {
+    return Refusal{listener, std::move(reason),
+                   fmt::format("{} {}", listener.ToString(), why)};
+  };
+  const PortRange& ports = listener.ports;
+  if (ports.first == 0 || ports.last < ports.first) {
+    return refuse("InvalidPort", "is not a port or range of 1 to 65535");
+  }
+  if (listener.protocol == Protocol::kUdp &&
+      ports.Contains(limits_.listen_port)) {
+    return refuse("TunnelPort", fmt::format("takes port {}/udp, which carries "
+                                            "the tunnel (WireGuard)",
+                                            limits_.listen_port));
+  }
+  for (const ReservedPort& reserved : limits_.reserved) {
+    if (reserved.protocol == listener.protocol &&
+        ports.Contains(reserved.port)) {
+      return refuse("ReservedPort",
+                    fmt::format("takes port {}/{}, which is reserved on this "
+                                "edge (reservedPorts)",
+                                reserved.port, ToString(reserved.protocol)));
+    }
+  }
+  return std::nullopt;
+}
+
+// The first other listener that will be there and shares a port.
+std::optional<protocol::Listener> DeltaJudge::OverlapOf(
+    const Listener& listener) const {
+  Listener other = listener;
+  if (const auto entry = taken_.FirstOverlap(listener)) {
+    other.ports = entry->ports;
+    return other;
+  }
+  Listener rest = listener;
+  while (const auto entry = model_.listeners_.FirstOverlap(rest)) {
+    other.ports = entry->ports;
+    if (other != listener && removed_.Find(other) == 0) return other;
+    if (entry->ports.last >= listener.ports.last) break;
+    rest.ports.first = entry->ports.last + 1;
+  }
+  return std::nullopt;
+}
+
+// What goes away is not mapped any more.
+absl::Status DeltaJudge::CheckNothingLost() const {
+  for (const auto& name : result_.accepted.removed_groups) {
+    const auto change = mapping_changes_.find(name);
+    const int64_t left =
+        model_.MappingsOf(name) +
+        (change == mapping_changes_.end() ? 0 : change->second);
+    if (left > 0) {
+      return InvalidArgument("group {} is removed while {} mappings use it",
+                             name, left);
+    }
+  }
+  if (!result_.accepted.settings) return absl::OkStatus();
+  for (const auto& address : model_.settings().public_addresses) {
+    if (FindPublicAddress(*settings_, address.address)) continue;
+    const size_t left = model_.listeners_.CountOn(address.address) -
+                        removed_.CountOn(address.address);
+    if (left > 0) {
+      return InvalidArgument(
+          "public address {} is removed while {} mappings listen on it",
+          address.address.ToString(), left);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Judgement> EdgeModel::Judge(const protocol::EdgeDelta& delta,
+                                           const Limits& limits) const {
+  return DeltaJudge(*this, delta, delta.mappings, limits).Run();
+}
+
+absl::StatusOr<Judgement> EdgeModel::JudgeSnapshot(
+    const protocol::EdgeState& state, const Limits& limits) const {
+  protocol::EdgeDelta delta{.settings = state.settings,
+                            .uplinks = state.uplinks,
+                            .groups = state.groups};
+  for (const auto& [name, uplink] : uplinks_) {
+    delta.removed_uplinks.push_back(name);  // upserts come after removals
+  }
+  for (const auto& [name, group] : groups_)
+    delta.removed_groups.push_back(name);
+
+  ListenerTable wanted;
+  for (const auto& mapping : state.mappings) {
+    const PortRange& ports = mapping.listener.ports;
+    if (ports.first != 0 && ports.first <= ports.last) {
+      wanted.Set(mapping.listener, 1);
+    }
+  }
+  ForEachMapping([&](const protocol::Listener& listener, const auto&) {
+    if (wanted.Find(listener) == 0) delta.removed_mappings.push_back(listener);
+  });
+  return DeltaJudge(*this, delta, state.mappings, limits).Run();
+}
+
+}  // namespace edged::edge

@@ -1,0 +1,33 @@
+#include "edged/core/epoch_gate.h"
+
+#include "common/status.h"
+
+namespace edged::edge {
+
+absl::Status EpochGate::Check(const Epoch& epoch) const {
+  if (epoch.cluster_uid.empty()) {
+    return InvalidArgument("epoch cluster_uid: is empty");
+  }
+  if (!owner_.empty() && epoch.cluster_uid != owner_) {
+    return FailedPrecondition(
+        "this edge belongs to cluster {}, not to {}; `edged reset --owner` on "
+        "the edge frees it",
+        owner_, epoch.cluster_uid);
+  }
+  if (seen_ && epoch.number < seen_->number) {
+    return FailedPrecondition(
+        "epoch {} is older than {}, which this edge has seen; another agent of "
+        "the cluster leads, or its count began anew",
+        epoch.number, seen_->number);
+  }
+  return absl::OkStatus();
+}
+
+bool EpochGate::Accept(const Epoch& epoch) {
+  owner_ = epoch.cluster_uid;
+  if (seen_ == epoch) return false;
+  seen_ = epoch;
+  return true;
+}
+
+}  // namespace edged::edge

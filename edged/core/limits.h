@@ -1,0 +1,26 @@
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <vector>
+
+#include "common/net_types.h"
+#include "common/protocol/overlay.h"
+
+namespace edged::edge {
+
+// A port of this host that no mapping may take (edged.yaml's reservedPorts).
+struct ReservedPort {
+  Protocol protocol = Protocol::kTcp;
+  uint16_t port = 0;
+  auto operator<=>(const ReservedPort&) const = default;
+};
+
+// What this host sets bounds to, fixed from its enrolment and edged.yaml.
+struct Limits {
+  protocol::Overlay overlay;
+  uint16_t listen_port = protocol::kDefaultListenPort;  // WireGuard, UDP
+  std::vector<ReservedPort> reserved;
+};
+
+}  // namespace edged::edge

@@ -1,0 +1,79 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "common/netlink/rtnetlink.h"
+#include "edged/core/edge_model.h"
+#include "edged/core/host_facts.h"
+
+// Addresses, routes and per-device settings of the edge. Pure.
+
+namespace edged::edge {
+
+// What rtnetlink listed.
+struct ObservedRoutes {
+  std::vector<netlink::Link> links;
+  std::vector<netlink::Address> addresses;
+  std::vector<netlink::Route> routes;
+};
+
+struct LinkChange {
+  int link = 0;
+  bool up = true;
+  uint32_t mtu = 0;
+  bool operator==(const LinkChange&) const = default;
+};
+
+struct ConfChange {
+  int link = 0;
+  std::string interface;
+  netlink::Ipv4Conf conf;
+  bool operator==(const ConfChange&) const = default;
+};
+
+// What to do, in this order.
+struct RouteChange {
+  std::optional<LinkChange> device;  // the tunnel device itself
+  std::vector<netlink::Address> added_addresses;
+  std::vector<netlink::Address> removed_addresses;
+  std::vector<netlink::Route> removed_routes;
+  std::vector<netlink::Route> replaced_routes;
+  std::vector<ConfChange> confs;
+
+  bool empty() const;
+  // One line for each ("+ route 10.200.0.16/28 dev edged0").
+  std::string ToString(const std::string& device) const;
+  bool operator==(const RouteChange&) const = default;
+};
+
+// The difference between what is there and what should be: the edge's address
+// on the tunnel device, one route for each uplink's block and one for the
+// control address, forwarding on the tunnel device and the public interfaces,
+// loose rp_filter on the tunnel device, and where strict is set on public
+// interfaces of which there are several. Removes only routes with our protocol
+// number and global addresses of our own device; switches forwarding off again
+// where we switched it on and no public address is left. FailedPrecondition
+// when the device is missing.
+absl::StatusOr<RouteChange> PlanRoutes(const EdgeModel& model,
+                                       const HostFacts& facts,
+                                       const ObservedRoutes& observed);
+
+// One sentence for each route that somebody else made inside the overlay
+// network: it would take our uplinks' packets, or lose its own.
+std::vector<std::string> ForeignRoutesInside(const HostFacts& facts,
+                                             const ObservedRoutes& observed);
+
+// Public interfaces whose forwarding we must switch on, or did before
+// (`previous`, from the last call or readback.h): while ip_forward is 0 they
+// are guarded by the table. To be put into HostFacts, and the table applied,
+// before the RouteChange is.
+std::set<std::string> SwitchedInterfaces(
+    const HostFacts& facts, const std::vector<netlink::Link>& links,
+    const std::set<std::string>& previous);
+
+}  // namespace edged::edge

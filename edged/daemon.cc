@@ -1,0 +1,236 @@
+#include "edged/daemon.h"
+
+#include <spdlog/spdlog.h>
+#include <sys/epoll.h>
+
+#include <csignal>
+#include <utility>
+
+#include "common/status.h"
+
+namespace edged::edge {
+namespace {
+
+using std::chrono::milliseconds;
+
+absl::Status NotEnrolled() {
+  return FailedPrecondition(
+      "this edge is not enrolled; run `edged join TOKEN` on it");
+}
+
+}  // namespace
+
+absl::StatusOr<Daemon::Kernel> Daemon::OpenKernel(
+    const DaemonOptions& options) {
+  ASSIGN_OR_RETURN(auto nft, nftables::Client::Open());
+  ASSIGN_OR_RETURN(auto wireguard,
+                   wireguard::OpenClient(options.config.wireguard,
+                                         options.wireguard_program));
+  ASSIGN_OR_RETURN(auto rtnetlink, netlink::Rtnetlink::Open());
+  ASSIGN_OR_RETURN(auto conntrack, netlink::Conntrack::Open());
+  ASSIGN_OR_RETURN(auto events, netlink::RouteEvents::Open());
+  return Kernel{std::move(nft), std::move(wireguard), std::move(rtnetlink),
+                std::move(conntrack), std::move(events)};
+}
+
+absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(
+    const DaemonOptions& options) {
+  RETURN_IF_ERROR(MakeFolders(options.config.state));
+  ASSIGN_OR_RETURN(FileLock lock,
+                   FileLock::Take(options.config.state + "/lock"));
+  ASSIGN_OR_RETURN(Kernel kernel, OpenKernel(options));
+  ASSIGN_OR_RETURN(auto loop, EventLoop::Create());
+  std::unique_ptr<Daemon> daemon(new Daemon(
+      options, std::move(loop), std::move(lock), std::move(kernel)));
+  RETURN_IF_ERROR(daemon->Begin());
+  return daemon;
+}
+
+Daemon::Daemon(const DaemonOptions& options, std::unique_ptr<EventLoop> loop,
+               FileLock lock, Kernel kernel)
+    : options_(options),
+      loop_(std::move(loop)),
+      lock_(std::move(lock)),
+      kernel_(std::move(kernel)),
+      store_(options.config.state),
+      serve_backoff_(milliseconds(50), std::chrono::seconds(2)) {}
+
+Daemon::~Daemon() = default;
+
+absl::Status Daemon::Begin() {
+  for (const int signal : {SIGTERM, SIGINT}) {
+    RETURN_IF_ERROR(loop_->OnSignal(signal, [this, signal] {
+      spdlog::info("signal {}: stopping; the kernel goes on forwarding", signal);
+      Stop();
+    }));
+  }
+  RETURN_IF_ERROR(loop_->Watch(kernel_.events.fd(), EPOLLIN,
+                               [this](uint32_t) { OnRouteEvents(); }));
+  const size_t slash = options_.socket.rfind('/');
+  if (slash != std::string::npos && slash > 0) {
+    RETURN_IF_ERROR(MakeFolders(options_.socket.substr(0, slash)));
+  }
+  ASSIGN_OR_RETURN(watch_,
+                   FolderWatch::Start(*loop_, options_.config.state, [this] {
+                     FollowEnrolment();
+                     FollowRequests();
+                   }));
+  FollowEnrolment();
+  FollowRequests();
+  ASSIGN_OR_RETURN(local_server_,
+                   ApiServer::Start("unix:" + options_.socket, *loop_, *this));
+  return absl::OkStatus();
+}
+
+absl::Status Daemon::Run() {
+  loop_->Run();
+  return absl::OkStatus();
+}
+
+// ---- enrolment ----
+
+void Daemon::FollowEnrolment() {
+  auto join = LoadJoin(options_.config.state);
+  if (!join.ok() && !absl::IsNotFound(join.status())) {
+    const std::string error(Message(join.status()));
+    if (error != join_error_) spdlog::error("{}; what runs goes on", error);
+    join_error_ = error;
+    return;
+  }
+  join_error_.clear();
+  if (join.ok()) {
+    if (!join_ || *join_ != *join) Enrol(*join);
+  } else if (join_) {
+    spdlog::info("enrolment as {} was removed", join_->edge);
+    Unenrol();
+  }
+  if (!join_) spdlog::info("not enrolled; waiting for `edged join TOKEN`");
+}
+
+void Daemon::FollowRequests() {
+  if (edge_ && TakeForgetEpochRequest(options_.config.state)) {
+    spdlog::info("the highest epoch is forgotten, as `edged reset` asked");
+    edge_->ForgetEpoch();
+  }
+}
+
+void Daemon::Enrol(const Join& join) {
+  if (join_) {
+    Join as_before = join;
+    as_before.cluster_uid = join_->cluster_uid;
+    if (as_before == *join_) {
+      edge_.reset();  // only the owner changed: the kernel stays as it is
+    } else {
+      Unenrol();
+    }
+  }
+  join_ = std::make_unique<Join>(join);
+  spdlog::info("enrolled as {} of cluster {}, network {}, udp {}", join.edge,
+               join.cluster_uid.empty() ? "(the first that calls)"
+                                        : join.cluster_uid,
+               join.network.ToString(), join.listen_port);
+  edge_ = std::make_unique<Edge>(
+      *loop_,
+      KernelClients{*kernel_.nft, *kernel_.wireguard, kernel_.rtnetlink,
+                    kernel_.conntrack},
+      store_,
+      Edge::Options{join, options_.config.reserved_ports,
+                    [this] { ServeTunnel(); }});
+  edge_->Start();
+}
+
+void Daemon::Unenrol() {
+  loop_->Cancel(std::exchange(serve_timer_, 0));
+  if (tunnel_server_) {
+    stopping_.emplace_back(
+        [server = std::move(tunnel_server_)]() mutable { server.reset(); });
+  }
+  const absl::Status status = edge_->Remove();
+  edge_.reset();
+  join_.reset();
+  if (status.ok()) {
+    spdlog::info("removed the table, the device and their state");
+  } else {
+    spdlog::error("removing what was made: {}", Message(status));
+  }
+}
+
+void Daemon::ServeTunnel() {
+  serve_timer_ = 0;
+  if (!edge_ || tunnel_server_) return;
+  const auto address = edge_->api_address();
+  if (!address) return;
+  auto server = ApiServer::Start(address->ToString(), *loop_, *this);
+  if (server.ok()) {
+    tunnel_server_ = *std::move(server);
+    serve_backoff_.Reset();
+    spdlog::info("api: serving on {}", address->ToString());
+    return;
+  }
+  spdlog::error("api: {}", Message(server.status()));
+  loop_->Cancel(serve_timer_);
+  serve_timer_ = loop_->After(serve_backoff_.Next(), [this] { ServeTunnel(); });
+}
+
+void Daemon::OnRouteEvents() {
+  bool foreign = false;
+  const uint32_t own = kernel_.rtnetlink.socket().port();
+  const absl::Status status =
+      kernel_.events.Read([&foreign, own](const netlink::RouteEvent& event) {
+        if (event.port == own) return;
+        foreign = true;
+        spdlog::debug("rtnetlink: {}", netlink::DescribeEvent(event));
+      });
+  // Unavailable: events were lost, so anything may have changed.
+  if (edge_ && (foreign || absl::IsUnavailable(status))) {
+    edge_->ReconcileSoon();
+  }
+}
+
+void Daemon::Stop() {
+  edge_.reset();
+  watch_.reset();
+  stopping_.emplace_back([this, local = std::move(local_server_),
+                          tunnel = std::move(tunnel_server_)]() mutable {
+    tunnel.reset();
+    local.reset();
+    loop_->Stop();
+  });
+}
+
+// ---- the API ----
+
+absl::Status Daemon::Register(const RegisterCall& call) {
+  return edge_ ? edge_->Register(call) : NotEnrolled();
+}
+
+absl::StatusOr<Welcome> Daemon::Open(const Hello& hello, SyncStream& stream) {
+  if (!edge_) return NotEnrolled();
+  return edge_->Open(hello, stream);
+}
+
+SyncResult Daemon::Change(SyncStream& stream, ChangeCall call) {
+  if (edge_) return edge_->Change(stream, std::move(call));
+  return {.version = std::visit([](const auto& c) { return c.version; }, call),
+          .status = NotEnrolled()};
+}
+
+void Daemon::Close(SyncStream& stream) {
+  if (edge_) edge_->Close(stream);
+}
+
+EdgeStatus Daemon::Status() {
+  EdgeStatus status;
+  status.started = started_;
+  status.backend = std::string(wireguard::ToString(kernel_.wireguard->backend()));
+  if (edge_) edge_->FillStatus(status);
+  if (!join_error_.empty()) status.warnings.push_back(join_error_);
+  return status;
+}
+
+absl::StatusOr<std::vector<MappingStatus>> Daemon::Mappings() {
+  if (!edge_) return std::vector<MappingStatus>();
+  return edge_->Mappings();
+}
+
+}  // namespace edged::edge

@@ -1,0 +1,219 @@
+// The part of Edge that listens to its uplinks and tells about them.
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "common/status.h"
+#include "edged/edge.h"
+
+namespace edged::edge {
+namespace {
+
+using SteadyClock = std::chrono::steady_clock;
+
+bool Worsened(const UplinkHealth& before, const UplinkHealth& after) {
+  return std::ranges::any_of(after, [&before](const auto& entry) {
+    return entry.second < HealthOf(before, entry.first);
+  });
+}
+
+bool SameReport(const Report& a, const Report& b) {
+  return a.not_programmed == b.not_programmed && a.digest == b.digest &&
+         a.warnings == b.warnings && a.mtu == b.mtu &&
+         a.addresses == b.addresses &&
+         std::ranges::equal(a.uplinks, b.uplinks,
+                            [](const UplinkLife& x, const UplinkLife& y) {
+                              return x.SameAs(y);
+                            });
+}
+
+}  // namespace
+
+void Edge::StartHeartbeats() {
+  if (heartbeats_) return;
+  auto server = HeartbeatServer::Start(
+      loop_, limits_.overlay.EdgeAddress(), dataplane_.facts().device,
+      [this](const IpAddress& from, const protocol::Heartbeat& heartbeat) {
+        OnHeartbeat(from, heartbeat);
+      });
+  if (server.ok()) {
+    heartbeats_ = *std::move(server);
+  } else {
+    spdlog::error("{}", Message(server.status()));
+    RetryReconcile();
+  }
+}
+
+void Edge::OnHeartbeat(const IpAddress& from,
+                       const protocol::Heartbeat& heartbeat) {
+  const auto uplink = std::ranges::find_if(
+      model_.uplinks(), [this, &from](const auto& entry) {
+        return limits_.overlay.UplinkAddress(entry.second.block) == from;
+      });
+  if (uplink == model_.uplinks().end()) return;
+  const auto now = SteadyClock::now();
+  health_.OnHeartbeat(uplink->first, heartbeat, now);
+  last_heartbeats_[uplink->first] = std::chrono::system_clock::now();
+  CheckHealth();
+  SendReportIfChanged();
+}
+
+void Edge::ArmHealthTimer() {
+  const auto interval = health_.tick_interval();
+  if (health_timer_ != 0 && interval == health_interval_) return;
+  loop_.Cancel(health_timer_);
+  health_interval_ = interval;
+  health_timer_ = loop_.Every(interval, [this] {
+    health_.Tick(SteadyClock::now());
+    CheckHealth();
+  });
+}
+
+void Edge::CheckHealth() {
+  const auto now = SteadyClock::now();
+  const UplinkHealth before = dataplane_.facts().health;
+  UplinkHealth after = health_.Evaluate(now);
+  if (after == before) return;
+  if (Worsened(before, after)) {
+    ReadReceivedBytes(now);
+    after = health_.Evaluate(now);
+    if (after == before) return;
+  }
+  const absl::Status status = dataplane_.ApplyHealth(model_, after);
+  const double took =
+      std::chrono::duration<double, std::milli>(SteadyClock::now() - now).count();
+  for (const auto& [name, health] : after) {
+    if (HealthOf(before, name) == health) continue;
+    spdlog::info("uplink {}: {} → {}, {:.2f} ms", name,
+                 ToString(HealthOf(before, name)), ToString(health), took);
+  }
+  if (!status.ok()) {
+    spdlog::error("uplinks: {}", Message(status));
+    ReconcileSoon();
+  }
+  DeleteStaleFlowsSoon();
+  SendReportIfChanged();
+}
+
+void Edge::ReadReceivedBytes(SteadyTime now) {
+  const auto device = dataplane_.Tunnel();
+  if (!device.ok()) return;
+  for (const wireguard::Peer& peer : device->peers) {
+    for (const auto& [name, uplink] : model_.uplinks()) {
+      if (uplink.key == peer.key) {
+        health_.OnReceivedBytes(name, peer.received_bytes, now);
+      }
+    }
+  }
+}
+
+// Peers' endpoints have no events: they are read now and then, and kept, so
+// that the edge speaks first after a restart.
+void Edge::RefreshPeers() {
+  const auto device = dataplane_.Tunnel();
+  if (!device.ok()) {
+    ReconcileSoon();
+    return;
+  }
+  peers_.clear();
+  Endpoints endpoints;
+  for (const wireguard::Peer& peer : device->peers) {
+    peers_.emplace(peer.key, peer);
+    if (peer.endpoint) endpoints.emplace(peer.key, *peer.endpoint);
+  }
+  if (std::exchange(endpoints_, endpoints) != endpoints) SaveSoon();
+}
+
+std::vector<UplinkLife> Edge::UplinkLives() const {
+  std::vector<UplinkLife> lives;
+  for (const auto& [name, uplink] : model_.uplinks()) {
+    UplinkLife& life = lives.emplace_back();
+    life.name = name;
+    const Health health = HealthOf(dataplane_.facts().health, name);
+    life.alive = health == Health::kAlive;
+    life.draining = health == Health::kDraining;
+    if (const auto* heartbeat = health_.LastHeartbeat(name)) {
+      life.applied = heartbeat->applied;
+    }
+    const auto peer = peers_.find(uplink.key);
+    if (peer != peers_.end() && peer->second.last_handshake != WallTime()) {
+      life.last_handshake = peer->second.last_handshake;
+    }
+  }
+  return lives;
+}
+
+Report Edge::MakeReport() const {
+  Report report{.uplinks = UplinkLives(),
+                .not_programmed = dataplane_.NotProgrammed(model_),
+                .digest = dataplane_.ProgrammedDigest(model_),
+                .mtu = dataplane_.facts().mtu,
+                .addresses = dataplane_.Addresses(model_)};
+  for (const std::string* text : {&trouble_, &damaged_state_}) {
+    if (!text->empty()) report.warnings.push_back(*text);
+  }
+  if (!not_durable_.empty()) {
+    report.warnings.push_back("StateNotDurable: " + not_durable_);
+  }
+  return report;
+}
+
+void Edge::SendReportIfChanged() {
+  if (!stream_) return;
+  Report report = MakeReport();
+  if (SameReport(report, last_report_)) return;
+  last_report_ = std::move(report);
+  stream_->Send(last_report_);
+}
+
+void Edge::FillStatus(EdgeStatus& status) const {
+  const Report report = MakeReport();
+  status.enrolled = true;
+  status.contacted = contacted_;
+  status.cluster_uid = join_.cluster_uid;
+  status.edge = join_.edge;
+  status.device = dataplane_.facts().device;
+  status.public_key = join_.private_key.Public();
+  status.listen_port = join_.listen_port;
+  status.network = join_.network;
+  status.address = limits_.overlay.EdgeAddress();
+  status.mtu = report.mtu;
+  status.addresses = report.addresses;
+  status.warnings = report.warnings;
+  status.digest = report.digest;
+  status.refused = refused_;
+  status.refused.insert(status.refused.end(), report.not_programmed.begin(),
+                        report.not_programmed.end());
+  status.mapping_count = model_.mapping_count() - report.not_programmed.size();
+  status.epoch = gate_.seen();
+  status.applied_version = applied_version_;
+  status.applied_at = applied_at_;
+  status.apply_time = apply_time_;
+  for (const auto& [name, group] : model_.groups()) {
+    status.groups.push_back(group);
+  }
+  const auto device = dataplane_.Tunnel();
+  for (const UplinkLife& life : report.uplinks) {
+    UplinkStatus& uplink = status.uplinks.emplace_back();
+    uplink.uplink = model_.uplinks().at(life.name);
+    uplink.address = limits_.overlay.UplinkAddress(uplink.uplink.block);
+    uplink.life = life;
+    const auto heartbeat = last_heartbeats_.find(life.name);
+    if (heartbeat != last_heartbeats_.end()) {
+      uplink.last_heartbeat = heartbeat->second;
+    }
+    if (!device.ok()) continue;
+    for (const wireguard::Peer& peer : device->peers) {
+      if (peer.key != uplink.uplink.key) continue;
+      uplink.endpoint = peer.endpoint;
+      uplink.received_bytes = peer.received_bytes;
+      uplink.sent_bytes = peer.sent_bytes;
+      if (peer.last_handshake != WallTime()) {
+        uplink.life.last_handshake = peer.last_handshake;
+      }
+    }
+  }
+}
+
+}  // namespace edged::edge

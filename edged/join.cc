@@ -1,0 +1,167 @@
+#include "edged/join.h"
+
+#include <absl/strings/str_split.h>
+
+#include <algorithm>
+
+#include "common/config/document.h"
+#include "common/config/fields.h"
+#include "common/files.h"
+#include "common/protocol/overlay.h"
+#include "common/status.h"
+
+namespace edged::edge {
+namespace {
+
+std::string ForgetEpochPath(const std::string& state) {
+  return state + "/forget-epoch";
+}
+
+std::string UsedTokensPath(const std::string& state) {
+  return state + "/used-tokens";
+}
+
+// One token id per line.
+absl::StatusOr<std::vector<std::string>> UsedTokens(const std::string& state) {
+  const auto text = ReadFile(UsedTokensPath(state));
+  if (absl::IsNotFound(text.status())) return std::vector<std::string>();
+  RETURN_IF_ERROR(text.status());
+  return std::vector<std::string>(
+      absl::StrSplit(*text, '\n', absl::SkipEmpty()));
+}
+
+absl::Status RememberToken(const std::string& state, const std::string& id) {
+  ASSIGN_OR_RETURN(std::vector<std::string> used, UsedTokens(state));
+  used.push_back(id);
+  return WriteFileAtomically(UsedTokensPath(state),
+                             fmt::format("{}\n", fmt::join(used, "\n")));
+}
+
+// Reads a text field with `parse` and reports its error at the field.
+template <typename Parse, typename Value>
+void ReadParsed(config::Fields& fields, std::string_view name, Parse parse,
+                Value& value) {
+  auto parsed = parse(fields.RequiredString(name));
+  if (parsed.ok()) {
+    value = *std::move(parsed);
+  } else {
+    fields.Fail(name, Message(parsed.status()));
+  }
+}
+
+}  // namespace
+
+std::string JoinPath(const std::string& state) { return state + "/join.yaml"; }
+
+std::string FormatJoin(const Join& join) {
+  return fmt::format(
+      "# Written by `edged join`. It holds this edge's private key.\n"
+      "version: v1\n"
+      "tokenId: \"{}\"\n"
+      "clusterUID: \"{}\"\n"
+      "edge: \"{}\"\n"
+      "listenPort: {}\n"
+      "network: {}\n"
+      "privateKey: {}\n"
+      "controlPublicKey: {}\n",
+      join.token_id, join.cluster_uid, join.edge, join.listen_port,
+      join.network.ToString(), join.private_key.Reveal(),
+      join.control_key.ToString());
+}
+
+absl::StatusOr<Join> ParseJoin(std::string_view text, const std::string& file) {
+  ASSIGN_OR_RETURN(const auto documents, config::ParseYaml(text, file));
+  if (documents.size() != 1) {
+    return InvalidArgument("{}: holds {} documents, not one", file,
+                           documents.size());
+  }
+  config::Fields root(documents[0], documents[0].root);
+  if (const std::string version = root.RequiredString("version");
+      version != "v1") {
+    root.Fail("version", fmt::format("\"{}\" is not v1", version));
+  }
+  Join join;
+  join.token_id = root.RequiredString("tokenId");
+  join.cluster_uid = root.String("clusterUID");
+  join.edge = root.RequiredString("edge");
+  join.listen_port =
+      static_cast<uint16_t>(root.Int("listenPort", 0, 1, 65535));
+  ReadParsed(root, "network", IpPrefix::Parse, join.network);
+  ReadParsed(root, "privateKey", PrivateKey::Parse, join.private_key);
+  ReadParsed(root, "controlPublicKey", PublicKey::Parse, join.control_key);
+  RETURN_IF_ERROR(root.Finish());
+  if (join.listen_port == 0) {
+    return InvalidArgument("{}: listenPort: is missing", file);
+  }
+  if (auto overlay = protocol::Overlay::Create(join.network); !overlay.ok()) {
+    return Annotate(overlay.status(), file + ": network");
+  }
+  return join;
+}
+
+absl::StatusOr<Join> LoadJoin(const std::string& state) {
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(JoinPath(state)));
+  return ParseJoin(text, JoinPath(state));
+}
+
+absl::StatusOr<Join> JoinWithToken(const std::string& state,
+                                   std::string_view text,
+                                   std::chrono::system_clock::time_point now) {
+  ASSIGN_OR_RETURN(const protocol::Token token, protocol::DecodeToken(text));
+  if (token.expires <= now) {
+    return FailedPrecondition(
+        "token {}: expired {} s ago; make a new one with `clusteragent token "
+        "{}`",
+        token.id,
+        std::chrono::duration_cast<std::chrono::seconds>(now - token.expires)
+            .count(),
+        token.edge);
+  }
+  ASSIGN_OR_RETURN(const std::vector<std::string> used, UsedTokens(state));
+  if (std::ranges::find(used, token.id) != used.end()) {
+    return FailedPrecondition(
+        "token {}: was used here before, and a token is good once; make a new "
+        "one with `clusteragent token {}`",
+        token.id, token.edge);
+  }
+  if (const auto enrolled = LoadJoin(state); enrolled.ok()) {
+    return FailedPrecondition(
+        "this edge is enrolled already, as {} of cluster {}; `edged reset` "
+        "removes that",
+        enrolled->edge, enrolled->cluster_uid);
+  }
+  const Join join{.token_id = token.id,
+                  .cluster_uid = token.cluster_uid,
+                  .edge = token.edge,
+                  .listen_port = token.listen_port,
+                  .network = token.network,
+                  .private_key = token.edge_key,
+                  .control_key = token.control_key};
+  // The id first: a crash between the two writes costs a token, never lets one
+  // in twice.
+  RETURN_IF_ERROR(RememberToken(state, token.id));
+  RETURN_IF_ERROR(WriteFileAtomically(JoinPath(state), FormatJoin(join)));
+  return join;
+}
+
+absl::Status Leave(const std::string& state) {
+  return RemoveFile(JoinPath(state));
+}
+
+absl::Status ForgetOwner(const std::string& state) {
+  ASSIGN_OR_RETURN(Join join, LoadJoin(state));
+  join.cluster_uid.clear();
+  RETURN_IF_ERROR(RequestForgetEpoch(state));
+  return WriteFileAtomically(JoinPath(state), FormatJoin(join));
+}
+
+absl::Status RequestForgetEpoch(const std::string& state) {
+  return WriteFileAtomically(ForgetEpochPath(state), "");
+}
+
+bool TakeForgetEpochRequest(const std::string& state) {
+  return ReadFile(ForgetEpochPath(state)).ok() &&
+         RemoveFile(ForgetEpochPath(state)).ok();
+}
+
+}  // namespace edged::edge

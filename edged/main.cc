@@ -1,0 +1,169 @@
+// The edged program: its commands and what they print. Errors go to standard
+// error as one line, with exit status 1; wrong usage is 2.
+#include <spdlog/spdlog.h>
+
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <string>
+
+#include "common/files.h"
+#include "common/logging.h"
+#include "common/status.h"
+#include "common/version.h"
+#include "edged/config.h"
+#include "edged/daemon.h"
+#include "edged/join.h"
+#include "edged/reset.h"
+#include "edged/service/local_client.h"
+
+namespace edged::edge {
+namespace {
+
+struct Arguments {
+  std::string config = kDefaultConfig;
+  std::string state;
+  std::string socket = kDefaultSocket;
+  std::string wireguard_program;
+  std::string token;
+  std::string output = "table";
+  bool owner = false;
+  bool epoch = false;
+};
+
+absl::StatusOr<Config> ConfigOf(const Arguments& arguments) {
+  ASSIGN_OR_RETURN(Config config, LoadConfig(arguments.config));
+  if (!arguments.state.empty()) config.state = arguments.state;
+  return config;
+}
+
+absl::Status RunDaemon(const Arguments& arguments) {
+  RETURN_IF_ERROR(SetUpLogging("edged"));
+  ASSIGN_OR_RETURN(const Config config, ConfigOf(arguments));
+  spdlog::info("edged {}", kVersion);
+  ASSIGN_OR_RETURN(const auto daemon,
+                   Daemon::Start({config, arguments.socket,
+                                  arguments.wireguard_program}));
+  return daemon->Run();
+}
+
+absl::Status RunJoin(const Arguments& arguments) {
+  ASSIGN_OR_RETURN(const Config config, ConfigOf(arguments));
+  std::string token = arguments.token;
+  if (token == "-") std::getline(std::cin, token);
+  ASSIGN_OR_RETURN(const Join join,
+                   JoinWithToken(config.state, token,
+                                 std::chrono::system_clock::now()));
+  fmt::print(
+      "joined as {} of cluster {}\n"
+      "The provider's firewall must let udp {} in. A running edged goes on by "
+      "itself; otherwise start it (edged run). `edged status` tells.\n",
+      join.edge, join.cluster_uid, join.listen_port);
+  return absl::OkStatus();
+}
+
+absl::Status RunReset(const Arguments& arguments) {
+  ASSIGN_OR_RETURN(const Config config, ConfigOf(arguments));
+  if (!arguments.owner && !arguments.epoch) {
+    RETURN_IF_ERROR(Reset(config, arguments.wireguard_program));
+    fmt::print("reset: this edge is not enrolled any more\n");
+    return absl::OkStatus();
+  }
+  if (arguments.owner) {
+    RETURN_IF_ERROR(ForgetOwner(config.state));
+    fmt::print("reset: the next cluster that calls becomes the owner\n");
+  }
+  if (arguments.epoch) {
+    RETURN_IF_ERROR(RequestForgetEpoch(config.state));
+    fmt::print("reset: the highest epoch is forgotten\n");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RunStatus(const Arguments& arguments) {
+  const auto text = arguments.output == "json"
+                        ? StateAsJson(arguments.socket)
+                        : StateAsTable(arguments.socket);
+  RETURN_IF_ERROR(text.status());
+  fmt::print("{}", *text);
+  return absl::OkStatus();
+}
+
+absl::Status RunCheckConfig(const Arguments& arguments) {
+  RETURN_IF_ERROR(ReadFile(arguments.config).status());
+  RETURN_IF_ERROR(LoadConfig(arguments.config).status());
+  fmt::print("{}: good\n", arguments.config);
+  return absl::OkStatus();
+}
+
+absl::Status RunVersion(const Arguments&) {
+  fmt::print("edged {}\n", kVersion);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+int Main(int argc, char** argv) {
+  Arguments arguments;
+  absl::Status (*run)(const Arguments&) = nullptr;
+  CLI::App app("edged: the front door of a private cluster, on a VPS");
+  app.require_subcommand(1);
+  const auto command = [&](const std::string& name, const std::string& help,
+                           absl::Status (*function)(const Arguments&)) {
+    CLI::App* added = app.add_subcommand(name, help);
+    added->callback([&run, function] { run = function; });
+    return added;
+  };
+  const auto with_config = [&arguments](CLI::App* added) {
+    added->add_option("--config", arguments.config, "edged.yaml")
+        ->capture_default_str();
+    added->add_option("--state", arguments.state,
+                      "State folder, instead of edged.yaml's");
+    return added;
+  };
+  const auto with_socket = [&arguments](CLI::App* added) {
+    added->add_option("--socket", arguments.socket, "Root-only API socket")
+        ->capture_default_str();
+    return added;
+  };
+  const auto with_program = [&arguments](CLI::App* added) {
+    added->add_option("--wireguard-go", arguments.wireguard_program,
+                      "Path of wireguard-go, to start one where the kernel has "
+                      "no WireGuard");
+    return added;
+  };
+
+  with_program(with_socket(
+      with_config(command("run", "Run the daemon", RunDaemon))));
+  with_config(command("join", "Enrol this edge with a token", RunJoin))
+      ->add_option("token", arguments.token,
+                   "From `clusteragent token EDGE`; - reads standard input")
+      ->required();
+  CLI::App* reset = with_program(with_config(command(
+      "reset", "Remove the enrolment and what edged made", RunReset)));
+  reset->add_flag("--owner", arguments.owner,
+                  "Only let another cluster become the owner");
+  reset->add_flag("--epoch", arguments.epoch,
+                  "Only forget the highest leadership term");
+  with_socket(command("status", "Show what the edge does now", RunStatus))
+      ->add_option("-o,--output", arguments.output, "table or json")
+      ->check(CLI::IsMember({"table", "json"}));
+  command("check-config", "Check edged.yaml and tell what is wrong",
+          RunCheckConfig)
+      ->add_option("file", arguments.config, "The file")
+      ->capture_default_str();
+  command("version", "Print the version", RunVersion);
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  const absl::Status status = run(arguments);
+  if (status.ok()) return 0;
+  fmt::print(stderr, "edged: {}\n", Message(status));
+  return 1;
+}
+
+}  // namespace edged::edge
+
+int main(int argc, char** argv) { return edged::edge::Main(argc, argv); }

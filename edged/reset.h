@@ -1,0 +1,14 @@
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "edged/config.h"
+
+namespace edged::edge {
+
+// `edged reset`: removes the enrolment and everything that was made in the
+// kernel, through the running daemon when there is one.
+absl::Status Reset(const Config& config, const std::string& wireguard_program);
+
+}  // namespace edged::edge

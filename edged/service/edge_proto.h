@@ -1,0 +1,47 @@
+#pragma once
+
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "edged/core/edge_api.h"
+#include "edged/v1/edge.pb.h"
+
+// The border between edged's gRPC messages and its own values.
+
+namespace edged::edge {
+
+absl::StatusOr<RegisterCall> FromProto(const v1::RegisterRequest& proto);
+absl::StatusOr<Hello> FromProto(const v1::Hello& proto);
+
+// A change as it was sent. A mapping that does not parse (port 70000) is
+// refused alone, in `malformed`, as it was written; any other wrong record
+// makes the whole InvalidArgument.
+struct DecodedChange {
+  ChangeCall call;
+  std::vector<v1::RefusedMapping> malformed;
+};
+
+absl::StatusOr<DecodedChange> FromProto(const v1::Delta& proto);
+
+// Gathers the chunks of a snapshot.
+class SnapshotAssembler {
+ public:
+  // True when `chunk` was the last one; Take() then gives the whole. After an
+  // error the assembler is empty again.
+  absl::StatusOr<bool> Add(const v1::SnapshotChunk& chunk);
+  DecodedChange Take();
+
+ private:
+  absl::Status AddRecords(const v1::SnapshotChunk& chunk);
+
+  SnapshotCall call_;
+  std::vector<v1::RefusedMapping> malformed_;
+};
+
+v1::SyncResponse ToProto(const Welcome& welcome);
+v1::SyncResponse ToProto(const SyncResult& result);
+v1::SyncResponse ToProto(const Report& report);
+v1::GetStateResponse ToProto(const EdgeStatus& status);
+v1::MappingState ToProto(const MappingStatus& mapping);
+
+}  // namespace edged::edge

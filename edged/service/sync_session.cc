@@ -1,0 +1,169 @@
+#include "edged/service/sync_session.h"
+
+#include <utility>
+
+#include "common/status.h"
+
+namespace edged::edge {
+
+grpc::Status ToGrpc(const absl::Status& status) {
+  return {static_cast<grpc::StatusCode>(status.code()),
+          std::string(Message(status))};
+}
+
+SyncSession* SyncSession::Start(EventLoop& loop, EdgeApi& api) {
+  std::shared_ptr<SyncSession> session(new SyncSession(loop, api));
+  session->self_ = session;
+  session->StartRead(&session->request_);
+  return session.get();
+}
+
+void SyncSession::OnReadDone(bool ok) {
+  Request request = ok ? Decode() : Request(absl::OkStatus());
+  if (std::holds_alternative<std::monostate>(request)) {
+    StartRead(&request_);
+    return;
+  }
+  loop_.Post([self = self_, request = std::move(request)]() mutable {
+    self->Handle(std::move(request));
+  });
+}
+
+SyncSession::Request SyncSession::Decode() {
+  switch (request_.message_case()) {
+    case v1::SyncRequest::kHello: {
+      auto hello = FromProto(request_.hello());
+      if (!hello.ok()) return hello.status();
+      return *std::move(hello);
+    }
+    case v1::SyncRequest::kSnapshot: {
+      const uint64_t version = request_.snapshot().version();
+      auto last = assembler_.Add(request_.snapshot());
+      if (!last.ok()) return Nack{version, last.status()};
+      if (!*last) return std::monostate();
+      return assembler_.Take();
+    }
+    case v1::SyncRequest::kDelta: {
+      auto change = FromProto(request_.delta());
+      if (!change.ok()) {
+        return Nack{request_.delta().version(), change.status()};
+      }
+      return *std::move(change);
+    }
+    case v1::SyncRequest::MESSAGE_NOT_SET:
+      break;
+  }
+  return InvalidArgument("sync request: holds no known message");
+}
+
+void SyncSession::OnWriteDone(bool ok) {
+  loop_.Post([self = self_, ok] {
+    self->writing_ = false;
+    self->outbox_.pop_front();
+    if (!ok) self->outbox_.clear();
+    self->WriteNext();
+  });
+}
+
+void SyncSession::OnCancel() {
+  loop_.Post([self = self_] { self->FinishWith(absl::CancelledError()); });
+}
+
+void SyncSession::OnDone() {
+  // The last reference goes on the loop thread, after every call posted before.
+  loop_.Post([self = std::move(self_)] {
+    if (self->open_) self->api_.Close(*self);
+  });
+}
+
+void SyncSession::Handle(Request request) {
+  reading_ = false;
+  request_.Clear();
+  if (finished_) return;
+  if (auto* status = std::get_if<absl::Status>(&request)) {
+    FinishWith(*status);
+    return;
+  }
+  if (auto* hello = std::get_if<Hello>(&request)) {
+    HandleHello(*hello);
+  } else if (!open_) {
+    FinishWith(InvalidArgument("sync request: the first message is not Hello"));
+  } else if (auto* nack = std::get_if<Nack>(&request)) {
+    Queue(ToProto(SyncResult{.version = nack->version, .status = nack->status}));
+  } else {
+    HandleChange(std::get<DecodedChange>(std::move(request)));
+  }
+  WriteNext();
+}
+
+void SyncSession::HandleHello(const Hello& hello) {
+  if (open_) {
+    FinishWith(InvalidArgument("sync request: a second Hello"));
+    return;
+  }
+  auto welcome = api_.Open(hello, *this);
+  if (!welcome.ok()) {
+    FinishWith(welcome.status());
+    return;
+  }
+  open_ = true;
+  Queue(ToProto(*welcome));
+}
+
+void SyncSession::HandleChange(DecodedChange change) {
+  v1::SyncResponse response = ToProto(api_.Change(*this, std::move(change.call)));
+  for (v1::RefusedMapping& refused : change.malformed) {
+    *response.mutable_result()->add_refused() = std::move(refused);
+  }
+  Queue(std::move(response));
+}
+
+void SyncSession::Send(const Report& report) {
+  // A report that still waits is out of date; the one being written is not
+  // touched.
+  const size_t first_waiting = writing_ ? 1 : 0;
+  for (size_t i = first_waiting; i < outbox_.size(); ++i) {
+    if (outbox_[i].has_report()) {
+      outbox_[i] = ToProto(report);
+      return;
+    }
+  }
+  Queue(ToProto(report));
+  WriteNext();
+}
+
+void SyncSession::End(const absl::Status& status) {
+  open_ = false;  // whoever ends it has let go of it
+  FinishWith(status);
+}
+
+void SyncSession::Queue(v1::SyncResponse response) {
+  if (!finished_) outbox_.push_back(std::move(response));
+}
+
+void SyncSession::WriteNext() {
+  if (writing_) return;
+  if (final_status_) {
+    Finish(*std::exchange(final_status_, std::nullopt));
+    return;
+  }
+  if (finished_) return;
+  if (!outbox_.empty()) {
+    writing_ = true;
+    StartWrite(&outbox_.front());
+  } else if (!reading_) {
+    reading_ = true;
+    StartRead(&request_);
+  }
+}
+
+void SyncSession::FinishWith(const absl::Status& status) {
+  if (finished_) return;
+  finished_ = true;
+  if (std::exchange(open_, false)) api_.Close(*this);
+  final_status_ = ToGrpc(status);
+  if (!writing_) outbox_.clear();
+  WriteNext();
+}
+
+}  // namespace edged::edge

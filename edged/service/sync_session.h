@@ -1,0 +1,74 @@
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <variant>
+#include <vector>
+
+#include "common/event_loop.h"
+#include "edged/core/edge_api.h"
+#include "edged/service/edge_proto.h"
+#include "edged/v1/edge.pb.h"
+
+namespace edged::edge {
+
+// One Sync stream. gRPC's threads only decode and hand over; every member below
+// the line belongs to the loop thread. A request is read only when the answers
+// to the one before are written, so a slow reader holds up nobody but itself,
+// and of waiting reports only the newest is kept. Owns itself until gRPC says
+// that the call is over.
+class SyncSession final
+    : public grpc::ServerBidiReactor<v1::SyncRequest, v1::SyncResponse>,
+      public SyncStream {
+ public:
+  // `loop` and `api` outlive the gRPC server, and so every session.
+  static SyncSession* Start(EventLoop& loop, EdgeApi& api);
+
+  // On gRPC's threads.
+  void OnReadDone(bool ok) override;
+  void OnWriteDone(bool ok) override;
+  void OnCancel() override;
+  void OnDone() override;
+
+  // On the loop thread.
+  void Send(const Report& report) override;
+  void End(const absl::Status& status) override;
+
+ private:
+  struct Nack {
+    uint64_t version;
+    absl::Status status;
+  };
+  // What a request turned out to be; nothing: a chunk that is not the last.
+  using Request =
+      std::variant<std::monostate, Hello, DecodedChange, Nack, absl::Status>;
+
+  SyncSession(EventLoop& loop, EdgeApi& api) : loop_(loop), api_(api) {}
+  Request Decode();
+  void Handle(Request request);
+  void HandleHello(const Hello& hello);
+  void HandleChange(DecodedChange change);
+  void Queue(v1::SyncResponse response);
+  void WriteNext();
+  void FinishWith(const absl::Status& status);
+
+  EventLoop& loop_;
+  EdgeApi& api_;
+  std::shared_ptr<SyncSession> self_;
+  v1::SyncRequest request_;       // between StartRead and Handle
+  SnapshotAssembler assembler_;   // likewise
+  // ---- the loop thread's ----
+  std::deque<v1::SyncResponse> outbox_;  // the front is being written
+  bool writing_ = false;
+  bool reading_ = true;
+  bool open_ = false;
+  bool finished_ = false;
+  std::optional<grpc::Status> final_status_;  // waits for the last write
+};
+
+grpc::Status ToGrpc(const absl::Status& status);
+
+}  // namespace edged::edge

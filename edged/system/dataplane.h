@@ -1,0 +1,90 @@
+#pragma once
+
+#include <chrono>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/netlink/conntrack.h"
+#include "common/netlink/rtnetlink.h"
+#include "common/nftables/client.h"
+#include "common/wireguard/client.h"
+#include "edged/core/edge_api.h"
+#include "edged/core/edge_model.h"
+#include "edged/core/group_marks.h"
+#include "edged/core/host_facts.h"
+#include "edged/core/wireguard_plan.h"
+#include "edged/system/host_network.h"
+
+namespace edged::edge {
+
+// The kernel's interfaces that the data plane is programmed through. Borrowed.
+struct KernelClients {
+  nftables::Client& nft;
+  wireguard::Client& wireguard;
+  netlink::Rtnetlink& rtnetlink;
+  netlink::Conntrack& conntrack;
+};
+
+// This host's kernel as the model wants it: observes, plans (core/), applies,
+// reads back. It holds what it knows of the host, never what is wanted. Belongs
+// to the loop thread. After any error the kernel keeps the last good state as
+// far as it was written; Reconcile() brings the rest.
+class Dataplane {
+ public:
+  Dataplane(const KernelClients& kernel, const Limits& limits,
+            TunnelIdentity identity);
+
+  // The whole: device, table, peers, addresses, routes; writes differences
+  // only. The table comes before anything that lets packets in.
+  absl::Status Reconcile(const EdgeModel& model, UplinkHealth health,
+                         const Endpoints& endpoints);
+
+  // One judged delta in the nf_tables, read back. The caller then commits it to
+  // its model and calls ReconcileTunnel() when uplinks or settings changed.
+  absl::Status ApplyDelta(const EdgeModel& before,
+                          const protocol::EdgeDelta& accepted);
+  // Device, peers, addresses, routes.
+  absl::Status ReconcileTunnel(const EdgeModel& model,
+                               const Endpoints& endpoints);
+  // New health, and the groups that it changes.
+  absl::Status ApplyHealth(const EdgeModel& model, UplinkHealth health);
+
+  // Deletes flows that fit the model no longer; returns their number.
+  absl::StatusOr<int> DeleteStaleFlows(const EdgeModel& model);
+
+  // Reads every mapping back from the kernel.
+  absl::StatusOr<protocol::Digest> Audit(const EdgeModel& model);
+  // What is programmed: the model's digest without mappings that cannot be.
+  protocol::Digest ProgrammedDigest(const EdgeModel& model) const;
+  std::vector<Refusal> NotProgrammed(const EdgeModel& model) const;
+  std::vector<ResolvedAddress> Addresses(const EdgeModel& model) const;
+  // Mappings with their counters, sorted.
+  absl::StatusOr<std::vector<MappingStatus>> Mappings() const;
+
+  // The tunnel device with its peers.
+  absl::StatusOr<wireguard::Device> Tunnel() const;
+  wireguard::Backend backend() const { return kernel_.wireguard.backend(); }
+  const HostFacts& facts() const { return facts_; }
+
+  // Removes everything that was made: table, device, switched forwarding.
+  absl::Status Remove();
+
+ private:
+  absl::Status ObserveHost(const EdgeModel& model);
+  absl::Status ReconcileTable(const EdgeModel& model);
+  uint32_t TunnelMtu(const EdgeModel& model) const;
+
+  KernelClients kernel_;
+  TunnelIdentity identity_;
+  HostFacts facts_;
+  HostNetwork host_;
+  std::map<IpAddress, absl::Status> unresolved_;  // by public address
+  GroupMarks marks_;
+  bool marks_known_ = false;  // the kernel's were taken over
+};
+
+}  // namespace edged::edge

@@ -1,0 +1,83 @@
+#include "edged/system/heartbeat_server.h"
+
+#include <netinet/in.h>
+#include <spdlog/spdlog.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "common/protocol/overlay.h"
+#include "common/socket_address.h"
+#include "common/status.h"
+#include "common/unique_fd.h"
+
+namespace edged::edge {
+namespace {
+
+// So that a flood of datagrams cannot keep the loop from its other work.
+constexpr int kMostPerWakeup = 64;
+
+class UdpHeartbeatServer final : public HeartbeatServer {
+ public:
+  UdpHeartbeatServer(EventLoop& loop, UniqueFd fd, Receive receive)
+      : loop_(loop), fd_(std::move(fd)), receive_(std::move(receive)) {}
+
+  ~UdpHeartbeatServer() override { loop_.Unwatch(fd_.get()); }
+
+  absl::Status Watch() {
+    return loop_.Watch(fd_.get(), EPOLLIN, [this](uint32_t) { Read(); });
+  }
+
+ private:
+  void Read() {
+    for (int i = 0; i < kMostPerWakeup; ++i) {
+      uint8_t bytes[256];
+      sockaddr_storage from{};
+      socklen_t length = sizeof from;
+      const ssize_t size =
+          recvfrom(fd_.get(), bytes, sizeof bytes, MSG_DONTWAIT | MSG_TRUNC,
+                   reinterpret_cast<sockaddr*>(&from), &length);
+      if (size < 0) return;  // EAGAIN, or an ICMP error of an earlier answer
+      if (static_cast<size_t>(size) > sizeof bytes) continue;
+      const std::span received(bytes, static_cast<size_t>(size));
+      const auto sender = FromSockaddr(from);
+      const auto heartbeat = protocol::DecodeHeartbeat(received);
+      if (!sender.ok() || !heartbeat.ok()) continue;
+      sendto(fd_.get(), bytes, received.size(), MSG_DONTWAIT,
+             reinterpret_cast<sockaddr*>(&from), length);
+      receive_(sender->address, *heartbeat);
+    }
+  }
+
+  EventLoop& loop_;
+  UniqueFd fd_;
+  Receive receive_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<HeartbeatServer>> HeartbeatServer::Start(
+    EventLoop& loop, const IpAddress& address, const std::string& device,
+    Receive receive) {
+  const SocketAddress local{address, protocol::kApiPort};
+  const std::string what = "heartbeats on udp " + local.ToString();
+  UniqueFd fd(socket(address.is_ipv4() ? AF_INET : AF_INET6,
+                     SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) return ErrnoStatus(errno, what);
+  if (setsockopt(fd.get(), SOL_SOCKET, SO_BINDTODEVICE, device.data(),
+                 static_cast<socklen_t>(device.size())) != 0) {
+    return ErrnoStatus(errno, what + " on " + device);
+  }
+  const auto [storage, length] = ToSockaddr(local);
+  if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&storage), length) != 0) {
+    return ErrnoStatus(errno, what);
+  }
+  auto server = std::make_unique<UdpHeartbeatServer>(loop, std::move(fd),
+                                                     std::move(receive));
+  RETURN_IF_ERROR(server->Watch());
+  return server;
+}
+
+}  // namespace edged::edge

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "common/event_loop.h"
+#include "common/net_types.h"
+#include "common/protocol/heartbeat.h"
+
+namespace edged::edge {
+
+// Receives heartbeats on the edge's overlay address (UDP 7443, bound to the
+// tunnel device) and sends each back. Belongs to the loop thread.
+class HeartbeatServer {
+ public:
+  using Receive =
+      std::function<void(const IpAddress& from, const protocol::Heartbeat&)>;
+
+  // FailedPrecondition when the address cannot be had. `loop` outlives it.
+  static absl::StatusOr<std::unique_ptr<HeartbeatServer>> Start(
+      EventLoop& loop, const IpAddress& address, const std::string& device,
+      Receive receive);
+  virtual ~HeartbeatServer() = default;
+};
+
+}  // namespace edged::edge

@@ -1,0 +1,152 @@
+"""Cases and how they are run, one after the other.
+
+A case is a function of a module in cases/, marked with @case, whose docstring
+says in one sentence what holds. Its parameter says what it needs:
+    setup   what the module's own function `build(lab)` made, shared by the module
+    lab     a lab of its own, for whatever breaks things
+"""
+
+import contextlib
+import inspect
+import shutil
+import signal
+import time
+from dataclasses import dataclass, field
+
+from expect import Skipped
+from lab import BUILD, Lab
+
+LIMIT_SECONDS = 60
+LOGS = BUILD / "netns-logs"
+
+
+def case(function):
+    function.is_case = True
+    return function
+
+
+@dataclass
+class Counts:
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+
+@dataclass
+class Case:
+    module: object
+    function: object
+    name: str = field(init=False)
+    needs: set = field(init=False)
+
+    def __post_init__(self):
+        self.name = f"{self.module.__name__.rpartition('.')[2]}/{self.function.__name__}"
+        self.needs = set(inspect.signature(self.function).parameters)
+
+
+def cases_of(module):
+    """In the order in which they are written."""
+    return [
+        Case(module, function)
+        for function in vars(module).values()
+        if getattr(function, "is_case", False)
+    ]
+
+
+class Shared:
+    """The lab and the setup that the cases of one module share, made when first needed."""
+
+    def __init__(self, module):
+        self._module = module
+        self._stack = contextlib.ExitStack()
+        self._setup = None
+        self._error = None
+        self.lab = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._stack.close()
+
+    def setup(self):
+        if self._error:
+            raise AssertionError(f"no setup, as before: {self._error}")
+        if self._setup is None:
+            self.lab = self._stack.enter_context(Lab.create("test"))
+            try:
+                self._setup = self._module.build(self.lab)
+            except Exception as error:
+                self._error = error
+                raise
+        return self._setup
+
+
+class Runner:
+    def __init__(self):
+        self.counts = Counts()
+        shutil.rmtree(LOGS, ignore_errors=True)
+
+    def run(self, cases):
+        """Cases of one module."""
+        with Shared(cases[0].module) as shared:
+            for one in cases:
+                self._run(one, shared)
+
+    def _run(self, one, shared):
+        start = time.monotonic()
+        with contextlib.ExitStack() as stack:
+            lab = None
+            try:
+                with _time_limit(LIMIT_SECONDS):
+                    arguments = {}
+                    if "setup" in one.needs:
+                        arguments["setup"] = shared.setup()
+                    if "lab" in one.needs:
+                        lab = arguments["lab"] = stack.enter_context(Lab.create("test"))
+                    one.function(**arguments)
+            except Exception as error:  # whatever it is, the next case runs
+                self._not_passed(one, error, lab or shared.lab)
+            else:
+                self.counts.passed += 1
+                print(f"ok {one.name} ({time.monotonic() - start:.1f} s)", flush=True)
+
+    def _not_passed(self, one, error, lab):
+        if isinstance(error, Skipped):
+            self.counts.skipped += 1
+            print(f"skipped {one.name}: {error}", flush=True)
+            return
+        self.counts.failed += 1
+        kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
+        where = LOGS / one.name
+        if lab:
+            lab.save_logs(where)
+        print(f"FAILED {one.name}: {kind}{error}", flush=True)
+        print(f"    {_line_of(error)}; logs: {where}", flush=True)
+
+
+def _line_of(error):
+    """The line of the case itself."""
+    places = []
+    trace = error.__traceback__
+    while trace:
+        code = trace.tb_frame.f_code
+        if "/cases/" in code.co_filename:
+            name = code.co_filename.rpartition("/tests/")[2]
+            places.append(f"tests/{name}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    return places[0] if places else "not in a case"
+
+
+@contextlib.contextmanager
+def _time_limit(seconds):
+    def ring(*_):
+        raise AssertionError(f"not done after {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
