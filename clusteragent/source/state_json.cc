@@ -42,6 +42,7 @@ absl::StatusOr<Records> ReadRecords(const json& value) {
     EdgeRecord& record = records.edges[name];
     edge.at("uid").get_to(record.uid);
     edge.at("listenPort").get_to(record.listen_port);
+    edge.at("enrolled").get_to(record.enrolled);
     ASSIGN_OR_RETURN(record.network,
                      IpPrefix::Parse(edge.at("network").get<std::string>()));
     record.public_indexes = ReadPool(edge.at("publicIndexes"));
@@ -107,6 +108,7 @@ std::string ToJson(const Records& records) {
     edges[name] = {{"uid", record.uid},
                    {"network", record.network.ToString()},
                    {"listenPort", record.listen_port},
+                   {"enrolled", record.enrolled},
                    {"publicIndexes", PoolJson(record.public_indexes)},
                    {"blocks", PoolJson(record.blocks)}};
   }

@@ -59,6 +59,27 @@ Bytes ReadValue(const Attribute& data) {
                data.payload.begin() + header.nla_len);
 }
 
+// The packets of a counter expression; 0 for any other.
+uint64_t ReadPackets(const Attribute& expression) {
+  uint64_t packets = 0;
+  bool counter = false;
+  const auto read_counter = [&packets](const Attribute& value) {
+    if (value.type == NFTA_COUNTER_PACKETS && value.payload.size() == 8) {
+      for (const uint8_t byte : value.payload) packets = packets << 8 | byte;
+    }
+    return absl::OkStatus();
+  };
+  const absl::Status status = netlink::ForEachAttribute(
+      expression.payload, [&](const Attribute& part) -> absl::Status {
+        if (part.type == NFTA_EXPR_NAME) counter = part.String() == "counter";
+        if (part.type == NFTA_EXPR_DATA && counter) {
+          return netlink::ForEachAttribute(part.payload, read_counter);
+        }
+        return absl::OkStatus();
+      });
+  return status.ok() ? packets : 0;
+}
+
 absl::Status ReadEntry(const Attribute& whole, Entry& entry) {
   return netlink::ForEachAttribute(
       whole.payload, [&entry](const Attribute& attribute) -> absl::Status {
@@ -82,6 +103,9 @@ absl::Status ReadEntry(const Attribute& whole, Entry& entry) {
             entry.is_end = (flags & NFT_SET_ELEM_INTERVAL_END) != 0;
             break;
           }
+          case NFTA_SET_ELEM_EXPR:
+            entry.element.packets = ReadPackets(attribute);
+            break;
           default:
             break;
         }

@@ -47,7 +47,7 @@ Statement Simplified(const Statement& statement) {
   }
   const auto* match = std::get_if<Match>(&statement);
   if (match == nullptr || !match->mask || !IsAllOnes(*match->mask) ||
-      IsBits(match->field)) {
+      match->mask->size() != match->value.size() || IsBits(match->field)) {
     return statement;
   }
   return Match{match->field, match->value, match->negate, std::nullopt};

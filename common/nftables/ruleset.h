@@ -221,7 +221,14 @@ struct Element {
   Bytes key_end;    // last key of a range, both included; empty: one key
   Bytes data;       // maps; empty for sets and verdict maps
   std::optional<Verdict> verdict;  // verdict maps
-  bool operator==(const Element&) const = default;
+  // As listed from a set that counts. Elements that differ in nothing else are
+  // equal.
+  uint64_t packets = 0;
+
+  bool operator==(const Element& other) const {
+    return key == other.key && key_end == other.key_end && data == other.data &&
+           verdict == other.verdict;
+  }
 };
 
 struct SetWithElements {

@@ -70,7 +70,7 @@ absl::Status SendAll(const UniqueFd& fd, std::string_view bytes,
     } else if (errno == EAGAIN) {
       RETURN_IF_ERROR(Wait(fd, POLLOUT, deadline));
     } else if (errno != EINTR) {
-      return ErrnoStatus(errno, "send");
+      return Unavailable("send: {}", std::strerror(errno));
     }
   }
   return absl::OkStatus();
@@ -90,7 +90,9 @@ absl::StatusOr<SecretText> ReceiveReply(const UniqueFd& fd,
     reply.resize(size + static_cast<size_t>(std::max<ssize_t>(received, 0)));
     if (received == 0) return Unavailable("it hung up before its reply's end");
     if (received > 0 || error == EINTR) continue;
-    if (error != EAGAIN) return ErrnoStatus(error, "receive");
+    if (error != EAGAIN) {
+      return Unavailable("receive: {}", std::strerror(error));
+    }
     RETURN_IF_ERROR(Wait(fd, POLLIN, deadline));
   }
   return reply;

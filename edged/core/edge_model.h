@@ -41,6 +41,7 @@ struct Judgement {
 class EdgeModel {
  public:
   EdgeModel() { digest_.Add(settings_); }
+  EdgeModel(const EdgeModel& other);  // reads it whole
   EdgeModel(EdgeModel&&) = default;
   EdgeModel& operator=(EdgeModel&&) = default;
 

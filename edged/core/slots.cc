@@ -31,14 +31,18 @@ struct Claim {
 };
 
 // Gives every slot that nobody has to one of the `allowed` members, the best
-// claims first, with at most an equal share for each.
+// claims first. In the end each holds its equal share, rounded down or up.
 void Deal(const std::vector<std::string>& members,
           const std::vector<bool>& allowed, Slots& slots) {
   const auto count = static_cast<size_t>(std::ranges::count(allowed, true));
-  const size_t most = (kSlots + count - 1) / count;
+  const size_t share = kSlots / count;
+  size_t larger_shares = kSlots % count;
   std::vector<size_t> held(members.size());
+  const auto take = [&](uint16_t member) {
+    if (++held[member] > share) --larger_shares;
+  };
   for (const uint16_t member : slots) {
-    if (member != kNobody) ++held[member];
+    if (member != kNobody) take(member);
   }
   std::vector<Claim> claims;
   for (uint16_t member = 0; member < members.size(); ++member) {
@@ -52,9 +56,11 @@ void Deal(const std::vector<std::string>& members,
   }
   std::ranges::stable_sort(claims, std::greater(), &Claim::score);
   for (const Claim& claim : claims) {
-    if (slots[claim.slot] != kNobody || held[claim.member] == most) continue;
+    const size_t holds = held[claim.member];
+    const bool may = holds < share || (holds == share && larger_shares > 0);
+    if (slots[claim.slot] != kNobody || !may) continue;
     slots[claim.slot] = claim.member;
-    ++held[claim.member];
+    take(claim.member);
   }
 }
 

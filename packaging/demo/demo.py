@@ -20,7 +20,7 @@ sys.dont_write_bytecode = True
 
 import ask  # noqa: E402
 from lab import BUILD, Lab, why_not  # noqa: E402
-from product import CLUSTERAGENT, EDGED, SOCKET, Agent, Edge  # noqa: E402
+from product import API, CLUSTERAGENT, EDGED, Agent, Edge  # noqa: E402
 from world import A, BACKEND, CLIENT, HOME, HOME_LAN, World  # noqa: E402
 
 RANGE = range(20000, 20100)
@@ -65,7 +65,7 @@ It stays up. On the hosts client, a (the VPS), home and backend, try:
   ./dev demo --in client python3 tests/tools/ask.py page {vps} 80
   ./dev demo --in client python3 tests/tools/ask.py echo {vps} 7000
   ./dev demo --in a edged status
-  ./dev demo --in a grpcurl -plaintext -unix {socket} list
+  ./dev demo --in a grpcurl -plaintext {api} list
   ./dev demo --in a wg show
   ./dev demo --in a nft list table inet edged
   ./dev demo --in home clusteragent status --state /var/lib/clusteragent
@@ -141,8 +141,8 @@ def show(edge):
     for shown, run in (
         ("edged status", lambda: edge.cli("status").stdout),
         (
-            f"grpcurl -plaintext -unix {SOCKET} edged.v1.EdgeService/GetState",
-            lambda: edge.grpcurl(SOCKET, "edged.v1.EdgeService/GetState"),
+            f"grpcurl -plaintext {API} edged.v1.EdgeService/GetState",
+            lambda: edge.grpcurl(API, "edged.v1.EdgeService/GetState"),
         ),
         (
             "nft list table inet edged",
@@ -166,7 +166,7 @@ def demo(keep):
         kept = keep
         if kept:
             logs = lab.folder / "logs"
-            print(TRY.format(vps=A, socket=SOCKET, manifests=agent.manifests, logs=logs))
+            print(TRY.format(vps=A, api=API, manifests=agent.manifests, logs=logs))
     except DemoFailed as failure:
         logs = BUILD / "demo-logs"
         lab.save_logs(logs)

@@ -176,7 +176,8 @@ class FakeClient::Batch {
 
   int Do(const AddChain& add) {
     if (FakeChain* old = FindChain(add.chain.name)) {
-      return old->hook == add.chain.hook ? 0 : EEXIST;
+      const bool same = !add.chain.hook || old->hook == add.chain.hook;
+      return same ? 0 : EOPNOTSUPP;
     }
     table_->chains[add.chain.name] = FakeChain{add.chain.hook, {}, {}};
     table_->chain_order.push_back(add.chain.name);
@@ -233,7 +234,7 @@ class FakeClient::Batch {
                   std::optional<size_t> data_size) {
     FakeSet* set = FindSet(name);
     if (set == nullptr) return ENOENT;
-    if (SizeOf(set->set.key) != SizeOf(key)) return EINVAL;
+    if (SizeOf(set->set.key) != SizeOf(key)) return ENODATA;
     const bool verdicts = set->set.data == std::vector{Type::kVerdict};
     if (verdicts != !data_size.has_value()) return EINVAL;
     return data_size.value_or(0) == SizeOf(set->set.data) ? 0 : EINVAL;

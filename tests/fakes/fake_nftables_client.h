@@ -10,9 +10,10 @@
 #include "common/nftables/client.h"
 #include "common/nftables/diff.h"
 
-// nf_tables in memory, as strict and as atomic as the kernel: a refused
-// operation fails the transaction with the code and the words of the real
-// client, and nothing of it remains.
+// nf_tables in memory, as atomic as the kernel: a refused operation fails the
+// transaction with the code and the words of the real client, and nothing of it
+// remains. Stricter in two points: a chain that still has rules is not deleted,
+// and a key must be exactly as wide as its set's.
 
 namespace edged::nftables {
 

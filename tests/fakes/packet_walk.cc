@@ -309,7 +309,10 @@ class Walker {
   Flow Do(const Reject& reject) {
     const bool tcp = walk_.packet.protocol == kTcp;
     if (reject.kind == RejectKind::kTcpReset && !tcp) return Flow::kNextRule;
-    return Stop(Print(Rule{{reject}}));
+    // Behind the protocol, as nft would write it there.
+    const Match protocol{Field::kL4proto, {walk_.packet.protocol}};
+    const std::string text = Print(Rule{{protocol, reject}});
+    return Stop(text.substr(text.find("reject")));
   }
   Flow Do(const ClampMss&) {
     if (walk_.packet.protocol != kTcp) return Flow::kNextRule;

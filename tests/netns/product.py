@@ -12,6 +12,7 @@ CLUSTERAGENT = BUILD / "clusteragent/clusteragent"
 WIREGUARD_GO = "/usr/bin/wireguard-go"
 STATE = "/var/lib/clusteragent"
 SOCKET = "/run/edged/edged.sock"
+API = f"unix://{SOCKET}"  # grpcurl 1.9.2 and 1.9.3 do not know -unix any more
 NETWORKS = {"a": "10.200.0.0/22", "b": "10.200.4.0/22"}
 EDGE_OVERLAY = {"a": "10.200.0.1", "b": "10.200.4.1"}
 
@@ -61,11 +62,11 @@ class Edge:
     def grpcurl(self, *words, **options):
         if not shutil.which("grpcurl"):
             raise Skipped("no program grpcurl")
-        return self.host.run(["grpcurl", "-plaintext", "-unix", *words], **options).stdout
+        return self.host.run(["grpcurl", "-plaintext", *words], **options).stdout
 
     def call(self, method, request="{}"):
         """A unary call of edged.v1.EdgeService over the Unix socket."""
-        text = self.grpcurl("-d", request, SOCKET, f"edged.v1.EdgeService/{method}")
+        text = self.grpcurl("-d", request, API, f"edged.v1.EdgeService/{method}")
         return json.loads(text)
 
 
@@ -111,7 +112,7 @@ class Agent:
 
     def status(self, kind, name):
         """The status file of one object; name is NAMESPACE.NAME for a PortBinding."""
-        path = self.state / "status" / kind / f"{name}.yaml"
+        path = self.state / "status" / kind / f"{name}.json"
         if not path.exists():
             raise AssertionError(f"no status of {kind} {name}")
         return json.loads(path.read_text())
@@ -119,14 +120,14 @@ class Agent:
     def edge_condition(self, edge, kind="Ready"):
         return condition(self.status("edgenodes", edge)["conditions"], kind)
 
-    def binding_condition(self, name, binding=None, kind="Ready", namespace="default"):
-        """A condition of an object, or of one of its bindings."""
+    def binding_condition(self, name, binding=None, namespace="default"):
+        """Ready of an object, or of one of its bindings."""
         status = self.status("portbindings", f"{namespace}.{name}")
         if binding is None:
-            return condition(status["conditions"], kind)
+            return condition(status["conditions"], "Ready")
         for one in status["bindings"]:
             if one["name"] == binding:
-                return condition(one["conditions"], kind)
+                return condition([one["condition"]], "Ready")
         raise AssertionError(f"no binding {binding} in the status of {name}")
 
     def wait_edge_ready(self, edge, seconds=10):

@@ -136,6 +136,26 @@ TEST_CASE("allocator: network and port move until the edge is enrolled",
       "refused, the edge is enrolled with 10.200.0.0/22\n");
 }
 
+TEST_CASE("allocator: an edge stays enrolled when nobody says so any more",
+          "[allocator]") {
+  World world{{Edge("a", {"203.0.113.1"})}};
+  Facts facts = FactsFor({});
+  Records records = Allocate({}, world, facts).records;
+  CHECK_FALSE(records.edges.at("a").enrolled);
+  facts.edges["a"].enrolled = true;
+  records = Allocate(records, world, facts).records;
+  facts.edges.clear();
+  world.edge_nodes[0].tunnel.listen_port = 51999;
+  world.edge_nodes[0].tunnel.network = Prefix("10.9.0.0/22");
+  CHECK(
+      Text(Allocate(records, world, facts)) ==
+      "a #1 10.200.0.0/22 port 51820; 203.0.113.1=1; home=1\n"
+      "TunnelImmutable: EdgeNode a: spec.tunnel.listenPort: 51999 is refused, "
+      "the edge is enrolled with 51820\n"
+      "TunnelImmutable: EdgeNode a: spec.tunnel.network: 10.9.0.0/22 is "
+      "refused, the edge is enrolled with 10.200.0.0/22\n");
+}
+
 TEST_CASE("allocator: a gone edge frees its network, its number rests",
           "[allocator]") {
   const Facts facts = FactsFor({});

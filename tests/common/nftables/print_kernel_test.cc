@@ -1,75 +1,27 @@
 // Loads what we print with the nft tool of this host and compares its listing.
 
-#include <sched.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <catch2/catch.hpp>
-#include <cerrno>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <iostream>
 #include <random>
 #include <sstream>
 #include <string>
+#include <vector>
 
 #include "common/nftables/check.h"
 #include "common/nftables/print.h"
 #include "common/nftables/transaction.h"
+#include "tests/common/nftables/nft_tool.h"
 #include "tests/common/nftables/sample_tables.h"
 
 namespace edged::nftables {
 namespace {
 
-// Why these tests cannot run here; empty when they can. The process moves to a
-// network namespace of its own.
-std::string WhyNot() {
-  static const std::string reason = []() -> std::string {
-    if (unshare(CLONE_NEWNET) != 0) {
-      return std::string("no network namespace: ") + std::strerror(errno);
-    }
-    if (std::system("nft list ruleset >/dev/null 2>&1") != 0) {
-      return "nft does not work here";
-    }
-    if (std::system("nft --version | grep -q 'v1\\.0\\.6 '") != 0) {
-      return "the nft tool is not of version 1.0.6";
-    }
-    return "";
-  }();
-  return reason;
-}
-
-struct Output {
-  int code = 0;
-  std::string text;
-};
-
-Output Nft(const std::string& arguments, const std::string& input) {
-  const auto path = std::filesystem::temp_directory_path() /
-                    ("nftables_text." + std::to_string(getpid()));
-  std::ofstream(path) << input;
-  const std::string command =
-      "nft " + arguments + " <" + path.string() + " 2>&1";
-  Output output;
-  FILE* pipe = popen(command.c_str(), "r");
-  char buffer[4096];
-  while (const size_t size = fread(buffer, 1, sizeof buffer, pipe)) {
-    output.text.append(buffer, size);
-  }
-  output.code = pclose(pipe);
-  std::filesystem::remove(path);
-  return output;
-}
-
 // What nft lists after it has loaded `text`, or its complaint.
 std::string ListingOf(const std::string& text, const std::string& table) {
-  Nft("flush ruleset", "");
-  const Output loaded = Nft("-f -", text);
+  Nft("flush ruleset");
+  const NftOutput loaded = Nft("-f -", text);
   if (loaded.code != 0) return loaded.text;
-  return Nft("list table inet " + table, "").text;
+  return Nft("list table inet " + table).text;
 }
 
 std::vector<std::string> Lines(const std::string& text) {
@@ -133,12 +85,6 @@ Transaction Made(const Table& table) {
 
 }  // namespace
 
-#define SKIP_IF_IMPOSSIBLE()                                  \
-  if (const std::string reason = WhyNot(); !reason.empty()) { \
-    std::cout << "SKIPPED: " << reason << "\n";               \
-    return;                                                   \
-  }
-
 TEST_CASE("print: nft lists the tables exactly as they are printed",
           "[print][kernel]") {
   SKIP_IF_IMPOSSIBLE();
@@ -187,12 +133,12 @@ TEST_CASE("print: every deletion is a command that nft takes",
 
   REQUIRE(ListingOf(Print(table), table.name) == Print(table));
   CHECK(Nft("-f -", Print(emptied)).text == "");
-  CHECK(Nft("list table inet everything", "").text == Print(bare));
+  CHECK(Nft("list table inet everything").text == Print(bare));
   CHECK(Nft("-f -", Print(removal)).text == "");
-  CHECK(Nft("list table inet everything", "").text ==
+  CHECK(Nft("list table inet everything").text ==
         Print(Table{table.name, {}, {}}));
   CHECK(Nft("-f -", Print(end)).text == "");
-  CHECK(Nft("list tables", "").text == "");
+  CHECK(Nft("list tables").text == "");
 }
 
 TEST_CASE("print: rules of matches in any order are listed as printed",

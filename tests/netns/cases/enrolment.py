@@ -5,7 +5,7 @@ import time
 
 from case import case
 from expect import eventually, expect, expect_in
-from product import NETWORKS, SOCKET, Agent, Setup, edge_node
+from product import API, NETWORKS, Agent, Setup, edge_node
 from world import A
 
 
@@ -94,8 +94,8 @@ def register(edge, cluster_uid, number):
         "uplink": {"name": "stranger", "publicKey": key, "block": 9},
         "edge": "a",
     }
-    words = ["-d", json.dumps(request), SOCKET, "edged.v1.EdgeService/Register"]
-    done = edge.host.run(["grpcurl", "-plaintext", "-unix", *words], check=False)
+    words = ["-d", json.dumps(request), API, "edged.v1.EdgeService/Register"]
+    done = edge.host.run(["grpcurl", "-plaintext", *words], check=False)
     return done.stderr
 
 

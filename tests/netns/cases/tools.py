@@ -5,7 +5,7 @@ import json
 import ask
 from case import case
 from expect import eventually, expect, expect_in, expect_not_in
-from product import EDGE_OVERLAY, SOCKET, WIREGUARD_GO, Setup, tcp, udp
+from product import API, EDGE_OVERLAY, SOCKET, WIREGUARD_GO, Setup, tcp, udp
 from world import A, BACKEND, HOME_LAN
 
 
@@ -76,10 +76,10 @@ def nft_reloads_the_listing(setup):
 @case
 def grpcurl_lists_and_describes(setup):
     """grpcurl finds the services by reflection and describes each method."""
-    services = setup.edge.grpcurl(SOCKET, "list")
+    services = setup.edge.grpcurl(API, "list")
     for name in ("edged.v1.EdgeService", "grpc.health.v1.Health"):
         expect_in(name, services)
-    text = setup.edge.grpcurl(SOCKET, "describe", "edged.v1.EdgeService")
+    text = setup.edge.grpcurl(API, "describe", "edged.v1.EdgeService")
     for method in ("Register", "Sync", "GetState", "ListMappings"):
         expect_in(f"rpc {method} ", text)
 
@@ -89,10 +89,10 @@ def grpcurl_gets_state(setup):
     """GetState and ListMappings tell what the table holds; health says SERVING."""
     state = json.dumps(setup.edge.call("GetState"))
     expect_in(A, state)
-    mappings = setup.edge.grpcurl("-d", "{}", SOCKET, "edged.v1.EdgeService/ListMappings")
+    mappings = setup.edge.grpcurl("-d", "{}", API, "edged.v1.EdgeService/ListMappings")
     for part in ("80", "7000", "20000", "20009"):
         expect_in(part, mappings)
-    health = setup.edge.grpcurl("-d", "{}", SOCKET, "grpc.health.v1.Health/Check")
+    health = setup.edge.grpcurl("-d", "{}", API, "grpc.health.v1.Health/Check")
     expect_in("SERVING", health)
 
 
