@@ -43,20 +43,9 @@ absl::Status NoPermission() {
   return absl::PermissionDeniedError("nf_tables needs CAP_NET_ADMIN");
 }
 
-// What a refusal of any request, or of a batch as a whole, tells about this
-// machine; `status` itself when it tells nothing.
-absl::Status AboutMachine(const absl::Status& status) {
-  const auto error = netlink::KernelErrorOf(status);
-  if (!error) return status;
-  switch (error->error) {
-    case EPERM:
-      return NoPermission();
-    case EINVAL:  // no such subsystem
-    case EOPNOTSUPP:
-      return NoNfTables();
-    default:
-      return status;
-  }
+bool IsRefusedFor(const absl::Status& status, int error) {
+  const auto refusal = netlink::KernelErrorOf(status);
+  return refusal && refusal->error == error;
 }
 
 // As listings have it: a range of one key has no end.
@@ -77,10 +66,9 @@ class KernelClient : public Client {
         Annotate(socket_.Send(batch.bytes()), "nf_tables: send a batch"));
     ASSIGN_OR_RETURN(const std::optional<KernelError> error, AwaitAcks(batch));
     if (!error) return absl::OkStatus();
-    const absl::Status status =
-        netlink::KernelErrorStatus(*error, batch.Name(*error));
-    return error->sequence == batch.first_sequence() ? AboutMachine(status)
-                                                     : status;
+    const bool whole = error->sequence == batch.first_sequence();
+    if (whole && error->error == EPERM) return NoPermission();
+    return netlink::KernelErrorStatus(*error, batch.Name(*error));
   }
 
   absl::StatusOr<Listing> List(const std::string& table) override {
@@ -196,11 +184,12 @@ class KernelClient : public Client {
           });
         });
     if (status.ok()) return count;
-    const auto error = netlink::KernelErrorOf(status);
-    const bool missing = error && error->error == ENOENT && answered < count;
-    if (!missing) return status;
-    // The table or the set may be what is missing, and no offset says so.
-    if (error->offset < list) RETURN_IF_ERROR(FindSet(table, set.name));
+    if (!IsRefusedFor(status, ENOENT) || answered == count) return status;
+    // Unless the refusal points into the list, the table or the set may be what
+    // is missing.
+    if (netlink::KernelErrorOf(status)->offset < list) {
+      RETURN_IF_ERROR(FindSet(table, set.name));
+    }
     return answered + 1;
   }
 
@@ -236,7 +225,11 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Open() {
   auto socket = Socket::Open(NETLINK_NETFILTER);
   if (absl::IsUnimplemented(socket.status())) return NoNfTables();
   if (!socket.ok()) return socket.status();
-  RETURN_IF_ERROR(AboutMachine(TableReader(*socket).Generation().status()));
+  // nfnetlink answers for a part that it does not have.
+  const absl::Status status = TableReader(*socket).Generation().status();
+  if (IsRefusedFor(status, EPERM)) return NoPermission();
+  if (IsRefusedFor(status, EINVAL)) return NoNfTables();
+  if (!status.ok()) return status;
   return std::make_unique<KernelClient>(*std::move(socket));
 }
 

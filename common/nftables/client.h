@@ -24,19 +24,25 @@ class Client {
   virtual ~Client() = default;
 
   // All or nothing. The error names the operation that the kernel refused
-  // ("add element inet edged ports4 { ... }: File exists").
+  // ("add element inet edged ports4 { ... }: File exists") and holds the
+  // kernel's error (common/netlink/kernel_error.h). Unavailable when the answer
+  // was lost: nobody knows then whether it was taken. In a concatenation the
+  // kernel deletes whichever range holds the first key that is named (6.18), so
+  // delete only what was listed.
   virtual absl::Status Apply(const Transaction& transaction) = 0;
 
   // The whole table, all elements included. Retried while others change the
   // ruleset, Aborted after three tries. `exists` is false when there is none.
   virtual absl::StatusOr<Listing> List(const std::string& table) = 0;
 
-  // Every element of one set, in the kernel's order, without keeping them.
+  // Every element of one set, in the kernel's order, without keeping them; some
+  // twice or not at all while others write.
   virtual absl::Status ForEachElement(
       const std::string& table, const Set& set,
       const std::function<void(const Element&)>& each) = 0;
 
-  // Those of `keys` (data ignored) that are there, with their data.
+  // Those of `keys` (data ignored) that are there, with their data. Cheap for
+  // few keys, except in interval sets of one value, which are read whole.
   virtual absl::StatusOr<std::vector<Element>> GetElements(
       const std::string& table, const Set& set,
       const std::vector<Element>& keys) = 0;

@@ -1,9 +1,12 @@
 // Our client and this host's kernel, with the nft tool as the second opinion.
 
 #include <fmt/format.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <functional>
 #include <iostream>
 #include <memory>
 #include <optional>
@@ -160,8 +163,10 @@ TEST_CASE("client: names the operation and the element that are refused",
   Make(*client, table);
   const Set& ports = table.sets[0].set;
   const auto mapping = [](uint16_t port, uint32_t mark) {
-    return Element{Listener("203.0.113.1", Protocol::kTcp, port), {},
-                   MarkBytes(mark), std::nullopt};
+    return Element{Listener("203.0.113.1", Protocol::kTcp, port),
+                   {},
+                   MarkBytes(mark),
+                   std::nullopt};
   };
   Transaction change(table.name);
   absl::StatusCode code = absl::StatusCode::kInternal;
@@ -207,8 +212,8 @@ TEST_CASE("client: names the operation and the element that are refused",
     wanted = "add rule inet edged nowhere counter";
   }
   SECTION("a jump to a chain that is not there") {
-    change.Add(AddRule{
-        "translate", {{Verdict{VerdictKind::kJump, "nowhere"}}}});
+    change.Add(
+        AddRule{"translate", {{Verdict{VerdictKind::kJump, "nowhere"}}}});
     code = absl::StatusCode::kNotFound;
     wanted = "add rule inet edged translate jump nowhere: No such file";
   }
@@ -237,7 +242,8 @@ TEST_CASE("client: names the operation and the element that are refused",
   CHECK(TextOf(ListOf(*client, table.name)) == TextOf(table));
 }
 
-TEST_CASE("client: turns one table into another, and back", "[client][kernel]") {
+TEST_CASE("client: turns one table into another, and back",
+          "[client][kernel]") {
   SKIP_IF_IMPOSSIBLE();
   const auto client = OpenClient();
   const Table first = EverythingTable();
@@ -322,7 +328,8 @@ TEST_CASE("client: a part of a range is not the range", "[client][kernel]") {
   const auto range = [](uint16_t first, uint16_t last) {
     return Element{Listener("203.0.113.1", Protocol::kUdp, first),
                    Listener("203.0.113.1", Protocol::kUdp, last),
-                   {}, std::nullopt};
+                   {},
+                   std::nullopt};
   };
   const auto found = client->GetElements(
       table.name, table.sets[1].set,
@@ -331,9 +338,10 @@ TEST_CASE("client: a part of a range is not the range", "[client][kernel]") {
   CHECK(found->empty());
 }
 
-TEST_CASE("client: an empty transaction needs no kernel, a poisoned one is not "
-          "sent",
-          "[client][kernel]") {
+TEST_CASE(
+    "client: an empty transaction needs no kernel, a poisoned one is not "
+    "sent",
+    "[client][kernel]") {
   SKIP_IF_IMPOSSIBLE();
   const auto client = OpenClient();
   CHECK(client->Apply(Transaction("edged")) == absl::OkStatus());
@@ -342,6 +350,38 @@ TEST_CASE("client: an empty transaction needs no kernel, a poisoned one is not "
   poisoned.Add(DeleteSet{""});
   CHECK(absl::IsInvalidArgument(client->Apply(poisoned)));
   CHECK_FALSE(ListOf(*client, "edged").exists);
+}
+
+// What `call` says in a process without privileges.
+std::string Unprivileged(const std::function<absl::Status()>& call) {
+  int ends[2];
+  REQUIRE(pipe(ends) == 0);
+  const pid_t child = fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    constexpr uid_t kNobody = 65534;
+    const absl::Status status = setresuid(kNobody, kNobody, kNobody) == 0
+                                    ? call()
+                                    : absl::UnknownError("setresuid");
+    const std::string text = status.ToString();
+    _exit(write(ends[1], text.data(), text.size()) < 0);
+  }
+  close(ends[1]);
+  char buffer[512];
+  const ssize_t size = read(ends[0], buffer, sizeof buffer);
+  close(ends[0]);
+  waitpid(child, nullptr, 0);
+  return {buffer, static_cast<size_t>(std::max<ssize_t>(size, 0))};
+}
+
+TEST_CASE("client: says which privilege is missing", "[client][kernel]") {
+  SKIP_IF_IMPOSSIBLE();
+  const std::string wanted = "PERMISSION_DENIED: nf_tables needs CAP_NET_ADMIN";
+  const auto client = OpenClient();
+  CHECK(Unprivileged([] { return Client::Open().status(); }) == wanted);
+  CHECK(Unprivileged([&] {
+          return client->Apply(Diff(Listing{}, EdgeTable()));
+        }) == wanted);
 }
 
 }  // namespace edged::nftables
