@@ -22,17 +22,19 @@ absl::StatusOr<std::string> ReadFile(const std::string& path,
 
 // Writes beside the file, syncs, and renames over it: a reader sees the old or
 // the new content, also after a power cut. Makes missing parent folders (0700).
+// A cut may leave ".NAME.XXXXXX" behind.
 absl::Status WriteFileAtomically(const std::string& path,
                                  std::string_view content, mode_t mode = 0600);
 
 // `content` with a header line that carries its SHA-256, and back. A damaged
 // or cut file is DataLoss.
-absl::Status WriteChecksummed(const std::string& path, std::string_view content);
+absl::Status WriteChecksummed(const std::string& path,
+                              std::string_view content);
 absl::StatusOr<std::string> ReadChecksummed(const std::string& path);
 
 absl::Status RemoveFile(const std::string& path);  // OK when it is missing
 absl::Status MakeFolders(const std::string& path, mode_t mode = 0700);
-// Names (not paths) of the regular files, sorted.
+// Names (not paths) of the regular files and of links to such, sorted.
 absl::StatusOr<std::vector<std::string>> ListFolder(const std::string& path);
 
 // Holds an exclusive lock on PATH for as long as it lives; FailedPrecondition
@@ -48,7 +50,8 @@ class FileLock {
 
 // Calls `changed` on the loop thread when files in `folder` were written,
 // renamed or removed (inotify), at most once per 20 ms burst. The folder must
-// exist. Ends when destroyed.
+// exist; when it goes and comes back it is found within a second. Ends when
+// destroyed, which `changed` may do. Borrows the loop.
 class FolderWatch {
  public:
   static absl::StatusOr<std::unique_ptr<FolderWatch>> Start(

@@ -10,7 +10,8 @@ namespace edged {
 namespace {
 
 std::string Base64(std::span<const uint8_t, kKeySize> bytes) {
-  char text[sodium_base64_ENCODED_LEN(kKeySize, sodium_base64_VARIANT_ORIGINAL)];
+  char
+      text[sodium_base64_ENCODED_LEN(kKeySize, sodium_base64_VARIANT_ORIGINAL)];
   sodium_bin2base64(text, sizeof text, bytes.data(), bytes.size(),
                     sodium_base64_VARIANT_ORIGINAL);
   std::string result(text);

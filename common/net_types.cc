@@ -63,9 +63,8 @@ bool IpAddress::is_unspecified() const {
 
 bool IpAddress::is_loopback() const {
   if (is_ipv4()) return bytes_[0] == 127;
-  return bytes_[15] == 1 &&
-         std::all_of(bytes_.begin(), bytes_.end() - 1,
-                     [](uint8_t byte) { return byte == 0; });
+  return bytes_[15] == 1 && std::all_of(bytes_.begin(), bytes_.end() - 1,
+                                        [](uint8_t byte) { return byte == 0; });
 }
 
 bool IpAddress::is_multicast() const {
@@ -122,8 +121,8 @@ absl::StatusOr<IpPrefix> IpPrefix::Parse(std::string_view text) {
   if (!address.ok()) return InvalidArgument("\"{}\" is not a prefix", text);
   const auto length = ParseNumber(text.substr(slash + 1), address->bits());
   if (!length.ok()) {
-    return InvalidArgument("\"{}\" is not a prefix: the length is 0 to {}", text,
-                           address->bits());
+    return InvalidArgument("\"{}\" is not a prefix: the length is 0 to {}",
+                           text, address->bits());
   }
   const IpPrefix prefix(*address, *length);
   if (prefix.address() != *address) {
@@ -167,9 +166,8 @@ absl::StatusOr<SocketAddress> SocketAddress::Parse(std::string_view text) {
 }
 
 std::string SocketAddress::ToString() const {
-  return address.is_ipv4()
-             ? fmt::format("{}:{}", address.ToString(), port)
-             : fmt::format("[{}]:{}", address.ToString(), port);
+  return address.is_ipv4() ? fmt::format("{}:{}", address.ToString(), port)
+                           : fmt::format("[{}]:{}", address.ToString(), port);
 }
 
 std::string PortRange::ToString() const {

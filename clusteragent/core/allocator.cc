@@ -96,7 +96,8 @@ class Allocator {
     EdgeRecord* record = Recorded(node);
     if (record == nullptr) return;
     record->uid = node.meta.uid;
-    const bool enrolled = facts_.Edge(node.meta.name).enrolled;
+    record->enrolled = record->enrolled || facts_.Edge(node.meta.name).enrolled;
+    const bool enrolled = record->enrolled;
     const uint16_t port = node.tunnel.listen_port;
     if (enrolled && port != record->listen_port) {
       Problem(node, reason::kTunnelImmutable,
@@ -123,8 +124,7 @@ class Allocator {
   void TakeNamedNetwork(const EdgeNode& node) {
     const IpPrefix& network = *node.tunnel.network;
     EdgeRecord* record = Recorded(node);
-    if (record != nullptr &&
-        (record->network == network || facts_.Edge(node.meta.name).enrolled)) {
+    if (record != nullptr && (record->network == network || record->enrolled)) {
       return;
     }
     if (const auto neighbour = Neighbour(node, network)) {

@@ -20,6 +20,7 @@ struct EdgeRecord {
   std::string uid;   // of the EdgeNode; another uid is another edge
   IpPrefix network;  // overlay
   uint16_t listen_port = 0;
+  bool enrolled = false;     // once true, network and port stay
   IndexPool public_indexes;  // by address; Overlay::MappingAddress' index
   IndexPool blocks;          // by uplink name
   bool operator==(const EdgeRecord&) const = default;

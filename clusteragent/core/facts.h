@@ -21,8 +21,8 @@ struct ReservedPort {
 
 // What is known of an edge beside its object.
 struct EdgeFacts {
-  // A token was given out or the edge was reached: its network and listen port
-  // must not move any more.
+  // A token was given out or the edge was reached: from now on its network and
+  // listen port must not move, which its record remembers.
   bool enrolled = false;
   // As the edge says in Hello; until then what edged reserves by default.
   std::vector<ReservedPort> reserved_ports = {{Protocol::kTcp, 22}};

@@ -36,12 +36,16 @@ std::string LastTrouble(const EdgeReport& report) {
   return report.trouble.empty() ? "" : "; last trouble: " + report.trouble;
 }
 
-bool Contains(const std::shared_ptr<const protocol::EdgeState>& state,
-              const protocol::Mapping& mapping) {
-  if (state == nullptr) return false;
-  const auto found = std::ranges::lower_bound(state->mappings, mapping.listener,
-                                              {}, &protocol::Mapping::listener);
-  return found != state->mappings.end() && *found == mapping;
+// The mapping of `listener` in a state that may not be there.
+const protocol::Mapping* Find(const protocol::EdgeState* state,
+                              const protocol::Listener& listener) {
+  if (state == nullptr) return nullptr;
+  const auto found = std::ranges::lower_bound(state->mappings, listener, {},
+                                              &protocol::Mapping::listener);
+  if (found == state->mappings.end() || found->listener != listener) {
+    return nullptr;
+  }
+  return &*found;
 }
 
 // One run of MakeStatus; the plan and the reports are borrowed.
@@ -154,14 +158,11 @@ std::optional<Refusal> StatusMaker::AgainstProgrammed(
                                refused->second)};
   }
   const EdgePlan* plan = plan_.Edge(placement.edge);
-  const protocol::Mapping* wanted = nullptr;
-  if (plan != nullptr) {
-    const auto found =
-        std::ranges::lower_bound(plan->wanted.mappings, placement.listener, {},
-                                 &protocol::Mapping::listener);
-    if (found != plan->wanted.mappings.end()) wanted = &*found;
-  }
-  if (wanted != nullptr && Contains(report.answered, *wanted)) {
+  const protocol::Mapping* wanted =
+      Find(plan == nullptr ? nullptr : &plan->wanted, placement.listener);
+  const protocol::Mapping* answered =
+      Find(report.answered.get(), placement.listener);
+  if (wanted != nullptr && answered != nullptr && *wanted == *answered) {
     return std::nullopt;
   }
   return Refusal{kNotProgrammed,
@@ -174,15 +175,9 @@ std::optional<Refusal> StatusMaker::AgainstReady(
     const Placement& placement) const {
   if (auto refusal = AgainstTunnel(placement.edge)) return refusal;
   if (auto refusal = AgainstProgrammed(placement)) return refusal;
-  const auto& carried = Report(placement.edge).carried;
-  if (carried != nullptr) {
-    const auto found =
-        std::ranges::lower_bound(carried->mappings, placement.listener, {},
-                                 &protocol::Mapping::listener);
-    if (found != carried->mappings.end() &&
-        found->listener == placement.listener) {
-      return std::nullopt;
-    }
+  const EdgeReport& report = Report(placement.edge);
+  if (Find(report.carried.get(), placement.listener) != nullptr) {
+    return std::nullopt;
   }
   return Refusal{kNotCarried,
                  fmt::format("{}: no uplink of EdgeNode {} "

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "clusteragent/core/status_plan.h"
-#include "clusteragent/core/text_table.h"
+#include "common/table.h"
 
 namespace edged::agent {
 namespace {
@@ -19,7 +19,7 @@ std::string Word(const ObjectStatus& status, std::string_view type) {
 // Why a condition is not true, in one cell.
 std::string Why(const Condition* condition) {
   if (condition == nullptr || condition->status == ConditionStatus::kTrue) {
-    return "";
+    return "-";
   }
   return fmt::format("{}: {}", condition->reason, condition->message);
 }
@@ -36,40 +36,37 @@ std::vector<std::string> EdgeRow(const ObjectStatus& status) {
 }
 
 // A row for each binding; one for an object without any.
-void AddBindingRows(const ObjectStatus& status,
-                    std::vector<std::vector<std::string>>& rows) {
+void AddBindingRows(const ObjectStatus& status, Table& table) {
   const std::string object =
       fmt::format("{}/{}", status.object.name_space, status.object.name);
   if (status.bindings.empty()) {
-    rows.push_back(
+    table.Add(
         {object, "-", "-", Word(status, "Ready"), Why(status.Find("Ready"))});
   }
   for (const BindingStatus& binding : status.bindings) {
-    rows.push_back({object, binding.name.empty() ? "-" : binding.name,
-                    binding.listeners.empty()
-                        ? "-"
-                        : fmt::format("{}", fmt::join(binding.listeners, ", ")),
-                    std::string(ToString(binding.ready.status)),
-                    Why(&binding.ready)});
+    table.Add({object, binding.name.empty() ? "-" : binding.name,
+               binding.listeners.empty()
+                   ? "-"
+                   : fmt::format("{}", fmt::join(binding.listeners, ", ")),
+               std::string(ToString(binding.ready.status)),
+               Why(&binding.ready)});
   }
 }
 
 }  // namespace
 
 std::string StatusTable(const std::vector<ObjectStatus>& statuses) {
-  std::vector<std::vector<std::string>> edges = {
-      {"EDGENODE", "NETWORK", "ENROLLED", "TUNNEL", "PROGRAMMED", "READY",
-       "WHY"}};
-  std::vector<std::vector<std::string>> bindings = {
-      {"PORTBINDING", "BINDING", "LISTENERS", "READY", "WHY"}};
+  Table edges({"edgenode", "network", "enrolled", "tunnel", "programmed",
+               "ready", "why"});
+  Table bindings({"portbinding", "binding", "listeners", "ready", "why"});
   for (const ObjectStatus& status : statuses) {
     if (status.object.kind == Kind::kEdgeNode) {
-      edges.push_back(EdgeRow(status));
+      edges.Add(EdgeRow(status));
     } else {
       AddBindingRows(status, bindings);
     }
   }
-  return AlignColumns(edges) + "\n" + AlignColumns(bindings);
+  return edges.ToString() + "\n" + bindings.ToString();
 }
 
 }  // namespace edged::agent

@@ -75,6 +75,8 @@ absl::StatusOr<UplinkDevice> MakeTunnel(const EdgePlan& edge,
   return device;
 }
 
+// A mapping on a public address that the edge no longer has is left out: its
+// overlay address may be given to another one.
 std::vector<UplinkTarget> TargetsOf(const EdgePlan& edge,
                                     const protocol::Overlay& overlay) {
   std::map<IpAddress, IpAddress> overlay_of;  // by public address
@@ -84,8 +86,10 @@ std::vector<UplinkTarget> TargetsOf(const EdgePlan& edge,
   std::vector<UplinkTarget> targets;
   for (const PlannedMapping& planned : edge.mappings) {
     const protocol::Listener& listener = planned.mapping.listener;
-    targets.push_back({overlay_of.at(listener.public_address),
-                       listener.protocol, listener.ports, planned.target});
+    const auto address = overlay_of.find(listener.public_address);
+    if (address == overlay_of.end()) continue;
+    targets.push_back(
+        {address->second, listener.protocol, listener.ports, planned.target});
   }
   return targets;
 }

@@ -174,12 +174,14 @@ void EdgeSyncer::TakeReport(const EdgeLifeReport& report) {
 
 void EdgeSyncer::Refuse(const std::vector<RefusedMapping>& refusals) {
   progress_.refused.clear();
-  for (const auto* list : {&refusals, &progress_.report.not_programmed}) {
-    for (const RefusedMapping& refusal : *list) {
+  const auto add = [this](const std::vector<RefusedMapping>& list) {
+    for (const RefusedMapping& refusal : list) {
       progress_.refused[refusal.listener] =
           fmt::format("{}: {}", refusal.reason, refusal.message);
     }
-  }
+  };
+  add(refusals);
+  add(progress_.report.not_programmed);
 }
 
 void EdgeSyncer::OnEnd(const absl::Status& status) {

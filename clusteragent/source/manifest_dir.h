@@ -31,6 +31,8 @@ class ManifestDir : public Source {
   Snapshot Read() override;
 
  private:
+  void ReadFiles(const std::vector<std::string>& names, Snapshot& snapshot);
+
   std::string folder_;
   std::map<std::string, std::vector<ManifestObject>>
       last_good_;  // by file name

@@ -19,13 +19,20 @@ struct Document {
   nlohmann::json root;
   std::map<std::string, int> lines;  // field path → line, from 1
 
-  // "FILE:LINE: PATH" of a field, or just the path where no line is known.
+  // "FILE:LINE: PATH" of a field; one that is missing has the line of what it
+  // is missing in. Just the path where no lines are known.
   std::string Where(const std::string& path) const;
 };
 
-// The documents of a YAML stream. Duplicate keys, anchors and aliases, tags and
-// non-string keys are refused with their line. Plain scalars are typed as the
-// YAML 1.2 core schema says (true, 12, 1.5, null, else string).
+// "spec" and "address" make "spec.address"; a name with a dot or a bracket goes
+// into brackets: "metadata.annotations[edged.dev/expose]".
+std::string FieldPath(std::string_view parent, std::string_view name);
+std::string ItemPath(std::string_view parent, size_t index);  // "bindings[0]"
+
+// The documents of a YAML stream, without the empty ones. Duplicate keys,
+// anchors and aliases, tags, non-string keys, text that is not UTF-8, and more
+// than 64 levels or 32 MiB are refused with their line. Plain scalars are typed
+// as the YAML 1.2 core schema says (true, 12, 1.5, null, else string).
 absl::StatusOr<std::vector<Document>> ParseYaml(std::string_view text,
                                                 const std::string& file);
 // A document without line numbers, as an API server sends it.

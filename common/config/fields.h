@@ -1,16 +1,15 @@
 #pragma once
 
-#include <chrono>
-#include <optional>
-#include <set>
+#include <cstdint>
+#include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
 #include "common/config/document.h"
-#include "common/net_types.h"
+#include "common/config/duration.h"
 
 namespace edged::config {
 
@@ -18,7 +17,9 @@ namespace edged::config {
 // knows it, and Finish() refuses every field that nobody asked for. The first
 // mistake sticks: later reads give defaults, and status() names file, line,
 // path and value ("edges.yaml:7: spec.tunnel.listenPort: 70000 is not a port
-// (1-65535)"). Borrows the document.
+// (1-65535)"). Copies, and objects taken from one another, share what is known
+// and the first mistake; what must be judged on its own starts from the
+// constructor. Borrows the document.
 class Fields {
  public:
   // `path` is where `value` lies in the document, "" for the root.
@@ -40,26 +41,29 @@ class Fields {
   void Ignore(std::string_view name);
   void IgnoreAll();
 
-  // Records a mistake at `name`: the message gets file, line and path in front.
+  // Records a mistake at `name`, or at the object itself when it is "": the
+  // message gets file, line and path in front.
   void Fail(std::string_view name, std::string_view message);
+  // The first mistake so far.
+  const absl::Status& status() const;
+  const std::string& path() const { return path_; }
 
-  // Refuses unknown fields of this object and reports the first mistake of it
-  // and of every object that was taken from it.
+  // Refuses unknown fields of this object and of every object that was taken
+  // from it, and reports their first mistake.
   absl::Status Finish();
 
  private:
-  struct Shared;  // the document and the first mistake, shared with children
+  struct Reading;  // one document's first mistake and known fields
+
+  Fields(std::shared_ptr<Reading> reading, const nlohmann::json* value,
+         std::string path);
   const nlohmann::json* Take(std::string_view name);
+  void Refuse(const std::string& path, const nlohmann::json& value,
+              std::string_view wanted);
 
-  std::shared_ptr<Shared> shared_;
-  const nlohmann::json* value_;
+  std::shared_ptr<Reading> reading_;
+  const nlohmann::json* value_;  // an object
   std::string path_;
-  std::shared_ptr<std::set<std::string, std::less<>>> taken_;
 };
-
-// "1h", "15m", "30s", "250ms", "1h30m": exact, positive; anything else is
-// InvalidArgument.
-absl::StatusOr<std::chrono::milliseconds> ParseDuration(std::string_view text);
-std::string FormatDuration(std::chrono::milliseconds duration);
 
 }  // namespace edged::config

@@ -14,8 +14,8 @@
 
 namespace edged::netlink {
 
-// Who made a route, a rule or an address (rtm_protocol, IFA_PROTO where the
-// kernel has it): our objects are found again by this number.
+// Who made a route or a rule: ours are found again by this number. Addresses
+// carry it too (IFA_PROTO, Linux 5.18), for people to see.
 inline constexpr uint8_t kRouteProtocol = 0xed;
 
 // Per-device IPv4 settings, as in /proc/sys/net/ipv4/conf/DEVICE.

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -40,6 +40,9 @@ class Client {
   virtual absl::StatusOr<std::vector<Element>> GetElements(
       const std::string& table, const Set& set,
       const std::vector<Element>& keys) = 0;
+
+  // The sender of our changes as events.h names it; 0: there are no events.
+  virtual uint32_t port() const { return 0; }
 };
 
 }  // namespace edged::nftables

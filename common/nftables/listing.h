@@ -29,14 +29,17 @@ struct ListedChain {
 
 struct Listing {
   bool exists = false;
+  bool dormant = false;     // switched off; adding the table again wakes it
   uint32_t generation = 0;  // of the whole ruleset when it was read
   std::map<std::string, ListedChain> chains;
-  std::map<std::string, SetWithElements> sets;  // named ones, elements sorted
+  // Named ones, elements sorted. One that we would not make, or that has an
+  // element that we would not make, has an empty key.
+  std::map<std::string, SetWithElements> sets;
   bool operator==(const Listing&) const = default;
 };
 
 // The canonical text that the kernel will list for `rule`: equal texts, equal
-// rules.
+// rules. A rule that the client would refuse has a text that is never listed.
 std::string ExpressionsOf(const Rule& rule);
 
 }  // namespace edged::nftables

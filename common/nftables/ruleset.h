@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "absl/container/inlined_vector.h"
-#include "absl/status/status.h"
 #include "common/net_types.h"
 
 // Typed objects of one nf_tables table of family inet: what the nft language
@@ -222,7 +221,14 @@ struct Element {
   Bytes key_end;    // last key of a range, both included; empty: one key
   Bytes data;       // maps; empty for sets and verdict maps
   std::optional<Verdict> verdict;  // verdict maps
-  bool operator==(const Element&) const = default;
+  // As listed from a set that counts. Elements that differ in nothing else are
+  // equal.
+  uint64_t packets = 0;
+
+  bool operator==(const Element& other) const {
+    return key == other.key && key_end == other.key_end && data == other.data &&
+           verdict == other.verdict;
+  }
 };
 
 struct SetWithElements {
@@ -255,13 +261,5 @@ size_t SizeOf(Type type);
 size_t SizeOf(Field field);
 size_t SizeOf(const std::vector<Type>& types);
 size_t SizeOf(const std::vector<Field>& fields);
-
-// InvalidArgument when an object is not one that the kernel could take,
-// whatever else is in the table: empty or overlong names, values whose size
-// does not fit, ranges that end before they begin.
-absl::Status CheckName(std::string_view name);
-absl::Status CheckSet(const Set& set);
-absl::Status CheckElement(const Set& set, const Element& element);
-absl::Status CheckRule(const Rule& rule);
 
 }  // namespace edged::nftables

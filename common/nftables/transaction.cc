@@ -1,5 +1,6 @@
 #include "common/nftables/transaction.h"
 
+#include "common/nftables/check.h"
 #include "common/status.h"
 
 namespace edged::nftables {

@@ -15,8 +15,8 @@ namespace edged::nftables {
 struct AddTable {};
 struct DeleteTable {};
 struct AddSet { Set set; };                    // fine when it is there already
-struct DeleteSet { std::string set; };
-struct FlushSet { std::string set; };
+struct DeleteSet { std::string set; bool map = false; };
+struct FlushSet { std::string set; bool map = false; };
 // Adding an identical element again is fine; changed data needs a delete first.
 struct AddElements { Set set; std::vector<Element> elements; };
 // A missing element fails the whole transaction.

@@ -16,6 +16,8 @@ namespace edged::wireguard {
 enum class Backend { kKernel, kUserspace };
 std::string_view ToString(Backend backend);  // "kernel", "userspace"
 
+// It works in the network namespace in which it was opened. Each call waits at
+// most some seconds for the other side, and is Unavailable then.
 class Client {
  public:
   virtual ~Client() = default;
@@ -23,9 +25,11 @@ class Client {
   // Makes the network device when it is not there; OK when it is. For
   // userspace: finds its socket; starts the configured wireguard-go detached
   // when it is missing, or is FailedPrecondition with the line that starts it.
+  // (That process is init's child: a container needs an init that reaps.)
   virtual absl::Status Ensure(const std::string& name) = 0;
   // NotFound when there is no such device.
   virtual absl::StatusOr<Device> Get(const std::string& name) = 0;
+  // A change that is refused may have been made up to there: observe again.
   virtual absl::Status Apply(const std::string& name,
                              const DeviceChange& change) = 0;
   // Removes the device; OK when it is not there.

@@ -35,8 +35,7 @@ PeerChange Changed(const Peer& observed, const Peer& wanted,
                    bool force_endpoints) {
   PeerChange change{.key = wanted.key};
   // A peer without an endpoint has not roamed; it was made without one.
-  if (wanted.endpoint && wanted.endpoint != observed.endpoint &&
-      (force_endpoints || !observed.endpoint)) {
+  if (wanted.endpoint && (force_endpoints || !observed.endpoint)) {
     change.endpoint = wanted.endpoint;
   }
   if (std::vector<IpPrefix> prefixes = Sorted(wanted.allowed_ips);

@@ -40,7 +40,9 @@ struct DeviceChange {
 
 // `wanted` peers without an endpoint accept any: endpoints that roam are not
 // drift. A wanted endpoint is set only on a peer that has none (a new one
-// among them), or when `force_endpoints` (the dialled address changed). A
+// among them), or always with `force_endpoints`, also when it is the same: to
+// be used once when the dialled address or an own address changed (wireguard-go
+// goes on sending from the lost address for 15 s, until an endpoint is set). A
 // wanted listen port 0 accepts any. No prefix may be wanted for two peers.
 DeviceChange Diff(const Device& observed, const Device& wanted,
                   bool force_endpoints = false);

@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -10,6 +11,7 @@
 
 #include "common/status.h"
 #include "common/unique_fd.h"
+#include "common/wireguard/uapi_codec.h"
 
 namespace edged::wireguard {
 namespace {
@@ -68,7 +70,7 @@ absl::Status SendAll(const UniqueFd& fd, std::string_view bytes,
     } else if (errno == EAGAIN) {
       RETURN_IF_ERROR(Wait(fd, POLLOUT, deadline));
     } else if (errno != EINTR) {
-      return ErrnoStatus(errno, "send");
+      return Unavailable("send: {}", std::strerror(errno));
     }
   }
   return absl::OkStatus();
@@ -88,10 +90,22 @@ absl::StatusOr<SecretText> ReceiveReply(const UniqueFd& fd,
     reply.resize(size + static_cast<size_t>(std::max<ssize_t>(received, 0)));
     if (received == 0) return Unavailable("it hung up before its reply's end");
     if (received > 0 || error == EINTR) continue;
-    if (error != EAGAIN) return ErrnoStatus(error, "receive");
+    if (error != EAGAIN) {
+      return Unavailable("receive: {}", std::strerror(error));
+    }
     RETURN_IF_ERROR(Wait(fd, POLLIN, deadline));
   }
   return reply;
+}
+
+absl::StatusOr<SecretText> Ask(const UniqueFd& fd, std::string_view request,
+                               Clock::time_point deadline) {
+  RETURN_IF_ERROR(SendAll(fd, request, deadline));
+  return ReceiveReply(fd, deadline);
+}
+
+std::string Server(const std::string& path) {
+  return fmt::format("wireguard-go at {}", path);
 }
 
 }  // namespace
@@ -105,11 +119,29 @@ absl::StatusOr<SecretText> AskUapi(const std::string& path,
                                    std::chrono::milliseconds patience) {
   const Clock::time_point deadline = Clock::now() + patience;
   ASSIGN_OR_RETURN(const UniqueFd fd, Connect(path));
-  const std::string context = fmt::format("wireguard-go at {}", path);
-  RETURN_IF_ERROR(Annotate(SendAll(fd, request, deadline), context));
-  auto reply = ReceiveReply(fd, deadline);
-  if (!reply.ok()) return Annotate(reply.status(), context);
+  auto reply = Ask(fd, request, deadline);
+  if (!reply.ok()) return Annotate(reply.status(), Server(path));
   return reply;
+}
+
+absl::Status EndUapi(const std::string& path,
+                     std::chrono::milliseconds patience) {
+  const Clock::time_point deadline = Clock::now() + patience;
+  ASSIGN_OR_RETURN(const UniqueFd fd, Connect(path));
+  // Its answer means that it has accepted this connection, which it then keeps
+  // until it ends. (Its link goes earlier than its port.)
+  RETURN_IF_ERROR(Annotate(Ask(fd, kUapiGet, deadline).status(), Server(path)));
+  if (unlink(path.c_str()) < 0 && errno != ENOENT) {
+    return ErrnoStatus(errno, "remove " + path);
+  }
+  char byte;
+  while (recv(fd.get(), &byte, 1, 0) < 0 &&
+         (errno == EAGAIN || errno == EINTR)) {
+    if (!Wait(fd, POLLIN, deadline).ok()) {
+      return Unavailable("{} has not ended", Server(path));
+    }
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace edged::wireguard

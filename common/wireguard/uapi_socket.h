@@ -8,7 +8,7 @@
 #include "absl/status/statusor.h"
 #include "common/wireguard/secret_text.h"
 
-// One question to a Unix socket of userspace WireGuard.
+// What is said to a Unix socket of userspace WireGuard.
 
 namespace edged::wireguard {
 
@@ -21,6 +21,13 @@ absl::Status ProbeUapi(const std::string& path);
 // above 16 MiB.
 absl::StatusOr<SecretText> AskUapi(
     const std::string& path, std::string_view request,
+    std::chrono::milliseconds patience = std::chrono::seconds(3));
+
+// Ends the wireguard-go that listens at `path`, by removing the file, which it
+// watches. Returns when the process is gone, and with it its link and UDP port.
+// NotFound as above; Unavailable when it lives on after `patience`.
+absl::Status EndUapi(
+    const std::string& path,
     std::chrono::milliseconds patience = std::chrono::seconds(3));
 
 }  // namespace edged::wireguard

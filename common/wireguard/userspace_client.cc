@@ -4,7 +4,7 @@
 
 #include <cerrno>
 #include <chrono>
-#include <thread>
+#include <cstring>
 
 #include "common/status.h"
 #include "common/wireguard/client.h"
@@ -18,7 +18,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::seconds kStartPatience{3};
-constexpr std::chrono::seconds kEndPatience{3};
 constexpr std::chrono::milliseconds kStep{10};
 
 // Whether a link of that name is in our network namespace.
@@ -72,23 +71,14 @@ class UserspaceClient : public Client {
   absl::Status Remove(const std::string& name) override {
     ASSIGN_OR_RETURN(const std::string socket, SocketOf(name));
     const absl::Status probed = ProbeUapi(socket);
-    if (!probed.ok() && !absl::IsNotFound(probed)) return probed;
-    if (probed.ok() && !LinkExists(name)) {
-      return absl::OkStatus();  // that one is in another network namespace
+    if (probed.ok()) {
+      // Without a link, it is one of another network namespace.
+      return LinkExists(name) ? Annotate(EndUapi(socket), "remove " + name)
+                              : absl::OkStatus();
     }
-    // wireguard-go watches its socket's file, and ends with its link when the
-    // file goes. Without a listener the file is only litter.
+    if (!absl::IsNotFound(probed)) return probed;
     if (unlink(socket.c_str()) < 0 && errno != ENOENT) {
       return ErrnoStatus(errno, "remove " + socket);
-    }
-    // A successor must not start before: wireguard-go removes the file by name
-    // once more when it ends, and the link last.
-    const auto deadline = Clock::now() + kEndPatience;
-    while (probed.ok() && LinkExists(name)) {
-      if (Clock::now() > deadline) {
-        return Unavailable("remove {}: wireguard-go has not ended", name);
-      }
-      std::this_thread::sleep_for(kStep);
     }
     return absl::OkStatus();
   }

@@ -11,14 +11,13 @@
 namespace edged::edge {
 
 // Tells which flows of the kernel's connection table no longer fit. Borrows
-// the model and knows the facts as they were when it was made; one object
-// serves one pass over the table. Pure.
+// the model and the facts; one object serves one pass over the table. Pure.
 //
 // UDP: a flow that we translated (or that came back by the way-back chains)
-// whose mapping is gone, has moved to a group without its uplink, or whose
-// uplink neither serves nor drains; and a flow on a listener that we map now
-// but that began untranslated. TCP: only flows of an uplink that is removed or
-// in `long_dead`. A slot that moved makes nothing stale.
+// whose mapping is gone, points to a group without its uplink, or whose uplink
+// neither serves nor drains; and a flow on a listener that we map now but that
+// began untranslated. TCP: only flows of an uplink that is removed or in
+// `long_dead`. A slot that moved makes nothing stale.
 class StaleFlows {
  public:
   StaleFlows(const EdgeModel& model, const HostFacts& facts,
@@ -29,17 +28,21 @@ class StaleFlows {
  private:
   struct Target {  // what a mapping address stands for
     const protocol::Uplink* uplink = nullptr;
-    bool dead = false;
+    IpAddress public_address;
     bool long_dead = false;
   };
+  struct Door {  // where clients come in
+    IpAddress nic;
+    uint16_t port = 0;
+    Protocol protocol = Protocol::kUdp;
+  };
 
-  bool IsStaleVia(const IpAddress& mapping_address, const IpAddress& listener,
-                  uint16_t port, Protocol protocol) const;
-  const protocol::Group* GroupAt(const IpAddress& nic, Protocol protocol,
-                                 uint16_t port) const;
+  bool IsStaleVia(const IpAddress& mapping_address, const Door& door) const;
+  const protocol::Group* GroupAt(const Door& door) const;  // nullptr: unmapped
 
   const EdgeModel& model_;
-  IpPrefix network_;
+  const UplinkHealth& health_;
+  const IpPrefix network_;
   absl::flat_hash_map<IpAddress, Target> targets_;  // by mapping address
   absl::flat_hash_map<IpAddress, IpAddress>
       public_addresses_;  // by nic address

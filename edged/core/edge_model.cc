@@ -4,6 +4,20 @@
 
 namespace edged::edge {
 
+EdgeModel::EdgeModel(const EdgeModel& other)
+    : settings_(other.settings_),
+      uplinks_(other.uplinks_),
+      groups_(other.groups_),
+      numbers_(other.numbers_),
+      numbered_(other.numbered_),
+      free_numbers_(other.free_numbers_),
+      listeners_(other.listeners_),
+      digest_(other.digest_) {
+  for (const auto& [name, number] : numbers_) {
+    numbered_[number].group = &groups_.at(name);
+  }
+}
+
 const protocol::PublicAddress* EdgeModel::FindPublicAddress(
     const IpAddress& address) const {
   return edge::FindPublicAddress(settings_, address);

@@ -41,6 +41,7 @@ struct Judgement {
 class EdgeModel {
  public:
   EdgeModel() { digest_.Add(settings_); }
+  EdgeModel(const EdgeModel& other);  // reads it whole
   EdgeModel(EdgeModel&&) = default;
   EdgeModel& operator=(EdgeModel&&) = default;
 
@@ -106,7 +107,8 @@ class EdgeModel {
   std::map<std::string, protocol::Uplink> uplinks_;
   std::map<std::string, protocol::Group> groups_;
   std::map<std::string, uint16_t> numbers_;  // by group name
-  std::vector<NumberedGroup> numbered_;      // by number; 0 is not used
+  std::vector<NumberedGroup> numbered_{1};   // by number; 0 means none
+  std::vector<uint16_t> free_numbers_;
   ListenerTable listeners_;
   protocol::Digest digest_;
 };

@@ -64,6 +64,7 @@ class HealthPolicy {
     std::optional<protocol::Heartbeat> heartbeat;
   };
 
+  Duration PatienceWith(const Uplink& uplink) const;
   Health Judge(const Uplink& uplink, Time now) const;
 
   Duration interval_ = std::chrono::milliseconds(250);

@@ -4,6 +4,13 @@
 
 namespace edged::edge {
 
+PortTable::PortTable(const PortTable& other)
+    : single_count_(other.single_count_), ranges_(other.ranges_) {
+  for (size_t i = 0; i < pages_.size(); ++i) {
+    if (other.pages_[i]) pages_[i] = std::make_unique<Page>(*other.pages_[i]);
+  }
+}
+
 uint16_t PortTable::Find(PortRange ports) const {
   if (ports.is_single()) {
     const auto& page = pages_[ports.first >> 8];

@@ -21,6 +21,11 @@ namespace edged::edge {
 // sees to it with FirstOverlap(). Numbers are 1 to 65535.
 class PortTable {
  public:
+  PortTable() = default;
+  PortTable(const PortTable& other);
+  PortTable(PortTable&&) = default;
+  PortTable& operator=(PortTable&&) = default;
+
   struct Entry {
     PortRange ports;
     uint16_t number = 0;

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <string>
 #include <vector>
 
 #include "common/nftables/ruleset.h"
@@ -20,39 +19,37 @@ namespace edged::edge {
 nftables::Table CompileTable(const EdgeModel& model, const GroupMarks& marks,
                              const HostFacts& facts);
 
-// True when `accepted` changes the public addresses: their keys, back4 and
-// every chain may change, so observe again and use
-// nftables::Diff(listing, CompileTable(...)) after the commit.
+// True when `accepted` changes the public addresses: keys, the way back and
+// every chain may change then, so commit, resolve the addresses, observe and
+// apply nftables::Diff(listing, CompileTable(...)).
 bool NeedsWholeTable(const EdgeModel& before,
                      const protocol::EdgeDelta& accepted);
 
-// Exactly the changes that `accepted` makes to CompileTable(before); needs the
-// delta's size in time. For deltas that do not NeedsWholeTable().
+// Exactly the changes that `accepted` makes to the table of `before`, compiled
+// under the same addresses; the time it takes depends on the delta and the
+// number of groups alone. For deltas that do not need the whole table.
 nftables::Transaction CompileDelta(const EdgeModel& before,
                                    const GroupMarks& marks,
                                    const HostFacts& facts,
                                    const protocol::EdgeDelta& accepted);
 
-// The chains whose uplinks are others now (facts.health) than under
-// `previous`: one rewrite for each affected group and nothing else.
+// From `previous` to facts.health: one rewrite for each chain whose uplinks
+// differ, and nothing else.
 nftables::Transaction CompileHealthChange(const EdgeModel& model,
                                           const HostFacts& facts,
                                           const UplinkHealth& previous);
 
 // False while the listener's public address is not resolved on this host.
 bool IsProgrammable(const protocol::Listener& listener, const HostFacts& facts);
-// Mappings that CompileTable() leaves out, sorted; cheap when all public
+// The mappings that CompileTable() leaves out, sorted; O(1) when all public
 // addresses are resolved.
 std::vector<protocol::Listener> Unprogrammable(const EdgeModel& model,
                                                const HostFacts& facts);
 
-// The element of one mapping, and the set that it belongs to; only for a
-// programmable listener. `mark` 0: the key alone.
-struct MappingElement {
-  nftables::Set set;
-  nftables::Element element;
-};
-MappingElement ElementOf(const protocol::Listener& listener, uint32_t mark,
-                         const HostFacts& facts);
+// The set that a listener's element belongs to, and the element: `mark` is its
+// data. For programmable listeners.
+nftables::Set SetOf(const protocol::Listener& listener);
+nftables::Element ElementOf(const protocol::Listener& listener, uint32_t mark,
+                            const HostFacts& facts);
 
 }  // namespace edged::edge

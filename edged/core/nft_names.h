@@ -2,36 +2,42 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "common/net_types.h"
 #include "common/nftables/ruleset.h"
 
-// The names in table `inet edged`.
+// What table `inet edged` is made of: the names of its sets and chains, which
+// people read in `nft list table inet edged`.
 
 namespace edged::edge {
 
 inline constexpr char kTable[] = "edged";
-inline constexpr char kGroupsMap[] = "groups";      // mark : goto group chain
-inline constexpr char kReservedSet[] = "reserved";  // ports never translated
-inline constexpr char kServicesSet[] = "services";  // API and heartbeats
-inline constexpr char kInsideSet[] = "inside";      // tunnel device and lo
-// Interfaces whose forwarding we switched on.
-inline constexpr char kSwitchedSet[] = "switched";
 
-// What differs between the two families.
+// The names that differ between the two families.
 struct FamilyNames {
   Family family;
+  nftables::Type address_type;
+  nftables::Field source;
+  nftables::Field destination;
   const char* ports;    // map: address . protocol . port : mark
   const char* ranges;   // the same for true ranges
   const char* back;     // map: mapping address : public address
   const char* callers;  // set: who may call the API and send heartbeats
-  nftables::Type address_type;
-  nftables::Field source;
-  nftables::Field destination;
 };
 const FamilyNames& NamesOf(Family family);
 
-// "group-NAME" and back; empty for the name of another chain.
+nftables::Set PortsSet(Family family);
+nftables::Set RangesSet(Family family);
+nftables::Set BackSet(Family family);
+nftables::Set CallersSet(Family family);
+nftables::Set GroupsSet();    // map: mark : goto group chain
+nftables::Set ReservedSet();  // protocol . port that is never translated
+nftables::Set ServicesSet();  // protocol . port of API and heartbeats
+nftables::Set InsideSet();    // the tunnel device and lo
+nftables::Set SwitchedSet();  // interfaces whose forwarding we switched on
+
+// The chain of a group, and back: empty for the name of another chain.
 std::string GroupChainName(std::string_view group);
 std::string_view GroupOfChain(std::string_view chain);
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -18,8 +19,8 @@
 
 namespace edged::edge {
 
-// Reads elements of ports4, ranges4 and their IPv6 counterparts. Borrows
-// `marks`; knows the public addresses as they were when it was made.
+// Reads elements of MappingSets(). Borrows `marks`; knows the public addresses
+// as they were when it was made.
 class Readback {
  public:
   Readback(const GroupMarks& marks, const HostFacts& facts);
@@ -34,11 +35,11 @@ class Readback {
   std::map<IpAddress, IpAddress> public_addresses_;  // by nic address
 };
 
-// The sets that hold mappings, in which ForEachElement() finds all of them.
+// The sets that hold mappings.
 std::vector<nftables::Set> MappingSets(const HostFacts& facts);
 
-// Sums up what the kernel has: feed it every element of MappingSets(), or the
-// whole listing, then ask.
+// Sums up what the kernel has: give it every element of MappingSets(), one by
+// one or by the whole listing, then ask. Borrows `marks`.
 class KernelDigest {
  public:
   KernelDigest(const EdgeModel& model, const GroupMarks& marks,
@@ -48,31 +49,34 @@ class KernelDigest {
   void Add(const nftables::Listing& listing);
 
   size_t mappings() const { return mappings_; }
-  size_t unknown() const { return unknown_; }  // elements that nobody wants
+  size_t strangers() const { return strangers_; }  // not to be read as mappings
   // Settings, uplinks and groups of the model, mappings of the kernel.
   const protocol::Digest& digest() const { return digest_; }
 
  private:
   Readback readback_;
+  std::vector<nftables::Set> sets_;
   protocol::Digest digest_;
   size_t mappings_ = 0;
-  size_t unknown_ = 0;
+  size_t strangers_ = 0;
 };
 
-// The elements that a delta writes and removes in one set: the keys to read
-// back with Client::GetElements().
+// The elements that a delta writes and removes in one set.
 struct TouchedElements {
   nftables::Set set;
   std::vector<nftables::Element> written;  // with the data they should have
-  std::vector<nftables::Element> removed;
+  std::vector<nftables::Element> removed;  // keys
 
-  std::vector<nftables::Element> Keys() const;  // all of both
+  // To be read back with Client::GetElements().
+  std::vector<nftables::Element> Keys() const;
 };
+// One for each set that `accepted` touches. Before or after the commit, but
+// before the marks of removed groups are released.
 std::vector<TouchedElements> Touched(const GroupMarks& marks,
                                      const HostFacts& facts,
                                      const protocol::EdgeDelta& accepted);
-// OK when `found` (what GetElements() gave for the keys) is exactly what was
-// written; else Aborted, which names the first listener that differs.
+// OK when `found`, what the kernel has of the keys, is exactly what was
+// written; else Aborted, and the message names the first listener that differs.
 absl::Status CheckReadBack(const TouchedElements& touched,
                            const std::vector<nftables::Element>& found);
 

@@ -13,10 +13,11 @@ inline constexpr size_t kSlots = 256;
 using Slots = std::array<uint16_t, kSlots>;
 
 // Deals 256 slots to those of `members` (uplink names, sorted) that serve
-// (`serving[i]`, at least one). Rendezvous hashing with at most
-// ceil(256 / number) slots for each; the slots of a member that does not serve
-// go to the others and no other slot moves, so that they come back to it
-// unchanged. Depends on the names only: the same on every run and every edge.
+// (`serving[i]`, at least one): rendezvous hashing, limited to an equal share
+// for each, rounded down or up. The slots of a member that does not serve go to
+// the others and no other slot moves, so that it gets the same ones back later.
+// A member more or less moves its share and some 3 % of the other slots.
+// Depends on the names only: the same on every run and every edge.
 Slots DealSlots(const std::vector<std::string>& members,
                 const std::vector<bool>& serving);
 

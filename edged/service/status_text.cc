@@ -88,7 +88,7 @@ std::string StatusText(const v1::GetStateResponse& state, SystemTime now) {
   if (!state.addresses().empty()) {
     Table table({"Public address", "On", "Interface", "Problem"});
     for (const v1::ResolvedAddress& address : state.addresses()) {
-      table.AddRow({address.address(), OrDash(address.nic_address()),
+      table.Add({address.address(), OrDash(address.nic_address()),
                     OrDash(address.interface()), OrDash(address.error())});
     }
     text += "\n" + table.ToString();
@@ -97,7 +97,7 @@ std::string StatusText(const v1::GetStateResponse& state, SystemTime now) {
     Table table({"Uplink", "State", "Address", "Endpoint", "Handshake",
                  "Heartbeat", "Received", "Sent", "Carries"});
     for (const v1::UplinkState& uplink : state.uplinks()) {
-      table.AddRow({uplink.name(), Life(uplink), uplink.address(),
+      table.Add({uplink.name(), Life(uplink), uplink.address(),
                     OrDash(uplink.endpoint()),
                     Age(uplink.last_handshake(), now),
                     Age(uplink.last_heartbeat(), now),
@@ -109,7 +109,7 @@ std::string StatusText(const v1::GetStateResponse& state, SystemTime now) {
   if (!state.refused().empty()) {
     Table table({"Refused", "Reason", "Message"});
     for (const v1::RefusedMapping& refused : state.refused()) {
-      table.AddRow({ListenerText(refused.listener()), refused.reason(),
+      table.Add({ListenerText(refused.listener()), refused.reason(),
                     refused.message()});
     }
     text += "\n" + table.ToString();

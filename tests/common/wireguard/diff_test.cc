@@ -173,17 +173,18 @@ TEST_CASE("wireguard_diff: a roamed endpoint is not drift",
   observed.peers[0].endpoint = Endpoint("198.51.100.1:9999");
   CHECK(Diff(observed, FullDevice()).empty());
   Device any = FullDevice();
-  any.peers[0].endpoint.reset();
+  for (Peer& peer : any.peers) peer.endpoint.reset();
   CHECK(Diff(observed, any).empty());
   CHECK(Diff(observed, any, /*force_endpoints=*/true).empty());
 }
 
-TEST_CASE("wireguard_diff: a dialled address that changed is set",
+TEST_CASE("wireguard_diff: dialling anew sets the endpoints that are wanted",
           "[wireguard_diff]") {
   Device wanted = FullDevice();
   wanted.peers[0].endpoint = Endpoint("198.51.100.1:51820");
   CHECK(Diff(FullDevice(), wanted, /*force_endpoints=*/true).ToString() ==
-        "peer AQEBAQEB: endpoint 198.51.100.1:51820\n");
+        "peer AQEBAQEB: endpoint 198.51.100.1:51820\n"
+        "peer AgICAgIC: endpoint [2001:db8::1]:51821\n");
 }
 
 TEST_CASE("wireguard_diff: a peer that lost its endpoint gets it back",

@@ -129,5 +129,37 @@ TEST_CASE("uapi_socket: a reply without end is cut off", "[uapi_socket]") {
   CHECK(absl::IsOutOfRange(AskUapi(path, "get=1\n\n").status()));
 }
 
+TEST_CASE("uapi_socket: removes the file and waits for the process to end",
+          "[uapi_socket]") {
+  SocketFolder folder;
+  const std::string path = folder.SocketOf("edged0");
+  bool ended = false;
+  {
+    UapiServer server(path, [&](int connection) {
+      if (ReadRequest(connection).empty()) return;
+      Write(connection, "errno=0\n\n");
+      while (access(path.c_str(), F_OK) == 0) {
+        std::this_thread::sleep_for(milliseconds(1));
+      }
+      std::this_thread::sleep_for(milliseconds(50));
+      ended = true;
+    });
+    CHECK(EndUapi(path).ok());
+  }
+  CHECK(ended);
+  CHECK(absl::IsNotFound(EndUapi(path)));
+}
+
+TEST_CASE("uapi_socket: says when the process does not end", "[uapi_socket]") {
+  SocketFolder folder;
+  const std::string path = folder.SocketOf("edged0");
+  UapiServer server(path, [](int connection) {
+    while (!ReadRequest(connection).empty()) Write(connection, "errno=0\n\n");
+  });
+  const absl::Status status = EndUapi(path, milliseconds(60));
+  CHECK(absl::IsUnavailable(status));
+  CHECK(Message(status) == "wireguard-go at " + path + " has not ended");
+}
+
 }  // namespace
 }  // namespace edged::wireguard

@@ -1,0 +1,310 @@
+#include "clusteragent/agent.h"
+
+#include <spdlog/spdlog.h>
+#include <sys/epoll.h>
+
+#include <algorithm>
+#include <csignal>
+#include <set>
+#include <utility>
+
+#include "clusteragent/core/uplink_plan.h"
+#include "common/status.h"
+
+namespace edged::agent {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr auto kPlanDelay = milliseconds(5);
+constexpr auto kTellDelay = milliseconds(20);
+constexpr auto kResyncInterval = std::chrono::seconds(30);
+
+// "22/tcp" as the edge tells it; unknown forms of a newer edge are left out.
+std::optional<ReservedPort> ParseReserved(const std::string& text) {
+  const size_t slash = text.find('/');
+  if (slash == std::string::npos) return std::nullopt;
+  const int port = std::atoi(text.c_str());
+  if (port < 1 || port > 65535) return std::nullopt;
+  return ReservedPort{
+      text.substr(slash + 1) == "udp" ? Protocol::kUdp : Protocol::kTcp,
+      static_cast<uint16_t>(port)};
+}
+
+std::vector<IpAddress> TargetsOf(const Plan& plan) {
+  std::set<IpAddress> targets;
+  for (const EdgePlan& edge : plan.edges) {
+    for (const PlannedMapping& mapping : edge.mappings) {
+      targets.insert(mapping.target.address);
+    }
+  }
+  return {targets.begin(), targets.end()};
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Agent>> Agent::Start(
+    const AgentOptions& options) {
+  const StateFolder state(options.state);
+  ASSIGN_OR_RETURN(FileLock lock, state.LockForAgent());
+  RETURN_IF_ERROR(MakeFolders(options.state + "/tokens"));
+  RETURN_IF_ERROR(ListFolder(options.manifests).status());
+  RETURN_IF_ERROR(MarkMask::Create(options.mark_mask).status());
+  ASSIGN_OR_RETURN(auto nft, nftables::Client::Open());
+  ASSIGN_OR_RETURN(auto wireguard,
+                   wireguard::OpenClient(wireguard::BackendChoice::kAuto,
+                                         options.wireguard_program));
+  ASSIGN_OR_RETURN(auto rtnetlink, netlink::Rtnetlink::Open());
+  ASSIGN_OR_RETURN(auto events, netlink::RouteEvents::Open());
+  ASSIGN_OR_RETURN(auto loop, EventLoop::Create());
+  ASSIGN_OR_RETURN(ClusterIdentity identity, state.Identity());
+  ASSIGN_OR_RETURN(const uint64_t epoch, state.NextEpoch());
+  std::unique_ptr<Agent> agent(new Agent(
+      options, std::move(loop), std::move(lock),
+      Kernel{std::move(nft), std::move(wireguard), std::move(rtnetlink),
+             std::move(events)},
+      std::move(identity), epoch));
+  RETURN_IF_ERROR(agent->Begin());
+  return agent;
+}
+
+Agent::Agent(const AgentOptions& options, std::unique_ptr<EventLoop> loop,
+             FileLock lock, Kernel kernel, ClusterIdentity identity,
+             uint64_t epoch)
+    : options_(options),
+      loop_(std::move(loop)),
+      lock_(std::move(lock)),
+      kernel_(std::move(kernel)),
+      state_(options.state),
+      identity_(std::move(identity)),
+      epoch_(epoch),
+      source_(options.manifests),
+      uplink_(*kernel_.nft, *kernel_.wireguard, kernel_.rtnetlink,
+              state_.LoadDevices()),
+      resolver_(*loop_) {}
+
+Agent::~Agent() = default;
+
+absl::Status Agent::Begin() {
+  for (const int signal : {SIGTERM, SIGINT}) {
+    RETURN_IF_ERROR(loop_->OnSignal(signal, [this, signal] {
+      spdlog::info("signal {}: stopping; the kernel goes on", signal);
+      loop_->Stop();
+    }));
+  }
+  RETURN_IF_ERROR(loop_->Watch(kernel_.events.fd(), EPOLLIN,
+                               [this](uint32_t) { OnRouteEvents(); }));
+  RETURN_IF_ERROR(WatchFolders());
+  loop_->Every(kResyncInterval, [this] { PlanSoon(); });
+  spdlog::info("cluster {}, uplink {}, epoch {}, {} WireGuard", identity_.uid,
+               options_.uplink_name, epoch_,
+               wireguard::ToString(kernel_.wireguard->backend()));
+  PlanAll();
+  return absl::OkStatus();
+}
+
+absl::Status Agent::WatchFolders() {
+  ASSIGN_OR_RETURN(manifests_watch_,
+                   FolderWatch::Start(*loop_, options_.manifests,
+                                      [this] { PlanSoon(); }));
+  ASSIGN_OR_RETURN(tokens_watch_,
+                   FolderWatch::Start(*loop_, options_.state + "/tokens",
+                                      [this] { PlanSoon(); }));
+  return absl::OkStatus();
+}
+
+absl::Status Agent::Run() {
+  loop_->Run();
+  links_.clear();
+  return absl::OkStatus();
+}
+
+void Agent::OnRouteEvents() {
+  bool foreign = false;
+  const uint32_t own = kernel_.rtnetlink.socket().port();
+  const absl::Status status =
+      kernel_.events.Read([&foreign, own](const netlink::RouteEvent& event) {
+        foreign = foreign || event.port != own;
+      });
+  if (foreign || absl::IsUnavailable(status)) PlanSoon();
+}
+
+// ---- planning ----
+
+void Agent::PlanSoon() {
+  if (plan_timer_ != 0) return;
+  plan_timer_ = loop_->After(kPlanDelay, [this] { PlanAll(); });
+}
+
+void Agent::PlanAll() {
+  plan_timer_ = 0;
+  auto plan = MakePlanNow();
+  if (!plan.ok()) {
+    spdlog::error("planning: {}", Message(plan.status()));
+    return;
+  }
+  plan_ = *std::move(plan);
+  std::erase_if(links_, [this](const auto& entry) {
+    return plan_.Edge(entry.first) == nullptr;
+  });
+  carried_ = WithLingering(plan_);
+  const absl::Status status = ApplyUplink();
+  if (!status.ok()) {
+    spdlog::error("uplink: {}", Message(status));
+    loop_->After(std::chrono::seconds(1), [this] { PlanSoon(); });
+  }
+  for (const EdgePlan& edge : plan_.edges) LinkOf(edge.edge).Follow(edge);
+  TellSoon();
+}
+
+EdgeLink& Agent::LinkOf(const std::string& edge) {
+  std::unique_ptr<EdgeLink>& link = links_[edge];
+  if (!link) {
+    link = std::make_unique<EdgeLink>(
+        EdgeLink::Context{*loop_, state_, resolver_, uplink_,
+                          options_.uplink_name, identity_.control_key,
+                          Epoch{identity_.uid, epoch_}},
+        edge, [this] { PlanSoon(); },
+        [this] {
+          // What only the edge still had may have gone.
+          if (carried_ != plan_) PlanSoon();
+          TellSoon();
+        });
+  }
+  return *link;
+}
+
+absl::StatusOr<Facts> Agent::GatherFacts() {
+  ASSIGN_OR_RETURN(UplinkHost host, uplink_.Observe());
+  Facts facts;
+  facts.cluster_uid = identity_.uid;
+  facts.own_uplink = options_.uplink_name;
+  facts.local_addresses = std::move(host.local_addresses);
+  facts.host_routes = std::move(host.routes);
+  facts.mark_mask = options_.mark_mask;
+  UplinkFacts& own = facts.uplinks.emplace_back();
+  own.name = options_.uplink_name;
+  for (const auto& [name, link] : links_) {
+    own.keys.emplace(name, link->own_key());
+    EdgeFacts& edge = facts.edges[name];
+    edge.enrolled = link->enrolled();
+    if (!link->syncer()) continue;
+    const auto& reserved = link->syncer()->progress().reserved_ports;
+    if (!link->syncer()->progress().edge_version.empty()) {
+      edge.reserved_ports.clear();
+    }
+    for (const std::string& text : reserved) {
+      if (const auto port = ParseReserved(text)) {
+        edge.reserved_ports.push_back(*port);
+      }
+    }
+  }
+  return facts;
+}
+
+absl::StatusOr<Plan> Agent::MakePlanNow() {
+  Snapshot snapshot = source_.Read();
+  for (const std::string& error : snapshot.errors) {
+    if (std::ranges::find(told_errors_, error) == told_errors_.end()) {
+      spdlog::error("{}", error);
+    }
+  }
+  told_errors_ = std::move(snapshot.errors);
+  for (const EdgeNode& node : snapshot.world.edge_nodes) LinkOf(node.meta.name);
+  ASSIGN_OR_RETURN(const Facts facts, GatherFacts());
+  Allocation allocation;
+  RETURN_IF_ERROR(state_
+                      .UpdateRecords([&](const Records& records) {
+                        allocation = Allocate(records, snapshot.world, facts);
+                        return allocation.records;
+                      })
+                      .status());
+  return MakePlan(snapshot.world, allocation, facts);
+}
+
+Plan Agent::WithLingering(const Plan& plan) const {
+  Plan whole = plan;
+  for (EdgePlan& edge : whole.edges) {
+    const EdgePlan* before = carried_.Edge(edge.edge);
+    const auto link = links_.find(edge.edge);
+    if (!before || link == links_.end() || !link->second->syncer()) continue;
+    const auto& answered = link->second->syncer()->progress().answered;
+    if (!answered || *answered == edge.wanted) continue;
+    std::set<protocol::Listener> known;
+    for (const auto& mapping : edge.wanted.mappings) {
+      known.insert(mapping.listener);
+    }
+    std::set<protocol::Listener> at_edge;
+    for (const auto& mapping : answered->mappings) {
+      at_edge.insert(mapping.listener);
+    }
+    for (const PlannedMapping& mapping : before->mappings) {
+      const protocol::Listener& listener = mapping.mapping.listener;
+      const bool crosses = std::ranges::any_of(
+          edge.mappings, [&listener](const PlannedMapping& other) {
+            return other.mapping.listener.Overlaps(listener);
+          });
+      if (!known.contains(listener) && at_edge.contains(listener) && !crosses) {
+        edge.mappings.push_back(mapping);
+      }
+    }
+    std::ranges::sort(edge.mappings, {}, [](const PlannedMapping& mapping) {
+      return mapping.mapping.listener;
+    });
+  }
+  return whole;
+}
+
+absl::Status Agent::ApplyUplink() {
+  UplinkInput input;
+  input.uplink = options_.uplink_name;
+  input.mark_mask = options_.mark_mask;
+  for (const auto& [name, link] : links_) input.access[name] = link->access();
+  ASSIGN_OR_RETURN(input.target_links, uplink_.LinksTo(TargetsOf(carried_)));
+  ASSIGN_OR_RETURN(const UplinkHost host, uplink_.Observe());
+  input.forwarding_everywhere = host.forwarding_everywhere;
+  ASSIGN_OR_RETURN(const UplinkPlan uplink_plan,
+                   MakeUplinkPlan(carried_, input));
+  const std::vector<std::string> before = uplink_.devices();
+  const absl::Status status = uplink_.Apply(uplink_plan);
+  if (uplink_.devices() != before) {
+    RETURN_IF_ERROR(state_.SaveDevices(uplink_.devices()));
+  }
+  RETURN_IF_ERROR(status);
+  for (const UplinkDevice& device : uplink_plan.devices) {
+    const EdgePlan* edge = plan_.Edge(device.edge);
+    LinkOf(device.edge).Follow(*edge);
+    LinkOf(device.edge).Carry(device.wireguard.name, edge->wanted);
+  }
+  return absl::OkStatus();
+}
+
+// ---- telling ----
+
+void Agent::TellSoon() {
+  if (tell_timer_ != 0) return;
+  tell_timer_ = loop_->After(kTellDelay, [this] { Tell(); });
+}
+
+void Agent::Tell() {
+  tell_timer_ = 0;
+  EdgeReports reports;
+  for (const auto& [name, link] : links_) reports[name] = link->Report();
+  const std::vector<ObjectStatus> statuses = MakeStatus(plan_, reports);
+  if (const absl::Status status = state_.SaveStatuses(statuses); !status.ok()) {
+    spdlog::error("status files: {}", Message(status));
+  }
+  std::map<std::string, std::string> ready;
+  for (const ObjectStatus& status : statuses) {
+    const Condition* condition = status.Find("Ready");
+    if (!condition) continue;
+    std::string text = fmt::format("Ready={} {} {}", ToString(condition->status),
+                                   condition->reason, condition->message);
+    const std::string object = status.object.ToString();
+    if (told_ready_[object] != text) spdlog::info("{}: {}", object, text);
+    ready[object] = std::move(text);
+  }
+  told_ready_ = std::move(ready);
+}
+
+}  // namespace edged::agent

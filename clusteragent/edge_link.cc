@@ -1,0 +1,237 @@
+#include "clusteragent/edge_link.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "common/protocol/overlay.h"
+#include "common/status.h"
+
+namespace edged::agent {
+namespace {
+
+using std::chrono::milliseconds;
+
+protocol::Overlay OverlayOf(const EdgePlan& plan) {
+  return *protocol::Overlay::Create(plan.network);  // the planner checked it
+}
+
+SocketAddress ApiAddress(const EdgePlan& plan) {
+  return {OverlayOf(plan).EdgeAddress(), protocol::kApiPort};
+}
+
+}  // namespace
+
+EdgeLink::EdgeLink(const Context& context, std::string edge,
+                   std::function<void()> replan, std::function<void()> changed)
+    : context_(context),
+      edge_(std::move(edge)),
+      replan_(std::move(replan)),
+      changed_(std::move(changed)),
+      backoff_(milliseconds(300), milliseconds(5'000)) {
+  LoadEnrolment();
+}
+
+EdgeLink::~EdgeLink() {
+  *alive_ = false;
+  context_.loop.Cancel(introduce_timer_);
+  DropControlDevice();
+}
+
+void EdgeLink::LoadEnrolment() {
+  auto key = context_.state.LoadKey(edge_);
+  auto token = context_.state.LoadToken(edge_);
+  if (!key.ok() || !token.ok()) {
+    trouble_ = std::string(Message(key.ok() ? token.status() : key.status()));
+    spdlog::error("edge {}: {}", edge_, trouble_);
+    return;
+  }
+  key_ = *std::move(key);
+  if (token_ == *token) return;
+  const bool again = token_.has_value();
+  token_ = *std::move(token);
+  if (!again) return;
+  // A new token: the edge begins anew, with a key of its own.
+  spdlog::info("edge {}: a new token was given out", edge_);
+  syncer_.reset();
+  client_.reset();
+  heartbeats_.reset();
+  heartbeat_options_.reset();
+}
+
+void EdgeLink::Follow(const EdgePlan& plan) {
+  plan_ = plan;
+  LoadEnrolment();
+  if (!wanted_ || *wanted_ != plan.wanted) {
+    wanted_ = std::make_shared<const protocol::EdgeState>(plan.wanted);
+  }
+  if (token_) LookUp();
+  if (syncer_) syncer_->Want(wanted_);
+}
+
+void EdgeLink::LookUp() {
+  context_.resolver.Resolve(
+      plan_->address,
+      [this, alive = alive_](const absl::StatusOr<IpAddress>& address) {
+        if (!*alive) return;
+        if (!address.ok()) {
+          // Where it was last time may still be right.
+          trouble_ = std::string(Message(address.status()));
+          changed_();
+          return;
+        }
+        if (const auto mtu = context_.uplink.MtuTo(*address); mtu.ok()) {
+          underlay_mtu_ = *mtu;
+        }
+        const bool moved = std::exchange(address_, *address) != *address;
+        if (!registered() && control_device_.empty()) {
+          Introduce();
+        } else if (moved) {
+          replan_();
+        }
+      });
+}
+
+EdgeAccess EdgeLink::access() const {
+  EdgeAccess access;
+  access.own_key = key_.own;
+  if (registered()) access.edge_key = token_->edge_key;
+  if (address_ && plan_) {
+    access.endpoint = SocketAddress{*address_, plan_->listen_port};
+  }
+  access.underlay_mtu = underlay_mtu_;
+  return access;
+}
+
+// ---- introduction ----
+
+void EdgeLink::Introduce() {
+  introduce_timer_ = 0;
+  if (registered() || !address_ || !plan_ || plan_->own_block == 0) return;
+  EdgeAccess access = this->access();
+  access.edge_key = token_->edge_key;
+  auto device = MakeControlDevice(*plan_, access, context_.control_key,
+                                  context_.uplink_name);
+  absl::Status status = device.status();
+  if (status.ok()) {
+    control_device_ = device->wireguard.name;
+    status = context_.uplink.AddControlDevice(*device);
+  }
+  if (!status.ok()) {
+    OnRegistered(status);
+    return;
+  }
+  client_ = DialEdge(context_.loop, ApiAddress(*plan_));
+  client_->Register(context_.epoch,
+                    {context_.uplink_name, own_key(), plan_->own_block}, edge_,
+                    [this, alive = alive_](const absl::Status& status) {
+                      if (*alive) OnRegistered(status);
+                    });
+}
+
+void EdgeLink::OnRegistered(const absl::Status& status) {
+  client_.reset();
+  DropControlDevice();
+  if (!status.ok()) {
+    const std::string trouble(Message(status));
+    if (trouble != trouble_) {
+      spdlog::warn("edge {}: no contact yet: {}", edge_, trouble);
+    }
+    trouble_ = trouble;
+    IntroduceLater();
+    changed_();
+    return;
+  }
+  trouble_.clear();
+  backoff_.Reset();
+  key_.registered_with = token_->edge_key;
+  if (const absl::Status saved = context_.state.SaveKey(edge_, key_);
+      !saved.ok()) {
+    spdlog::error("edge {}: {}", edge_, Message(saved));
+  }
+  spdlog::info("edge {}: registered, token {} is used up", edge_, token_->id);
+  replan_();
+}
+
+void EdgeLink::IntroduceLater() {
+  context_.loop.Cancel(introduce_timer_);
+  introduce_timer_ =
+      context_.loop.After(backoff_.Next(), [this] { Introduce(); });
+}
+
+void EdgeLink::DropControlDevice() {
+  if (control_device_.empty()) return;
+  const std::string device = std::exchange(control_device_, "");
+  const absl::Status status = context_.uplink.RemoveControlDevice(device);
+  if (!status.ok()) spdlog::error("device {}: {}", device, Message(status));
+}
+
+// ---- service ----
+
+void EdgeLink::Carry(const std::string& device,
+                     const protocol::EdgeState& carried) {
+  if (!carried_ || *carried_ != carried) {
+    carried_ = std::make_shared<const protocol::EdgeState>(carried);
+  }
+  const HeartbeatSender::Options options{
+      .device = device,
+      .own = OverlayOf(*plan_).UplinkAddress(plan_->own_block),
+      .edge = ApiAddress(*plan_),
+      .interval = carried.settings.heartbeat_interval,
+      .threshold = carried.settings.unhealthy_threshold};
+  if (!heartbeats_ || heartbeat_options_ != options) {
+    heartbeats_.reset();
+    auto sender =
+        HeartbeatSender::Start(context_.loop, options, [this] { changed_(); });
+    if (!sender.ok()) {
+      trouble_ = std::string(Message(sender.status()));
+      spdlog::error("edge {}: {}", edge_, trouble_);
+      return;
+    }
+    heartbeats_ = *std::move(sender);
+    heartbeat_options_ = options;
+  }
+  heartbeats_->Say(/*ready=*/true, DigestOf(*carried_));
+  StartSync();
+}
+
+void EdgeLink::StartSync() {
+  if (!client_) client_ = DialEdge(context_.loop, ApiAddress(*plan_));
+  if (!syncer_) {
+    syncer_ = std::make_unique<EdgeSyncer>(context_.loop, *client_,
+                                           context_.epoch, edge_,
+                                           [this] { changed_(); });
+  }
+  syncer_->Want(wanted_);
+}
+
+EdgeReport EdgeLink::Report() const {
+  EdgeReport report;
+  report.enrolled = registered();
+  report.tunnel_up = heartbeats_ && heartbeats_->is_up();
+  report.trouble = trouble_;
+  if (!token_) {
+    report.trouble = fmt::format("no token was given out; run `clusteragent "
+                                 "token {}`",
+                                 edge_);
+  }
+  if (!syncer_) return report;
+  const EdgeSyncer::Progress& progress = syncer_->progress();
+  if (!progress.trouble.empty()) report.trouble = progress.trouble;
+  report.answered = progress.answered;
+  report.refused = progress.refused;
+  const auto own = std::ranges::find(progress.report.uplinks,
+                                     context_.uplink_name, &UplinkLife::name);
+  if (own != progress.report.uplinks.end() && own->alive && carried_ &&
+      own->applied == DigestOf(*carried_)) {
+    report.carried = carried_;
+  }
+  if (progress.connected) {
+    report.values["edgedVersion"] = progress.edge_version;
+    report.values["mtu"] = std::to_string(progress.report.mtu);
+  }
+  return report;
+}
+
+}  // namespace edged::agent

@@ -1,0 +1,232 @@
+#include "clusteragent/state_folder.h"
+
+#include <absl/strings/numbers.h>
+#include <absl/strings/str_split.h>
+#include <sodium.h>
+
+#include <cstdio>
+#include <set>
+
+#include "clusteragent/source/state_json.h"
+#include "common/config/document.h"
+#include "common/config/fields.h"
+#include "common/status.h"
+
+namespace edged::agent {
+namespace {
+
+// A random UUID, version 4 (RFC 9562).
+std::string MakeUuid() {
+  uint8_t bytes[16];
+  randombytes_buf(bytes, sizeof bytes);
+  bytes[6] = (bytes[6] & 0x0f) | 0x40;
+  bytes[8] = (bytes[8] & 0x3f) | 0x80;
+  std::string text;
+  for (size_t i = 0; i < sizeof bytes; ++i) {
+    if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
+    text += fmt::format("{:02x}", bytes[i]);
+  }
+  return text;
+}
+
+// Reads the one document of a small file with `read`.
+template <typename Value>
+absl::StatusOr<Value> ReadYaml(
+    const std::string& path,
+    const std::function<void(config::Fields&, Value&)>& read) {
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  ASSIGN_OR_RETURN(const auto documents, config::ParseYaml(text, path));
+  if (documents.size() != 1) {
+    return InvalidArgument("{}: holds {} documents, not one", path,
+                           documents.size());
+  }
+  config::Fields root(documents[0], documents[0].root);
+  Value value;
+  read(root, value);
+  RETURN_IF_ERROR(root.Finish());
+  return value;
+}
+
+template <typename Value, typename Parse>
+void ReadParsed(config::Fields& fields, std::string_view name, Parse parse,
+                Value& value) {
+  auto parsed = parse(fields.RequiredString(name));
+  if (parsed.ok()) {
+    value = *std::move(parsed);
+  } else {
+    fields.Fail(name, Message(parsed.status()));
+  }
+}
+
+// "edgenodes/vps-1.json", "portbindings/default.web.json".
+std::string StatusFile(const ObjectKey& key) {
+  return key.kind == Kind::kEdgeNode
+             ? fmt::format("edgenodes/{}.json", key.name)
+             : fmt::format("portbindings/{}.{}.json", key.name_space, key.name);
+}
+
+}  // namespace
+
+absl::StatusOr<FileLock> StateFolder::LockForAgent() const {
+  RETURN_IF_ERROR(MakeFolders(path_));
+  return FileLock::Take(Path("agent.lock"));
+}
+
+absl::StatusOr<ClusterIdentity> StateFolder::Identity() const {
+  RETURN_IF_ERROR(MakeFolders(path_));
+  ASSIGN_OR_RETURN(const FileLock lock, FileLock::Take(Path("records.lock")));
+  const std::string path = Path("cluster.yaml");
+  auto identity = ReadYaml<ClusterIdentity>(
+      path, [](config::Fields& fields, ClusterIdentity& value) {
+        value.uid = fields.RequiredString("clusterUID");
+        ReadParsed(fields, "controlPrivateKey", PrivateKey::Parse,
+                   value.control_key);
+      });
+  if (!absl::IsNotFound(identity.status())) return identity;
+  const ClusterIdentity made{MakeUuid(), PrivateKey::Generate()};
+  RETURN_IF_ERROR(WriteFileAtomically(
+      path, fmt::format("# Made by clusteragent. It holds a private key.\n"
+                        "clusterUID: \"{}\"\ncontrolPrivateKey: {}\n",
+                        made.uid, made.control_key.Reveal())));
+  return made;
+}
+
+absl::StatusOr<uint64_t> StateFolder::NextEpoch() const {
+  uint64_t epoch = 0;
+  const auto text = ReadFile(Path("epoch"));
+  if (text.ok() && !absl::SimpleAtoi(*text, &epoch)) epoch = 0;
+  RETURN_IF_ERROR(SetEpoch(epoch + 1));
+  return epoch + 1;
+}
+
+absl::Status StateFolder::SetEpoch(uint64_t epoch) const {
+  return WriteFileAtomically(Path("epoch"), fmt::format("{}\n", epoch));
+}
+
+absl::StatusOr<Records> StateFolder::LoadRecords(std::string* warning) const {
+  const std::string path = Path("records.json");
+  const auto text = ReadFile(path);
+  if (absl::IsNotFound(text.status())) return Records();
+  RETURN_IF_ERROR(text.status());
+  auto records = RecordsFromJson(*text);
+  if (records.ok()) return records;
+  const std::string aside = path + ".damaged";
+  std::rename(path.c_str(), aside.c_str());
+  if (warning) {
+    *warning = fmt::format("state file {} is damaged ({}); kept as {}", path,
+                           Message(records.status()), aside);
+  }
+  return Records();
+}
+
+absl::StatusOr<Records> StateFolder::UpdateRecords(
+    const std::function<Records(const Records&)>& change) const {
+  RETURN_IF_ERROR(MakeFolders(path_));
+  ASSIGN_OR_RETURN(const FileLock lock, FileLock::Take(Path("records.lock")));
+  ASSIGN_OR_RETURN(const Records before, LoadRecords());
+  const Records after = change(before);
+  if (after != before) {
+    RETURN_IF_ERROR(WriteFileAtomically(Path("records.json"), ToJson(after)));
+  }
+  return after;
+}
+
+absl::StatusOr<std::optional<IssuedToken>> StateFolder::LoadToken(
+    const std::string& edge) const {
+  auto token = ReadYaml<IssuedToken>(
+      Path("tokens/" + edge + ".yaml"),
+      [](config::Fields& fields, IssuedToken& value) {
+        value.id = fields.RequiredString("tokenId");
+        value.expires = std::chrono::sys_seconds(std::chrono::seconds(
+            fields.Int("expires", 0, 0, INT64_MAX)));
+        ReadParsed(fields, "edgePublicKey", PublicKey::Parse, value.edge_key);
+      });
+  if (absl::IsNotFound(token.status())) return std::nullopt;
+  RETURN_IF_ERROR(token.status());
+  return *token;
+}
+
+absl::Status StateFolder::SaveToken(const std::string& edge,
+                                    const IssuedToken& token) const {
+  return WriteFileAtomically(
+      Path("tokens/" + edge + ".yaml"),
+      fmt::format("tokenId: \"{}\"\nexpires: {}\nedgePublicKey: {}\n", token.id,
+                  token.expires.time_since_epoch().count(),
+                  token.edge_key.ToString()));
+}
+
+absl::StatusOr<UplinkKey> StateFolder::LoadKey(const std::string& edge) const {
+  auto key = ReadYaml<UplinkKey>(
+      Path("keys/" + edge + ".yaml"),
+      [](config::Fields& fields, UplinkKey& value) {
+        ReadParsed(fields, "privateKey", PrivateKey::Parse, value.own);
+        ReadParsed(fields, "registeredWith", PublicKey::Parse,
+                   value.registered_with);
+      });
+  if (!absl::IsNotFound(key.status())) return key;
+  const UplinkKey made{PrivateKey::Generate(), PublicKey()};
+  RETURN_IF_ERROR(SaveKey(edge, made));
+  return made;
+}
+
+absl::Status StateFolder::SaveKey(const std::string& edge,
+                                  const UplinkKey& key) const {
+  return WriteFileAtomically(
+      Path("keys/" + edge + ".yaml"),
+      fmt::format("# Made by clusteragent. It holds a private key.\n"
+                  "privateKey: {}\nregisteredWith: {}\n",
+                  key.own.Reveal(), key.registered_with.ToString()));
+}
+
+std::vector<std::string> StateFolder::LoadDevices() const {
+  const auto text = ReadFile(Path("devices"));
+  if (!text.ok()) return {};
+  return absl::StrSplit(*text, '\n', absl::SkipEmpty());
+}
+
+absl::Status StateFolder::SaveDevices(
+    const std::vector<std::string>& devices) const {
+  return WriteFileAtomically(Path("devices"),
+                             fmt::format("{}\n", fmt::join(devices, "\n")));
+}
+
+absl::Status StateFolder::SaveStatuses(
+    const std::vector<ObjectStatus>& statuses) const {
+  std::set<std::string> wanted;
+  for (const ObjectStatus& status : statuses) {
+    const std::string name = "status/" + StatusFile(status.object);
+    wanted.insert(name);
+    const std::string text = ToJson(status);
+    const auto before = ReadFile(Path(name));
+    if (before.ok() && *before == text) continue;
+    RETURN_IF_ERROR(WriteFileAtomically(Path(name), text));
+  }
+  for (const std::string folder : {"status/edgenodes", "status/portbindings"}) {
+    const auto names = ListFolder(Path(folder));
+    if (!names.ok()) continue;
+    for (const std::string& name : *names) {
+      const std::string file = folder + "/" + name;
+      if (!wanted.contains(file)) RETURN_IF_ERROR(RemoveFile(Path(file)));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<ObjectStatus>> StateFolder::LoadStatuses() const {
+  std::vector<ObjectStatus> statuses;
+  for (const std::string folder : {"status/edgenodes", "status/portbindings"}) {
+    const auto names = ListFolder(Path(folder));
+    if (absl::IsNotFound(names.status())) continue;
+    RETURN_IF_ERROR(names.status());
+    for (const std::string& name : *names) {
+      ASSIGN_OR_RETURN(const std::string text,
+                       ReadFile(Path(folder + "/" + name)));
+      auto status = StatusFromJson(text);
+      if (!status.ok()) return Annotate(status.status(), Path(name));
+      statuses.push_back(*std::move(status));
+    }
+  }
+  return statuses;
+}
+
+}  // namespace edged::agent

@@ -1,0 +1,89 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "clusteragent/core/allocator.h"
+#include "clusteragent/core/status_plan.h"
+#include "common/files.h"
+#include "common/keys.h"
+
+// The agent's memory where there is no Kubernetes: one folder, owned by one
+// agent. `clusteragent token` may write beside a running agent; whatever both
+// write is guarded by a lock of its own.
+//   cluster.yaml       cluster UID and control key
+//   epoch              leadership term, raised at each start
+//   records.json       networks, blocks, indexes, numbers
+//   tokens/EDGE.yaml   the token last given out for an edge
+//   keys/EDGE.yaml     this uplink's key for an edge, and who has registered it
+//   devices            names of the devices that this agent made
+//   status/...         what is said about every object
+
+namespace edged::agent {
+
+struct ClusterIdentity {
+  std::string uid;
+  PrivateKey control_key;
+};
+
+// A token given out for an edge; it is replaced by the next one.
+struct IssuedToken {
+  std::string id;
+  std::chrono::sys_seconds expires;
+  PublicKey edge_key;
+  bool operator==(const IssuedToken&) const = default;
+};
+
+struct UplinkKey {
+  PrivateKey own;
+  PublicKey registered_with;  // the edge's key; zero: not registered yet
+  bool operator==(const UplinkKey&) const = default;
+};
+
+class StateFolder {
+ public:
+  explicit StateFolder(std::string path) : path_(std::move(path)) {}
+  const std::string& path() const { return path_; }
+
+  // Held by a running agent. FailedPrecondition names the process that has it.
+  absl::StatusOr<FileLock> LockForAgent() const;
+
+  absl::StatusOr<ClusterIdentity> Identity() const;  // made at first use
+  absl::StatusOr<uint64_t> NextEpoch() const;
+  absl::Status SetEpoch(uint64_t epoch) const;
+
+  // A damaged file is kept aside and gives empty records; `warning` says so.
+  absl::StatusOr<Records> LoadRecords(std::string* warning = nullptr) const;
+  // Reads, changes and writes under a lock; returns what was written.
+  absl::StatusOr<Records> UpdateRecords(
+      const std::function<Records(const Records&)>& change) const;
+
+  // Nothing when no token was given out for the edge.
+  absl::StatusOr<std::optional<IssuedToken>> LoadToken(
+      const std::string& edge) const;
+  absl::Status SaveToken(const std::string& edge,
+                         const IssuedToken& token) const;
+  absl::StatusOr<UplinkKey> LoadKey(const std::string& edge) const;  // or made
+  absl::Status SaveKey(const std::string& edge, const UplinkKey& key) const;
+
+  std::vector<std::string> LoadDevices() const;
+  absl::Status SaveDevices(const std::vector<std::string>& devices) const;
+
+  // Writes what changed and removes what is not in `statuses`.
+  absl::Status SaveStatuses(const std::vector<ObjectStatus>& statuses) const;
+  absl::StatusOr<std::vector<ObjectStatus>> LoadStatuses() const;
+
+ private:
+  std::string Path(const std::string& name) const { return path_ + "/" + name; }
+
+  std::string path_;
+};
+
+}  // namespace edged::agent

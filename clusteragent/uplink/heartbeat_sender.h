@@ -1,0 +1,40 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "common/event_loop.h"
+#include "common/net_types.h"
+#include "common/protocol/heartbeat.h"
+
+namespace edged::agent {
+
+// Tells one edge every interval that this uplink lives and what it carries, and
+// hears the echo. Belongs to the loop thread.
+class HeartbeatSender {
+ public:
+  struct Options {
+    std::string device;   // the tunnel device that it is bound to
+    IpAddress own;        // this uplink's overlay address
+    SocketAddress edge;   // the edge's API address
+    std::chrono::milliseconds interval{250};
+    uint32_t threshold = 3;  // echoes missed until the tunnel counts as down
+    bool operator==(const Options&) const = default;
+  };
+
+  // `changed` is called when is_up() changes. `loop` outlives the sender.
+  static absl::StatusOr<std::unique_ptr<HeartbeatSender>> Start(
+      EventLoop& loop, const Options& options, std::function<void()> changed);
+  virtual ~HeartbeatSender() = default;
+
+  // What the next heartbeats say; sends one at once.
+  virtual void Say(bool ready, const protocol::Digest& applied) = 0;
+  // Echoes arrive in time.
+  virtual bool is_up() const = 0;
+};
+
+}  // namespace edged::agent

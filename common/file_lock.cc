@@ -1,0 +1,41 @@
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "common/files.h"
+#include "common/status.h"
+
+namespace edged {
+namespace {
+
+// What the owner wrote: its pid, or nothing yet.
+std::string Owner(int fd) {
+  char text[32];
+  const ssize_t size = pread(fd, text, sizeof text, 0);
+  std::string_view owner(text, size > 0 ? static_cast<size_t>(size) : 0);
+  owner = owner.substr(0, owner.find_first_not_of("0123456789"));
+  return owner.empty() ? "another process" : fmt::format("process {}", owner);
+}
+
+}  // namespace
+
+absl::StatusOr<FileLock> FileLock::Take(const std::string& path) {
+  UniqueFd fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
+                   S_IRUSR | S_IWUSR));
+  if (!fd) return ErrnoStatus(errno, path);
+  if (flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) return ErrnoStatus(errno, path);
+    return FailedPrecondition("{}: locked by {}", path, Owner(fd.get()));
+  }
+  // The pid is for people; a full disk does not make the lock worse.
+  const std::string pid = fmt::format("{}\n", getpid());
+  if (ftruncate(fd.get(), 0) == 0) {
+    [[maybe_unused]] const ssize_t written =
+        pwrite(fd.get(), pid.data(), pid.size(), 0);
+  }
+  return FileLock(std::move(fd));
+}
+
+}  // namespace edged

@@ -1,0 +1,126 @@
+#include "common/logging.h"
+
+#include <fmt/chrono.h>
+#include <spdlog/formatter.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <array>
+#include <chrono>
+#include <cstdlib>
+#include <iterator>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "common/status.h"
+#include "common/utf8.h"
+
+namespace edged {
+namespace {
+
+constexpr std::array<std::pair<std::string_view, spdlog::level::level_enum>, 5>
+    kLevels{{{"trace", spdlog::level::trace},
+             {"debug", spdlog::level::debug},
+             {"info", spdlog::level::info},
+             {"warn", spdlog::level::warn},
+             {"error", spdlog::level::err}}};
+
+std::string_view NameOf(spdlog::level::level_enum level) {
+  for (const auto& [name, known] : kLevels) {
+    if (known == level) return name;
+  }
+  return "critical";
+}
+
+// One line, whatever a message repeats from outside: control characters and
+// what is not UTF-8 are escaped, for JSON also quotes and backslashes.
+void AppendEscaped(std::string_view text, bool json,
+                   spdlog::memory_buf_t& line) {
+  const auto out = std::back_inserter(line);
+  while (!text.empty()) {
+    const size_t length = Utf8Length(text);
+    const auto first = static_cast<uint8_t>(text[0]);
+    if (length == 0) {
+      fmt::format_to(out, "\\ufffd");
+    } else if (first == '\n') {
+      fmt::format_to(out, "\\n");
+    } else if (first < 0x20 || first == 0x7f) {
+      fmt::format_to(out, "\\u{:04x}", first);
+    } else if (json && (first == '"' || first == '\\')) {
+      fmt::format_to(out, "\\{}", text[0]);
+    } else {
+      line.append(text.data(), text.data() + length);
+    }
+    text.remove_prefix(length == 0 ? 1 : length);
+  }
+}
+
+class LineFormatter : public spdlog::formatter {
+ public:
+  LineFormatter(std::string program, bool json)
+      : program_(std::move(program)), json_(json) {}
+
+  void format(const spdlog::details::log_msg& message,
+              spdlog::memory_buf_t& line) override {
+    using std::chrono::milliseconds;
+    const auto time = std::chrono::floor<milliseconds>(message.time);
+    const std::string stamp =
+        fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03d}Z",
+                    fmt::gmtime(spdlog::log_clock::to_time_t(time)),
+                    time.time_since_epoch().count() % 1000);
+    const std::string_view text(message.payload.data(), message.payload.size());
+    const std::string_view level = NameOf(message.level);
+    const auto out = std::back_inserter(line);
+    if (json_) {
+      fmt::format_to(out,
+                     R"({{"time":"{}","level":"{}","program":"{}","message":")",
+                     stamp, level, program_);
+      AppendEscaped(text, json_, line);
+      fmt::format_to(out, "\"}}\n");
+    } else {
+      fmt::format_to(out, "{} {} {}: ", stamp, program_, level);
+      AppendEscaped(text, json_, line);
+      line.push_back('\n');
+    }
+  }
+
+  std::unique_ptr<spdlog::formatter> clone() const override {
+    return std::make_unique<LineFormatter>(program_, json_);
+  }
+
+ private:
+  std::string program_;
+  bool json_;
+};
+
+std::string Environment(const char* variable, std::string_view fallback) {
+  const char* value = std::getenv(variable);
+  return value == nullptr || *value == '\0' ? std::string(fallback) : value;
+}
+
+}  // namespace
+
+absl::Status SetUpLogging(std::string_view program) {
+  const std::string format = Environment("LOG_FORMAT", "text");
+  if (format != "text" && format != "json") {
+    return InvalidArgument("LOG_FORMAT: \"{}\" is not text or json", format);
+  }
+  const std::string level = Environment("LOG_LEVEL", "info");
+  const auto* known = kLevels.begin();
+  while (known != kLevels.end() && known->first != level) ++known;
+  if (known == kLevels.end()) {
+    return InvalidArgument(
+        "LOG_LEVEL: \"{}\" is not trace, debug, info, warn or error", level);
+  }
+  const std::string name(program);
+  auto logger = std::make_shared<spdlog::logger>(
+      name, std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  logger->set_formatter(
+      std::make_unique<LineFormatter>(name, format == "json"));
+  logger->set_level(known->second);
+  spdlog::set_default_logger(std::move(logger));
+  return absl::OkStatus();
+}
+
+}  // namespace edged

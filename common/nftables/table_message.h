@@ -1,0 +1,22 @@
+#pragma once
+
+#include <linux/netfilter.h>
+#include <linux/netfilter/nfnetlink.h>
+
+#include <cstdint>
+
+#include "common/netlink/message.h"
+
+namespace edged::nftables {
+
+// A message of nf_tables (NFT_MSG_*) for tables of family inet. It has room for
+// a list of elements of the largest size and the names of its table and set.
+inline netlink::MessageBuilder TableMessage(uint8_t type, uint16_t flags = 0) {
+  constexpr size_t kLimit = 68 * 1024;
+  netlink::MessageBuilder message(NFNL_SUBSYS_NFTABLES << 8 | type, flags,
+                                  kLimit);
+  message.PutHeader(nfgenmsg{NFPROTO_INET, NFNETLINK_V0, 0});
+  return message;
+}
+
+}  // namespace edged::nftables

@@ -1,0 +1,184 @@
+#include "common/nftables/table_reader.h"
+
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "common/nftables/chain_codec.h"
+#include "common/nftables/table_message.h"
+#include "common/status.h"
+
+namespace edged::nftables {
+namespace {
+
+using netlink::Attribute;
+using netlink::MessageBuilder;
+using netlink::MessageView;
+
+}  // namespace
+
+absl::StatusOr<uint32_t> TableReader::Generation() {
+  MessageBuilder request = TableMessage(NFT_MSG_GETGEN);
+  uint32_t generation = 0;
+  RETURN_IF_ERROR(
+      socket_.Request(request, "read the nf_tables generation",
+                      [&](const MessageView& message) {
+                        return netlink::ForEachAttribute(
+                            message.AttributesAfter(sizeof(nfgenmsg)),
+                            [&](const Attribute& attribute) -> absl::Status {
+                              if (attribute.type == NFTA_GEN_ID) {
+                                ASSIGN_OR_RETURN(generation, attribute.Be32());
+                              }
+                              return absl::OkStatus();
+                            });
+                      }));
+  return generation;
+}
+
+absl::StatusOr<Listing> TableReader::Read(const std::string& table) {
+  Listing listing;
+  RETURN_IF_ERROR(ReadTable(table, listing));
+  if (!listing.exists) return listing;
+  RETURN_IF_ERROR(ReadChains(table, listing));
+  ASSIGN_OR_RETURN(const std::vector<SetView> sets, ReadSets(table));
+  std::map<std::string, std::string, std::less<>> anonymous;
+  for (const SetView& view : sets) {
+    if (view.anonymous) {
+      std::vector<Entry> entries;
+      RETURN_IF_ERROR(
+          ForEachEntryOf(table, view.set.name, [&](const Entry& entry) {
+            entries.push_back(entry);
+            return absl::OkStatus();
+          }));
+      anonymous[view.set.name] = EntriesText(entries);
+    } else {
+      ASSIGN_OR_RETURN(listing.sets[view.set.name], ReadElements(table, view));
+    }
+  }
+  const auto set_text = [&](std::string_view name, uint32_t) {
+    const auto found = anonymous.find(name);
+    return found != anonymous.end() ? found->second : fmt::format("@{}", name);
+  };
+  RETURN_IF_ERROR(ReadRules(table, set_text, listing));
+  return listing;
+}
+
+absl::Status TableReader::ReadTable(const std::string& table,
+                                    Listing& listing) {
+  MessageBuilder request = TableMessage(NFT_MSG_GETTABLE);
+  request.PutString(NFTA_TABLE_NAME, table);
+  const absl::Status status = socket_.Request(
+      request, fmt::format("list table {}", table),
+      [&](const MessageView& message) {
+        listing.exists = true;
+        return netlink::ForEachAttribute(
+            message.AttributesAfter(sizeof(nfgenmsg)),
+            [&](const Attribute& attribute) -> absl::Status {
+              if (attribute.type == NFTA_TABLE_FLAGS) {
+                ASSIGN_OR_RETURN(const uint32_t flags, attribute.Be32());
+                listing.dormant = (flags & NFT_TABLE_F_DORMANT) != 0;
+              }
+              return absl::OkStatus();
+            });
+      });
+  return absl::IsNotFound(status) ? absl::OkStatus() : status;
+}
+
+absl::Status TableReader::ReadChains(const std::string& table,
+                                     Listing& listing) {
+  MessageBuilder request = TableMessage(NFT_MSG_GETCHAIN);
+  request.PutString(NFTA_CHAIN_TABLE, table);
+  return socket_.Dump(
+      request, fmt::format("list chains of {}", table),
+      [&] { listing.chains.clear(); },
+      [&](const MessageView& message) -> absl::Status {
+        ASSIGN_OR_RETURN(ChainView view, ReadChain(message));
+        // Older kernels list the chains of all tables.
+        if (view.table == table) {
+          listing.chains[view.name] = std::move(view.chain);
+        }
+        return absl::OkStatus();
+      });
+}
+
+absl::StatusOr<std::vector<SetView>> TableReader::ReadSets(
+    const std::string& table) {
+  MessageBuilder request = TableMessage(NFT_MSG_GETSET);
+  request.PutString(NFTA_SET_TABLE, table);
+  std::vector<SetView> sets;
+  RETURN_IF_ERROR(socket_.Dump(
+      request, fmt::format("list sets of {}", table), [&] { sets.clear(); },
+      [&](const MessageView& message) -> absl::Status {
+        ASSIGN_OR_RETURN(SetView view, ReadSet(message));
+        if (view.table == table) sets.push_back(std::move(view));
+        return absl::OkStatus();
+      }));
+  return sets;
+}
+
+absl::StatusOr<SetWithElements> TableReader::ReadElements(
+    const std::string& table, const SetView& view) {
+  SetWithElements whole{view.set, {}};
+  const bool split = SplitsRanges(view.set);
+  std::vector<Entry> entries;  // of a set that splits ranges
+  bool foreign = false;
+  RETURN_IF_ERROR(ForEachEntryOf(table, view.set.name, [&](const Entry& entry) {
+    foreign |= entry.foreign;
+    if (split) {
+      entries.push_back(entry);
+    } else {
+      whole.elements.push_back(entry.element);
+    }
+    return absl::OkStatus();
+  }));
+  if (foreign) whole.set.key.clear();
+  if (split) {
+    whole.elements = JoinRanges(std::move(entries));
+  } else {
+    std::ranges::sort(whole.elements, {}, &Element::key);
+  }
+  return whole;
+}
+
+absl::Status TableReader::ReadRules(const std::string& table,
+                                    const SetText& set_text, Listing& listing) {
+  MessageBuilder request = TableMessage(NFT_MSG_GETRULE);
+  request.PutString(NFTA_RULE_TABLE, table);
+  return socket_.Dump(
+      request, fmt::format("list rules of {}", table),
+      [&] {
+        for (auto& [name, chain] : listing.chains) chain.rules.clear();
+      },
+      [&](const MessageView& message) -> absl::Status {
+        ASSIGN_OR_RETURN(RuleView view, ReadRule(message, set_text));
+        const auto chain = listing.chains.find(view.chain);
+        if (view.table == table && chain != listing.chains.end()) {
+          chain->second.rules.push_back(
+              {view.handle, std::move(view.expressions)});
+        }
+        return absl::OkStatus();
+      });
+}
+
+absl::Status TableReader::ForEachEntryOf(
+    const std::string& table, const std::string& set,
+    const std::function<absl::Status(const Entry&)>& each) {
+  const std::string what = fmt::format("list elements of {} {}", table, set);
+  MessageBuilder request = TableMessage(NFT_MSG_GETSETELEM);
+  request.PutString(NFTA_SET_ELEM_LIST_TABLE, table);
+  request.PutString(NFTA_SET_ELEM_LIST_SET, set);
+  bool begun = false;
+  bool again = false;
+  return socket_.Dump(
+      request, what, [&] { again = std::exchange(begun, true); },
+      [&](const MessageView& message) -> absl::Status {
+        if (again) return absl::AbortedError("changed while it was read");
+        return ForEachEntry(message, each);
+      });
+}
+
+}  // namespace edged::nftables

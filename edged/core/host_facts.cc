@@ -1,0 +1,38 @@
+#include "edged/core/host_facts.h"
+
+#include <algorithm>
+
+namespace edged::edge {
+
+std::string_view ToString(Health health) {
+  switch (health) {
+    case Health::kDead:
+      return "dead";
+    case Health::kSuspect:
+      return "suspect";
+    case Health::kDraining:
+      return "draining";
+    case Health::kAlive:
+      return "alive";
+  }
+  return "unknown";
+}
+
+Health HealthOf(const UplinkHealth& health, const std::string& uplink) {
+  const auto found = health.find(uplink);
+  return found == health.end() ? Health::kDead : found->second;
+}
+
+std::vector<bool> ServingOf(const protocol::Group& group,
+                            const UplinkHealth& health) {
+  std::vector<bool> serving(group.uplinks.size());
+  for (const Health wanted : {Health::kAlive, Health::kSuspect}) {
+    for (size_t i = 0; i < serving.size(); ++i) {
+      serving[i] = HealthOf(health, group.uplinks[i]) == wanted;
+    }
+    if (std::ranges::find(serving, true) != serving.end()) break;
+  }
+  return serving;
+}
+
+}  // namespace edged::edge

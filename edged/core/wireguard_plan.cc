@@ -1,0 +1,35 @@
+#include "edged/core/wireguard_plan.h"
+
+#include <algorithm>
+
+namespace edged::edge {
+
+wireguard::Device WantedDevice(const TunnelIdentity& identity,
+                               const EdgeModel& model, const HostFacts& facts,
+                               const Endpoints& endpoints) {
+  wireguard::Device device{.name = facts.device,
+                           .private_key = identity.key,
+                           .listen_port = facts.limits.listen_port};
+  std::map<PublicKey, wireguard::Peer> peers;
+  const auto allow = [&](const PublicKey& key, const IpPrefix& prefix) {
+    wireguard::Peer& peer = peers[key];
+    peer.key = key;
+    peer.allowed_ips.push_back(prefix);
+    const auto endpoint = endpoints.find(key);
+    if (endpoint != endpoints.end()) peer.endpoint = endpoint->second;
+  };
+  const protocol::Overlay& overlay = facts.limits.overlay;
+  if (!identity.control_key.is_zero()) {
+    allow(identity.control_key, IpPrefix::Host(overlay.ControlAddress()));
+  }
+  for (const auto& [name, uplink] : model.uplinks()) {
+    allow(uplink.key, overlay.BlockPrefix(uplink.block));
+  }
+  for (auto& [key, peer] : peers) {
+    std::ranges::sort(peer.allowed_ips);
+    device.peers.push_back(std::move(peer));
+  }
+  return device;
+}
+
+}  // namespace edged::edge

@@ -1,0 +1,229 @@
+#include "clusteragent/core/status_plan.h"
+
+#include <fmt/format.h>
+
+#include <catch2/catch.hpp>
+#include <memory>
+#include <string>
+
+#include "tests/clusteragent/core/objects_for_test.h"
+
+namespace edged::agent {
+namespace {
+
+std::string Text(const Condition& condition) {
+  std::string text = fmt::format("{}={} {}", condition.type,
+                                 ToString(condition.status), condition.reason);
+  if (!condition.message.empty()) text += ": " + condition.message;
+  return text + "\n";
+}
+
+// The conditions of one object and of its bindings.
+std::string Text(const std::vector<ObjectStatus>& statuses,
+                 const std::string& name) {
+  std::string text;
+  for (const ObjectStatus& status : statuses) {
+    if (status.object.name != name) continue;
+    for (const Condition& condition : status.conditions) {
+      text += Text(condition);
+    }
+    for (const BindingStatus& binding : status.bindings) {
+      text += binding.name + ": " + Text(binding.ready);
+    }
+  }
+  return text;
+}
+
+std::shared_ptr<const protocol::EdgeState> Share(protocol::EdgeState state) {
+  return std::make_shared<const protocol::EdgeState>(std::move(state));
+}
+
+// Everything that `plan` wants of `edge` is there.
+EdgeReport Healthy(const Plan& plan, const std::string& edge) {
+  const auto state = Share(plan.Edge(edge)->wanted);
+  return {
+      .enrolled = true, .tunnel_up = true, .answered = state, .carried = state};
+}
+
+World WebWorld() {
+  return {{Edge("vps", {"203.0.113.1"})},
+          {Object("web", "vps",
+                  {Bind("http", "TCP", 80), Bind("https", "TCP", 443)})}};
+}
+
+TEST_CASE("status_plan: all is Ready when programmed and carried",
+          "[status_plan]") {
+  const Plan plan = PlanOf(WebWorld(), FactsFor({"vps"}));
+  const auto statuses = MakeStatus(plan, {{"vps", Healthy(plan, "vps")}});
+  CHECK(Text(statuses, "vps") ==
+        "Enrolled=True Enrolled\n"
+        "TunnelUp=True TunnelUp\n"
+        "Programmed=True Programmed\n"
+        "Ready=True Ready\n");
+  CHECK(Text(statuses, "web") ==
+        "Accepted=True Accepted\n"
+        "Programmed=True Programmed\n"
+        "Ready=True Ready\n"
+        "http: Ready=True Serving\n"
+        "https: Ready=True Serving\n");
+  CHECK(statuses[1].bindings[0].listeners ==
+        std::vector<std::string>{"vps 203.0.113.1 tcp/80"});
+}
+
+TEST_CASE("status_plan: an unknown edge is not enrolled", "[status_plan]") {
+  const Plan plan = PlanOf(WebWorld(), FactsFor({"vps"}));
+  const auto statuses = MakeStatus(plan, {});
+  CHECK(Text(statuses, "vps") ==
+        "Enrolled=False NotEnrolled: EdgeNode vps: not enrolled; `clusteragent "
+        "token vps` gives the token for `edged join`\n"
+        "TunnelUp=False NotEnrolled: EdgeNode vps: not enrolled; `clusteragent "
+        "token vps` gives the token for `edged join`\n"
+        "Programmed=False NotProgrammed: EdgeNode vps: has not confirmed the "
+        "wanted state yet\n"
+        "Ready=False NotEnrolled: EdgeNode vps: not enrolled; `clusteragent "
+        "token vps` gives the token for `edged join`\n");
+  CHECK(statuses[1].Find("Accepted")->status == ConditionStatus::kTrue);
+  CHECK(statuses[1].Find("Ready")->reason == "NotEnrolled");
+  CHECK(statuses[1].Find("Nothing") == nullptr);
+}
+
+TEST_CASE("status_plan: each step that is missing has its reason",
+          "[status_plan]") {
+  const Plan plan = PlanOf(WebWorld(), FactsFor({"vps"}));
+  EdgeReport report = Healthy(plan, "vps");
+  const auto web = [&] {
+    return Text(MakeStatus(plan, {{"vps", report}}), "web");
+  };
+  report.carried = nullptr;
+  CHECK(
+      web() ==
+      "Accepted=True Accepted\n"
+      "Programmed=True Programmed\n"
+      "Ready=False NotCarried: 2 of 2 bindings: 203.0.113.1 tcp/80: no uplink "
+      "of EdgeNode vps carries it yet\n"
+      "http: Ready=False NotCarried: 203.0.113.1 tcp/80: no uplink of "
+      "EdgeNode vps carries it yet\n"
+      "https: Ready=False NotCarried: 203.0.113.1 tcp/443: no uplink of "
+      "EdgeNode vps carries it yet\n");
+  report.answered = nullptr;
+  report.trouble = "connection refused";
+  CHECK(web().starts_with(
+      "Accepted=True Accepted\n"
+      "Programmed=False NotProgrammed: 2 of 2 bindings: 203.0.113.1 tcp/80: "
+      "EdgeNode vps has not confirmed it yet; last trouble: connection "
+      "refused\n"));
+  report.tunnel_up = false;
+  CHECK(web().find("http: Ready=False TunnelDown: EdgeNode vps: the tunnel is "
+                   "down; last trouble: connection refused\n") !=
+        std::string::npos);
+}
+
+TEST_CASE("status_plan: a new mapping leaves the old ones Ready",
+          "[status_plan]") {
+  World world = WebWorld();
+  const Facts facts = FactsFor({"vps"});
+  const Plan before = PlanOf(world, facts);
+  world.port_bindings[0].bindings.push_back(Bind("dns", "UDP", 53));
+  const Plan after = PlanOf(world, facts);
+  const auto statuses = MakeStatus(after, {{"vps", Healthy(before, "vps")}});
+  CHECK(Text(statuses, "web") ==
+        "Accepted=True Accepted\n"
+        "Programmed=False NotProgrammed: 1 of 3 bindings: 203.0.113.1 udp/53: "
+        "EdgeNode vps has not confirmed it yet\n"
+        "Ready=False NotProgrammed: 1 of 3 bindings: 203.0.113.1 udp/53: "
+        "EdgeNode vps has not confirmed it yet\n"
+        "http: Ready=True Serving\n"
+        "https: Ready=True Serving\n"
+        "dns: Ready=False NotProgrammed: 203.0.113.1 udp/53: EdgeNode vps has "
+        "not confirmed it yet\n");
+  CHECK(statuses[0].Find("Programmed")->reason == "NotProgrammed");
+}
+
+TEST_CASE("status_plan: what the edge refuses is named alone",
+          "[status_plan]") {
+  const Plan plan = PlanOf(WebWorld(), FactsFor({"vps"}));
+  EdgeReport report = Healthy(plan, "vps");
+  report.refused[{Ip("203.0.113.1"), Protocol::kTcp, {80, 80}}] =
+      "tcp/80 is reserved";
+  const auto statuses = MakeStatus(plan, {{"vps", report}});
+  CHECK(Text(statuses, "web") ==
+        "Accepted=True Accepted\n"
+        "Programmed=False RefusedByEdge: 1 of 2 bindings: 203.0.113.1 tcp/80: "
+        "EdgeNode vps refuses it: tcp/80 is reserved\n"
+        "Ready=False RefusedByEdge: 1 of 2 bindings: 203.0.113.1 tcp/80: "
+        "EdgeNode vps refuses it: tcp/80 is reserved\n"
+        "http: Ready=False RefusedByEdge: 203.0.113.1 tcp/80: EdgeNode vps "
+        "refuses it: tcp/80 is reserved\n"
+        "https: Ready=True Serving\n");
+  CHECK(statuses[0].Find("Programmed")->message ==
+        "EdgeNode vps: refuses 1 of 2 mappings; 203.0.113.1 tcp/80: tcp/80 is "
+        "reserved");
+}
+
+TEST_CASE("status_plan: a wrong binding makes its object not Ready, by name",
+          "[status_plan]") {
+  World world = WebWorld();
+  world.port_bindings[0].bindings[0].listen_port = 0;
+  const Plan plan = PlanOf(world, FactsFor({"vps"}));
+  const auto statuses = MakeStatus(plan, {{"vps", Healthy(plan, "vps")}});
+  const std::string why =
+      "InvalidPort: 1 of 2 bindings: PortBinding default/web: "
+      "spec.bindings[0].listenPort: 0 is not a port (1-65535)\n";
+  CHECK(Text(statuses, "web") ==
+        "Accepted=False " + why + "Programmed=False " + why + "Ready=False " +
+            why +
+            "http: Ready=False InvalidPort: PortBinding default/web: "
+            "spec.bindings[0].listenPort: 0 is not a port (1-65535)\n"
+            "https: Ready=True Serving\n");
+}
+
+TEST_CASE("status_plan: what is wrong with an edge is its condition",
+          "[status_plan]") {
+  World world = WebWorld();
+  world.edge_nodes.push_back(Edge("wide", {"203.0.113.2"}));
+  world.edge_nodes[1].tunnel.network = Prefix("10.9.0.0/22");
+  Facts facts = FactsFor({"vps"});
+  facts.host_routes = {Prefix("10.9.0.0/16")};
+  const Plan plan = PlanOf(world, facts);
+  const auto statuses = MakeStatus(plan, {});
+  REQUIRE(statuses[1].object.name == "wide");
+  CHECK(Text(*statuses[1].Find("Ready")) ==
+        "Ready=False NetworkOverlap: EdgeNode wide: spec.tunnel.network: "
+        "10.9.0.0/22 overlaps 10.9.0.0/16, which this host routes\n");
+  CHECK(statuses[1].values.empty());
+}
+
+TEST_CASE("status_plan: defaults can be read back", "[status_plan]") {
+  const Plan plan = PlanOf(WebWorld(), FactsFor({"vps"}));
+  EdgeReport report = Healthy(plan, "vps");
+  report.values = {{"mtu", "1420"}, {"backend", "userspace"}};
+  const auto statuses = MakeStatus(plan, {{"vps", report}});
+  CHECK(statuses[0].values == std::map<std::string, std::string>{
+                                  {"address", "203.0.113.1"},
+                                  {"backend", "userspace"},
+                                  {"listenPort", "51820"},
+                                  {"mtu", "1420"},
+                                  {"network", "10.200.0.0/22"},
+                                  {"persistentKeepalive", "25"},
+                                  {"publicIPs[203.0.113.1].index", "1"}});
+}
+
+TEST_CASE("status_table: one line per edge and per binding", "[status_plan]") {
+  World world = WebWorld();
+  world.port_bindings.push_back(Object("empty", "vps", {}));
+  const Plan plan = PlanOf(world, FactsFor({"vps"}));
+  EdgeReport report = Healthy(plan, "vps");
+  report.refused[{Ip("203.0.113.1"), Protocol::kTcp, {80, 80}}] = "no";
+  CHECK(StatusTable(MakeStatus(plan, {{"vps", report}})) ==
+        R"(EDGENODE  NETWORK        ENROLLED  TUNNEL  PROGRAMMED  READY  WHY
+vps       10.200.0.0/22  True      True    False       False  RefusedByEdge: EdgeNode vps: refuses 1 of 2 mappings; 203.0.113.1 tcp/80: no
+
+PORTBINDING    BINDING  LISTENERS                READY  WHY
+default/empty  -        -                        False  NoBindings: PortBinding default/empty: spec.bindings: is empty
+default/web    http     vps 203.0.113.1 tcp/80   False  RefusedByEdge: 203.0.113.1 tcp/80: EdgeNode vps refuses it: no
+default/web    https    vps 203.0.113.1 tcp/443  True   -
+)");
+}
+
+}  // namespace
+}  // namespace edged::agent

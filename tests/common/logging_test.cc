@@ -1,0 +1,92 @@
+#include "common/logging.h"
+
+#include <fcntl.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <cstdlib>
+#include <regex>
+#include <string>
+
+#include "common/files.h"
+#include "common/status.h"
+#include "common/unique_fd.h"
+#include "tests/common/temporary_folder.h"
+
+namespace edged {
+namespace {
+
+// What `log` writes to standard error, with every time as TIME. Catch2 reports
+// after the test case, so that nothing of it is caught.
+template <typename Log>
+std::string Logged(const char* format, const char* level, Log log) {
+  setenv("LOG_FORMAT", format, 1);
+  setenv("LOG_LEVEL", level, 1);
+  const TemporaryFolder folder;
+  const UniqueFd file(
+      open((folder / "log").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+  const UniqueFd before(dup(STDERR_FILENO));
+  dup2(file.get(), STDERR_FILENO);
+  const absl::Status status = SetUpLogging("edged");
+  log();
+  dup2(before.get(), STDERR_FILENO);
+  unsetenv("LOG_FORMAT");
+  unsetenv("LOG_LEVEL");
+  if (!status.ok()) return std::string(Message(status));
+  static const std::regex time(R"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)");
+  return std::regex_replace(ReadFile(folder / "log").value(), time, "TIME");
+}
+
+TEST_CASE("logging: writes text lines from the wanted level on", "[logging]") {
+  CHECK(Logged("text", "info",
+               [] {
+                 spdlog::debug("hidden");
+                 spdlog::info("applied version {}", 7);
+                 spdlog::warn("slow");
+                 spdlog::error("failed");
+               }) ==
+        "TIME edged info: applied version 7\n"
+        "TIME edged warn: slow\n"
+        "TIME edged error: failed\n");
+  CHECK(Logged("text", "error", [] { spdlog::warn("hidden"); }) == "");
+  CHECK(Logged("text", "trace", [] { spdlog::trace("seen"); }) ==
+        "TIME edged trace: seen\n");
+}
+
+TEST_CASE("logging: writes one JSON object per line", "[logging]") {
+  CHECK(Logged("json", "debug",
+               [] {
+                 spdlog::debug("edge \"fra1\" at C:\\ \t{}", "z\xc3\xbcrich");
+                 spdlog::warn("two\nlines\r\x01\x7f\xff.");
+               }) == R"({"time":"TIME","level":"debug","program":"edged",)"
+                     R"("message":"edge \"fra1\" at C:\\ \u0009z)"
+                     "\xc3\xbc"
+                     R"(rich"})"
+                     "\n"
+                     R"({"time":"TIME","level":"warn","program":"edged",)"
+                     R"("message":"two\nlines\u000d\u0001\u007f\ufffd."})"
+                     "\n");
+}
+
+TEST_CASE("logging: lets no message forge a second line", "[logging]") {
+  CHECK(Logged("text", "info",
+               [] {
+                 spdlog::info("name {}",
+                              "x\nTIME edged info: \"all is well\" \x1b[2J");
+               }) ==
+        "TIME edged info: name x\\nTIME edged info: \"all is well\" "
+        "\\u001b[2J\n");
+}
+
+TEST_CASE("logging: names the variable that is wrong", "[logging]") {
+  CHECK(Logged("xml", "info", [] {}) ==
+        "LOG_FORMAT: \"xml\" is not text or json");
+  CHECK(Logged("text", "loud", [] {}) ==
+        "LOG_LEVEL: \"loud\" is not trace, debug, info, warn or error");
+  CHECK(Logged("", "", [] { spdlog::info("defaults"); }) ==
+        "TIME edged info: defaults\n");
+}
+
+}  // namespace
+}  // namespace edged

@@ -1,0 +1,96 @@
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <cstdio>
+#include <fstream>
+#include <string>
+
+#include "common/netlink/route_events.h"
+#include "common/status.h"
+#include "tests/common/netlink/own_namespace.h"
+#include "tests/common/netlink/veth_pair.h"
+
+namespace edged::netlink {
+namespace {
+
+// What is waiting, without the objects that IPv6 makes by itself.
+std::string Drain(RouteEvents& events) {
+  std::string text;
+  const absl::Status status = events.Read([&text](const RouteEvent& event) {
+    const std::string line = DescribeEvent(event);
+    if (line.find("fe80") == std::string::npos &&
+        line.find("ff00") == std::string::npos) {
+      text += line + "\n";
+    }
+  });
+  CHECK(status.ok());
+  return text;
+}
+
+TEST_CASE("route_events: tells each kind of change", "[route_events]") {
+  OwnNamespace own;
+  if (!own) return;
+  Rtnetlink rtnetlink = OpenRtnetlink();
+  auto events = RouteEvents::Open();
+  REQUIRE(events.ok());
+  const auto near = MakePair(rtnetlink);
+  if (!near) return;
+  CHECK_THAT(Drain(*events),
+             Catch::Contains(fmt::format("link near ({})\n", *near)) &&
+                 Catch::Contains(
+                     fmt::format("address 10.9.0.1/24 on link {}\n", *near)));
+
+  const Route route{.destination = Prefix("10.200.0.0/22"), .link = *near};
+  CHECK(rtnetlink.ReplaceRoute(route).ok());
+  CHECK(Drain(*events) == "route 10.200.0.0/22 table 254 protocol 237\n");
+  CHECK(rtnetlink.RemoveRoute(route).ok());
+  CHECK(Drain(*events) ==
+        "removed: route 10.200.0.0/22 table 254 protocol 237\n");
+
+  const Rule rule{.priority = 900, .mark = 5, .mask = 0xff, .table = 254};
+  CHECK(rtnetlink.AddRule(rule).ok());
+  CHECK(rtnetlink.RemoveRule(rule).ok());
+  CHECK(Drain(*events) ==
+        "rule 900: fwmark 0x5/0xff lookup 254 protocol 237\n"
+        "removed: rule 900: fwmark 0x5/0xff lookup 254 protocol 237\n");
+
+  CHECK(rtnetlink.SetIpv4Conf(*near, {.forwarding = true}).ok());
+  CHECK_THAT(Drain(*events), Catch::Contains("near"));
+
+  CHECK(rtnetlink.DeleteLink("near").ok());
+  CHECK_THAT(Drain(*events),
+             Catch::Contains(fmt::format("removed: link near ({})\n", *near)));
+  CHECK(Drain(*events).empty());
+}
+
+TEST_CASE("route_events: tells who changed what, and settings by /proc",
+          "[route_events]") {
+  OwnNamespace own;
+  if (!own) return;
+  Rtnetlink rtnetlink = OpenRtnetlink();
+  const auto near = MakePair(rtnetlink);
+  if (!near) return;
+  auto events = RouteEvents::Open();
+  REQUIRE(events.ok());
+  CHECK(
+      rtnetlink
+          .ReplaceRoute({.destination = Prefix("10.200.0.0/22"), .link = *near})
+          .ok());
+  uint32_t port = 0;
+  CHECK(events->Read([&port](const RouteEvent& event) { port = event.port; })
+            .ok());
+  CHECK(port == rtnetlink.socket().port());
+
+  if (::access("/proc/sys/net/ipv4/ip_forward", W_OK) != 0) {
+    std::printf("SKIPPED: /proc/sys is read-only\n");
+    return;
+  }
+  std::ofstream("/proc/sys/net/ipv4/conf/near/forwarding") << "1";
+  std::ofstream("/proc/sys/net/ipv4/conf/near/rp_filter") << "1";
+  CHECK(Drain(*events) == fmt::format("settings of link {0} forwarding 1\n"
+                                      "settings of link {0} rp_filter 1\n",
+                                      *near));
+}
+
+}  // namespace
+}  // namespace edged::netlink

@@ -1,0 +1,156 @@
+#include "edged/core/conntrack_plan.h"
+
+#include <catch2/catch.hpp>
+
+#include "tests/edged/core/sample_edge.h"
+
+namespace edged::edge {
+namespace {
+
+constexpr uint8_t kTcpNumber = 6;
+constexpr uint8_t kUdpNumber = 17;
+constexpr char kClient[] = "198.51.100.9";
+
+// From a client to `nic`:`port`, translated to `target`.
+netlink::Flow Translated(std::string_view nic, uint16_t port,
+                         std::string_view target,
+                         uint8_t protocol = kUdpNumber) {
+  return {.protocol = protocol,
+          .original = {Ip(kClient), Ip(nic), 40000, port},
+          .reply = {Ip(target), Ip(kClient), port, 40000}};
+}
+
+netlink::Flow Untranslated(std::string_view nic, uint16_t port,
+                           uint8_t protocol = kUdpNumber) {
+  return Translated(nic, port, nic, protocol);
+}
+
+// From an uplink's mapping address out to a client, as `nic`.
+netlink::Flow WayBack(std::string_view source, uint16_t port,
+                      std::string_view nic, uint8_t protocol = kUdpNumber) {
+  return {.protocol = protocol,
+          .original = {Ip(source), Ip(kClient), port, 40000},
+          .reply = {Ip(kClient), Ip(nic), 40000, port}};
+}
+
+// UDP 53 and 5000-5999 and TCP 443 of the first address, UDP 53 of the second,
+// which arrives at 10.0.0.7. Uplink b is in no group of the second.
+struct Edge {
+  Edge() {
+    protocol::EdgeState state = SampleState();
+    state.groups[1].uplinks = {"a", "c"};
+    state.mappings = {{Tcp(443), "g1"},
+                      {Udp(53), "g1"},
+                      {Udp(5000, 5999), "g1"},
+                      {At("203.0.113.2", Protocol::kUdp, 53), "g2"}};
+    model = ModelOf(state);
+  }
+  bool IsStale(const netlink::Flow& flow) const {
+    return StaleFlows(model, facts, long_dead).IsStale(flow);
+  }
+
+  EdgeModel model;
+  HostFacts facts = SampleFacts();
+  std::set<std::string> long_dead;
+};
+
+TEST_CASE("conntrack_plan: flows of mappings and serving uplinks stay",
+          "[conntrack_plan]") {
+  const Edge edge;
+  CHECK(!edge.IsStale(Translated("203.0.113.1", 53, "10.200.0.17")));
+  CHECK(!edge.IsStale(Translated("203.0.113.1", 5500, "10.200.0.49")));
+  CHECK(!edge.IsStale(Translated("10.0.0.7", 53, "10.200.0.18")));
+  CHECK(!edge.IsStale(WayBack("10.200.0.17", 53, "203.0.113.1")));
+  CHECK(
+      !edge.IsStale(Translated("203.0.113.1", 443, "10.200.0.17", kTcpNumber)));
+}
+
+TEST_CASE("conntrack_plan: a UDP flow goes with its mapping",
+          "[conntrack_plan]") {
+  const Edge edge;
+  CHECK(edge.IsStale(Translated("203.0.113.1", 54, "10.200.0.17")));
+  CHECK(edge.IsStale(Translated("203.0.113.1", 6000, "10.200.0.17")));
+  CHECK(edge.IsStale(WayBack("10.200.0.17", 54, "203.0.113.1")));
+  // The address is not this edge's any more, or arrives elsewhere now.
+  CHECK(edge.IsStale(Translated("10.0.0.8", 53, "10.200.0.18")));
+  // Index 2 is the other address's.
+  CHECK(edge.IsStale(Translated("203.0.113.1", 53, "10.200.0.18")));
+  // The group does not have this uplink.
+  CHECK(edge.IsStale(Translated("10.0.0.7", 53, "10.200.0.34")));
+  // TCP ends by itself.
+  CHECK(
+      !edge.IsStale(Translated("203.0.113.1", 444, "10.200.0.17", kTcpNumber)));
+}
+
+TEST_CASE("conntrack_plan: a UDP flow goes with its uplink, not when draining",
+          "[conntrack_plan]") {
+  Edge edge;
+  const auto to_a = Translated("203.0.113.1", 53, "10.200.0.17");
+  edge.facts.health["a"] = Health::kDraining;
+  CHECK(!edge.IsStale(to_a));
+  edge.facts.health["a"] = Health::kDead;
+  CHECK(edge.IsStale(to_a));
+  CHECK(edge.IsStale(WayBack("10.200.0.17", 53, "203.0.113.1")));
+  CHECK(!edge.IsStale(Translated("203.0.113.1", 53, "10.200.0.33")));
+}
+
+TEST_CASE("conntrack_plan: a suspect keeps its flows while it is the last",
+          "[conntrack_plan]") {
+  Edge edge;
+  const auto to_a = Translated("203.0.113.1", 53, "10.200.0.17");
+  edge.facts.health["a"] = Health::kSuspect;
+  CHECK(edge.IsStale(to_a));
+  edge.facts.health["b"] = Health::kDead;
+  edge.facts.health["c"] = Health::kDraining;
+  CHECK(!edge.IsStale(to_a));
+}
+
+TEST_CASE("conntrack_plan: of a removed uplink everything goes",
+          "[conntrack_plan]") {
+  const Edge edge;
+  CHECK(edge.IsStale(Translated("203.0.113.1", 53, "10.200.0.65")));
+  CHECK(
+      edge.IsStale(Translated("203.0.113.1", 443, "10.200.0.65", kTcpNumber)));
+  CHECK(edge.IsStale(WayBack("10.200.0.65", 443, "203.0.113.1", kTcpNumber)));
+}
+
+TEST_CASE("conntrack_plan: TCP goes with an uplink that is dead for long",
+          "[conntrack_plan]") {
+  Edge edge;
+  const auto flow = Translated("203.0.113.1", 443, "10.200.0.17", kTcpNumber);
+  edge.facts.health["a"] = Health::kDead;
+  CHECK(!edge.IsStale(flow));
+  edge.long_dead = {"a"};
+  CHECK(edge.IsStale(flow));
+}
+
+TEST_CASE("conntrack_plan: a UDP flow that began before its mapping goes",
+          "[conntrack_plan]") {
+  const Edge edge;
+  CHECK(edge.IsStale(Untranslated("203.0.113.1", 53)));
+  CHECK(edge.IsStale(Untranslated("203.0.113.1", 5001)));
+  CHECK(edge.IsStale(Untranslated("10.0.0.7", 53)));
+  CHECK(!edge.IsStale(Untranslated("203.0.113.1", 54)));
+  CHECK(!edge.IsStale(Untranslated("203.0.113.2", 53)));
+  CHECK(!edge.IsStale(Untranslated("203.0.113.1", 443, kTcpNumber)));
+  // Somebody else's translation of a mapped listener came first.
+  CHECK(edge.IsStale(Translated("203.0.113.1", 53, "172.17.0.2")));
+}
+
+TEST_CASE("conntrack_plan: what is not ours is left alone",
+          "[conntrack_plan]") {
+  const Edge edge;
+  // WireGuard itself, heartbeats, the host's own DNS, ping.
+  CHECK(!edge.IsStale(Untranslated("203.0.113.1", 51820)));
+  CHECK(
+      !edge.IsStale({.protocol = kUdpNumber,
+                     .original = {Ip("10.200.0.16"), Ip("10.200.0.1"), 5, 7443},
+                     .reply = {Ip("10.200.0.1"), Ip("10.200.0.16"), 7443, 5}}));
+  CHECK(!edge.IsStale({.protocol = kUdpNumber,
+                       .original = {Ip("203.0.113.1"), Ip("9.9.9.9"), 4000, 53},
+                       .reply = {Ip("9.9.9.9"), Ip("203.0.113.1"), 53, 4000}}));
+  CHECK(!edge.IsStale(Untranslated("203.0.113.1", 53, 1)));
+}
+
+}  // namespace
+}  // namespace edged::edge

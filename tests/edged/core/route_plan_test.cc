@@ -1,0 +1,191 @@
+#include "edged/core/route_plan.h"
+
+#include <linux/rtnetlink.h>
+
+#include <catch2/catch.hpp>
+
+#include "common/status.h"
+#include "tests/edged/core/sample_edge.h"
+
+namespace edged::edge {
+namespace {
+
+using netlink::Route;
+
+// A host before edged came, and with the device made.
+ObservedRoutes Bare() {
+  return {.links = {{.index = 1, .name = "lo", .up = true, .loopback = true},
+                    {.index = 2, .name = "eth0", .mtu = 1500, .up = true},
+                    {.index = 3, .name = "eth1", .mtu = 1500, .up = true},
+                    {.index = 7, .name = "edged0", .kind = "wireguard"}},
+          .addresses = {{2, Ip("203.0.113.1"), 24}},
+          .routes = {{.destination = Net("0.0.0.0/0"),
+                      .link = 2,
+                      .gateway = Ip("203.0.113.254"),
+                      .protocol = 4}}};
+}
+
+// What `observed` becomes by `change`.
+void Make(const RouteChange& change, ObservedRoutes& observed) {
+  for (auto& link : observed.links) {
+    if (change.device && change.device->link == link.index) {
+      link.up = change.device->up;
+      link.mtu = change.device->mtu;
+    }
+    for (const auto& conf : change.confs) {
+      if (conf.link == link.index) link.ipv4 = conf.conf;
+    }
+  }
+  for (const auto& address : change.removed_addresses) {
+    std::erase(observed.addresses, address);
+  }
+  for (auto address : change.added_addresses) {
+    address.flags = 0x80;  // IFA_F_PERMANENT, as the kernel reports it
+    observed.addresses.push_back(address);
+  }
+  for (const auto& route : change.removed_routes) {
+    std::erase(observed.routes, route);
+  }
+  for (const auto& route : change.replaced_routes) {
+    observed.routes.push_back(route);
+  }
+}
+
+std::string Planned(const EdgeModel& model, const HostFacts& facts,
+                    const ObservedRoutes& observed) {
+  const auto change = PlanRoutes(model, facts, observed);
+  return change.ok() ? change->ToString(facts.device)
+                     : change.status().ToString();
+}
+
+TEST_CASE("route_plan: builds all on a bare host, then nothing",
+          "[route_plan]") {
+  const EdgeModel model = ModelOf(SampleState());
+  const HostFacts facts = SampleFacts();
+  ObservedRoutes observed = Bare();
+  CHECK(Planned(model, facts, observed) ==
+        "~ link edged0 up mtu 1420\n"
+        "+ address 10.200.0.1/32 dev edged0\n"
+        "+ route 10.200.0.2/32 dev edged0\n"
+        "+ route 10.200.0.16/28 dev edged0\n"
+        "+ route 10.200.0.32/28 dev edged0\n"
+        "+ route 10.200.0.48/28 dev edged0\n"
+        "~ ipv4 edged0 forwarding 1 rp_filter 2\n"
+        "~ ipv4 eth0 forwarding 1 rp_filter 0\n");
+  Make(*PlanRoutes(model, facts, observed), observed);
+  CHECK(PlanRoutes(model, facts, observed)->empty());
+}
+
+TEST_CASE("route_plan: removes what is ours and leaves what is not",
+          "[route_plan]") {
+  const HostFacts facts = SampleFacts();
+  ObservedRoutes observed = Bare();
+  Make(*PlanRoutes(ModelOf(SampleState()), facts, observed), observed);
+  protocol::EdgeState state = SampleState();
+  state.uplinks.pop_back();
+  for (auto& group : state.groups) group.uplinks = {"a", "b"};
+
+  const Route foreign{
+      .destination = Net("10.99.0.0/16"), .link = 7, .protocol = 4};
+  const Route stray{.destination = Net("10.98.0.0/16"), .link = 2};
+  observed.routes.push_back(foreign);
+  observed.routes.push_back(stray);  // our number, so nobody else's
+  observed.addresses.push_back({7, Ip("10.5.5.5"), 32});
+  observed.addresses.push_back({7, Ip("fe80::1"), 64, RT_SCOPE_LINK});
+  observed.addresses.push_back({2, Ip("10.6.6.6"), 24});
+  CHECK(Planned(ModelOf(state), facts, observed) ==
+        "- address 10.5.5.5/32 dev edged0\n"
+        "- route 10.200.0.48/28\n"
+        "- route 10.98.0.0/16\n");
+}
+
+TEST_CASE("route_plan: a route that points elsewhere is put right",
+          "[route_plan]") {
+  const EdgeModel model = ModelOf(SampleState());
+  const HostFacts facts = SampleFacts();
+  ObservedRoutes observed = Bare();
+  Make(*PlanRoutes(model, facts, observed), observed);
+  for (auto& route : observed.routes) {
+    if (route.destination == Net("10.200.0.32/28")) route.link = 2;
+  }
+  CHECK(Planned(model, facts, observed) ==
+        "- route 10.200.0.32/28\n+ route 10.200.0.32/28 dev edged0\n");
+}
+
+TEST_CASE("route_plan: mends strict rp_filter where there are several ways in",
+          "[route_plan]") {
+  const EdgeModel model = ModelOf(SampleState());
+  HostFacts facts = SampleFacts();
+  ObservedRoutes observed = Bare();
+  Make(*PlanRoutes(model, facts, observed), observed);
+  observed.links[1].ipv4.rp_filter = 1;
+  observed.links[2].ipv4 = {.forwarding = true, .rp_filter = 1};
+  CHECK(Planned(model, facts, observed).empty());
+  facts.nic_addresses[Ip("203.0.113.2")].interface = "eth1";
+  CHECK(Planned(model, facts, observed) ==
+        "~ ipv4 eth0 forwarding 1 rp_filter 2\n"
+        "~ ipv4 eth1 forwarding 1 rp_filter 2\n");
+}
+
+TEST_CASE("route_plan: says when the device is missing", "[route_plan]") {
+  ObservedRoutes observed = Bare();
+  observed.links.pop_back();
+  CHECK(Planned(EdgeModel(), SampleFacts(), observed) ==
+        "FAILED_PRECONDITION: there is no device edged0");
+}
+
+TEST_CASE("route_plan: remembers where it switched forwarding on",
+          "[route_plan]") {
+  const EdgeModel model = ModelOf(SampleState());
+  HostFacts facts = SampleFacts();
+  ObservedRoutes observed = Bare();
+  CHECK(SwitchedInterfaces(facts, observed.links, {}).empty());
+
+  facts.forwarding_everywhere = false;
+  facts.switched_interfaces = SwitchedInterfaces(facts, observed.links, {});
+  CHECK(facts.switched_interfaces == std::set<std::string>{"eth0"});
+  Make(*PlanRoutes(model, facts, observed), observed);
+  facts.switched_interfaces =
+      SwitchedInterfaces(facts, observed.links, facts.switched_interfaces);
+  CHECK(facts.switched_interfaces == std::set<std::string>{"eth0"});
+
+  // An operator's own forwarding is none of our business.
+  observed.links[2].ipv4.forwarding = true;
+  for (auto& [address, nic] : facts.nic_addresses) nic.interface = "eth1";
+  facts.switched_interfaces =
+      SwitchedInterfaces(facts, observed.links, facts.switched_interfaces);
+  CHECK(facts.switched_interfaces == std::set<std::string>{"eth0"});
+  // eth0 has no public address any more: off again, then forgotten.
+  CHECK(Planned(model, facts, observed) ==
+        "~ ipv4 eth0 forwarding 0 rp_filter 0\n");
+  Make(*PlanRoutes(model, facts, observed), observed);
+  CHECK(SwitchedInterfaces(facts, observed.links, facts.switched_interfaces)
+            .empty());
+}
+
+TEST_CASE("route_plan: names foreign routes inside the overlay network",
+          "[route_plan]") {
+  ObservedRoutes observed = Bare();
+  const auto add = [&](std::string_view destination, int link,
+                       uint8_t protocol = 4, uint32_t table = RT_TABLE_MAIN) {
+    observed.routes.push_back({.destination = Net(destination),
+                               .link = link,
+                               .table = table,
+                               .protocol = protocol});
+  };
+  add("10.0.0.0/8", 2);  // wider: our blocks win
+  add("10.200.0.16/28", 7, netlink::kRouteProtocol);
+  add("10.200.0.0/22", 3);
+  add("10.200.1.0/24", 9);  // of a device that has gone
+  add("10.200.0.1/32", 7, 2, RT_TABLE_LOCAL);
+  const auto sentences = ForeignRoutesInside(SampleFacts(), observed);
+  CHECK(sentences ==
+        std::vector<std::string>{
+            "route 10.200.0.0/22 dev eth1 lies inside the overlay network "
+            "10.200.0.0/22",
+            "route 10.200.1.0/24 lies inside the overlay network "
+            "10.200.0.0/22"});
+}
+
+}  // namespace
+}  // namespace edged::edge
