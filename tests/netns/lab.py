@@ -9,6 +9,7 @@ makes; two labs never meet, and the tag is enough to find and remove one.
 import contextlib
 import ctypes
 import fcntl
+import functools
 import os
 import secrets
 import shutil
@@ -51,12 +52,20 @@ def why_not():
     for tool in ("ip", "nft", "wg", "nsenter", "unshare"):
         if not shutil.which(tool):
             return f"no program {tool}"
-    probe = subprocess.run(
-        ["unshare", "--net", "--mount", "true"], capture_output=True, text=True
-    )
+    probe = subprocess.run([*_unshare(), "--net", "true"], capture_output=True, text=True)
     if probe.returncode != 0:
         return f"no namespaces: {probe.stderr.strip()}"
     return None
+
+
+@functools.cache
+def _unshare():
+    """What begins a mount namespace. Mounts in it stay in it: the usual way is to make all
+    private; in a chroot, whose root is no mount point, that fails, and whoever made the
+    chroot must have done it (Host._hold looks)."""
+    usual = ["unshare", "--mount", "--propagation", "private"]
+    works = subprocess.run([*usual, "true"], capture_output=True).returncode == 0
+    return usual if works else [*usual[:-1], "unchanged"]
 
 
 class Process:
@@ -192,7 +201,7 @@ class Host:
         script = "\n".join([*binds, "echo held", "exec sleep infinity"])
         holder = subprocess.Popen(
             ["nsenter", f"--net={NETNS_FOLDER / self.netns}",
-             "unshare", "--mount", "--propagation", "private", "sh", "-ec", script],
+             *_unshare(), "sh", "-ec", script],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, start_new_session=True,
         )
@@ -201,6 +210,8 @@ class Host:
         if said != "held\n":
             raise LabError(f"{self.name}: no mount namespace: {said.strip()}")
         self.lab.holders.append(holder)
+        if os.path.samefile(PRIVATE_FOLDERS[0], f"{self.folder}{PRIVATE_FOLDERS[0]}"):
+            raise LabError(f"{self.name}: its mounts are seen outside")
         (self.folder / "holder.pid").write_text(f"{holder.pid}\n")
 
 
