@@ -49,7 +49,7 @@ def why_not():
     """Why no lab can be made here; None when one can."""
     if os.geteuid() != 0:
         return "not root"
-    for tool in ("ip", "nft", "wg", "nsenter", "unshare"):
+    for tool in ("ip", "nft", "wg", "mount", "nsenter", "unshare"):
         if not shutil.which(tool):
             return f"no program {tool}"
     probe = subprocess.run([*_unshare(), "--net", "true"], capture_output=True, text=True)
@@ -189,6 +189,10 @@ class Host:
         )
         return [int(pid) for pid in listed.stdout.split() if int(pid) != os.getpid()]
 
+    def pids_of(self, program):
+        """Those of them that run this program."""
+        return [pid for pid in self.pids() if _program(pid) == program]
+
     def _create(self):
         for path in PRIVATE_FOLDERS:
             Path(path).mkdir(parents=True, exist_ok=True)
@@ -296,6 +300,13 @@ class Lab:
             if not any(NETNS_FOLDER.glob("edged-*")):
                 _remove_empty(PRIVATE_FOLDERS)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _program(pid):
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:  # it has ended
+        return ""
 
 
 def _ip(*words):

@@ -1,5 +1,7 @@
 """What breaks, each in a lab of its own."""
 
+import os
+import signal
 import time
 
 import ask
@@ -33,11 +35,10 @@ def dead_uplink_is_refused(lab):
     """D9: when the last uplink dies its ports are refused at once, after at most 2.5 s."""
     setup = serving(lab).start()
     setup.agent.bind("web", tcp(80, f"{BACKEND}:8080"), udp(7000, f"{BACKEND}:7000"))
-    for pid in setup.world.home.pids():
-        name = setup.world.home.run(["cat", f"/proc/{pid}/comm"], check=False).stdout.strip()
-        if name in ("clusteragent", "wireguard-go"):
-            setup.world.home.run(["kill", "-9", str(pid)], check=False)
-    setup.world.home.run(["nft", "flush", "ruleset"])
+    home = setup.world.home
+    for pid in home.pids_of("clusteragent") + home.pids_of("wireguard-go"):
+        os.kill(pid, signal.SIGKILL)
+    home.run(["nft", "flush", "ruleset"])
     time.sleep(2.5)
     with within(0.5, "the refusal"):
         expect(setup.ask(ask.page, A, 80), "no: connection refused")

@@ -5,7 +5,7 @@ import json
 import ask
 from case import case
 from expect import eventually, expect, expect_in, expect_not_in
-from product import API, EDGE_OVERLAY, SOCKET, WIREGUARD_GO, Setup, tcp, udp
+from product import API, EDGE_OVERLAY, SOCKET, Setup, tcp, udp
 from world import A, BACKEND, HOME_LAN
 
 
@@ -104,18 +104,14 @@ def socket_is_for_root(setup):
 def wireguard_go_is_detached(setup):
     """A wireguard-go that edged started outlives edged and is used again."""
     host = setup.edge.host
-
-    def running():
-        return host.run(["pgrep", "-f", f"^{WIREGUARD_GO}"], check=False).stdout.split()
-
-    mine = {pid for pid in running() if int(pid) in host.pids()}
+    mine = host.pids_of("wireguard-go")
     if not mine:
         expect_in("kernel", setup.edge.cli("status").stdout, "backend")
         return
     setup.edge.process.stop()
     expect(setup.ask(ask.page, A, 80), f"backend:8080 saw {HOME_LAN}", "edged stopped")
     setup.edge.run()
-    expect({pid for pid in running() if int(pid) in host.pids()}, mine)
+    expect(host.pids_of("wireguard-go"), mine)
     expect(setup.ask(ask.page, A, 80), f"backend:8080 saw {HOME_LAN}", "edged again")
 
 
