@@ -155,10 +155,9 @@ class Host:
         return process
 
     def ip(self, commands):
-        """Runs ip commands, one a line."""
-        done = subprocess.run(
-            ["ip", "-n", self.netns, "-batch", "-"], input=commands, capture_output=True, text=True
-        )
+        """Runs ip commands, one a line. (`ip -n` would not work in a chroot.)"""
+        command = ["nsenter", f"--net={NETNS_FOLDER / self.netns}", "ip", "-batch", "-"]
+        done = subprocess.run(command, input=commands, capture_output=True, text=True)
         if done.returncode != 0:
             raise LabError(f"{self.name}: ip: {done.stderr.strip()}")
 
