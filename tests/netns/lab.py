@@ -208,11 +208,11 @@ class Host:
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, start_new_session=True,
         )
+        self.lab.holders.append(holder)
         said = holder.stdout.readline()
         holder.stdout.close()
         if said != "held\n":
             raise LabError(f"{self.name}: no mount namespace: {said.strip()}")
-        self.lab.holders.append(holder)
         if os.path.samefile(PRIVATE_FOLDERS[0], f"{self.folder}{PRIVATE_FOLDERS[0]}"):
             raise LabError(f"{self.name}: its mounts are seen outside")
         (self.folder / "holder.pid").write_text(f"{holder.pid}\n")
@@ -281,7 +281,12 @@ class Lab:
         shutil.copytree(self.folder / "logs", folder)
 
     def remove(self):
-        """Ends every process in the namespaces, then removes these and the folder."""
+        """Ends every process in the namespaces, then removes these and the folder. A second
+        Ctrl-C does not stop it."""
+        with _without_interrupts():
+            self._remove()
+
+    def _remove(self):
         pids = [pid for host in self.hosts.values() for pid in host.pids()]
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
@@ -312,6 +317,18 @@ def _ip(*words):
     done = subprocess.run(["ip", *words], capture_output=True, text=True)
     if done.returncode != 0:
         raise LabError(f"ip {' '.join(words)}: {done.stderr.strip()}")
+
+
+@contextlib.contextmanager
+def _without_interrupts():
+    before = {
+        number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -48,9 +48,12 @@ def same_wishes_again(setup):
     before = handles(setup.edge)
     home_before = setup.world.home.run(["nft", "--stateless", "-a", "list", "ruleset"]).stdout
     monitor = setup.edge.host.start(["nft", "monitor"], "nft-monitor")
-    marker = "add table inet marker\n"
-    setup.edge.host.nft(marker)
-    monitor.wait_for("marker")
+
+    def listens():
+        setup.edge.host.nft("add table inet marker\ndelete table inet marker\n")
+        expect_in("marker", monitor.output())
+
+    eventually(listens)
     setup.agent.write("objects", *reversed(OBJECTS))
     setup.agent.bind("last", tcp(90, f"{BACKEND}:8080"))  # later than the file above
     setup.agent.remove("last")
