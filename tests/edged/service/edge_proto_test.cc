@@ -46,7 +46,8 @@ std::string Add(SnapshotAssembler& assembler, const v1::SnapshotChunk& chunk) {
 
 std::string ListenersOf(const DecodedChange& change) {
   std::string text;
-  for (const auto& mapping : std::get<SnapshotCall>(change.call).state.mappings) {
+  for (const auto& mapping :
+       std::get<SnapshotCall>(change.call).state.mappings) {
     text += mapping.listener.ToString() + "; ";
   }
   return text;

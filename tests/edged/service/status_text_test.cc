@@ -60,8 +60,7 @@ not enrolled: run `edged join TOKEN`
 )");
 }
 
-TEST_CASE("status_text: an enrolled edge that nobody called",
-          "[status_text]") {
+TEST_CASE("status_text: an enrolled edge that nobody called", "[status_text]") {
   v1::GetStateResponse state = Enrolled();
   state.mutable_enrolment()->set_contacted(false);
   state.mutable_enrolment()->clear_cluster_uid();
@@ -147,8 +146,7 @@ warning: the device is gone
 )");
 }
 
-TEST_CASE("status_text: a warning is shown before any join",
-          "[status_text]") {
+TEST_CASE("status_text: a warning is shown before any join", "[status_text]") {
   v1::GetStateResponse state;
   state.set_version("0.1.0");
   state.mutable_started()->set_seconds(kNow);
