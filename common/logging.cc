@@ -109,49 +109,40 @@ Choice Choose(const char* variable, const std::string& setting,
           std::string(name)};
 }
 
-absl::Status CheckFormat(const Choice& format) {
-  if (format.value == "text" || format.value == "json") {
-    return absl::OkStatus();
-  }
-  return InvalidArgument("{}: \"{}\" is not text or json", format.source,
-                         format.value);
-}
-
-absl::StatusOr<spdlog::level::level_enum> LevelOf(const Choice& level) {
+absl::StatusOr<spdlog::level::level_enum> LevelOf(std::string_view level) {
   for (const auto& [name, known] : kLevels) {
-    if (name == level.value) return known;
+    if (name == level) return known;
   }
-  return InvalidArgument(
-      "{}: \"{}\" is not trace, debug, info, warn or error", level.source,
-      level.value);
+  return InvalidArgument("\"{}\" is not trace, debug, info, warn or error",
+                         level);
 }
 
 }  // namespace
 
-absl::Status CheckLogSettings(const LogSettings& settings) {
-  if (!settings.format.empty()) {
-    RETURN_IF_ERROR(CheckFormat({settings.format, "format"}));
-  }
-  if (!settings.level.empty()) {
-    RETURN_IF_ERROR(LevelOf({settings.level, "level"}).status());
-  }
-  return absl::OkStatus();
+absl::Status CheckLogFormat(std::string_view format) {
+  if (format == "text" || format == "json") return absl::OkStatus();
+  return InvalidArgument("\"{}\" is not text or json", format);
+}
+
+absl::Status CheckLogLevel(std::string_view level) {
+  return LevelOf(level).status();
 }
 
 absl::Status SetUpLogging(std::string_view program,
                           const LogSettings& settings) {
   const Choice format =
       Choose("LOG_FORMAT", settings.format, "log.format", "text");
-  RETURN_IF_ERROR(CheckFormat(format));
-  ASSIGN_OR_RETURN(
-      const spdlog::level::level_enum level,
-      LevelOf(Choose("LOG_LEVEL", settings.level, "log.level", "info")));
+  const Choice level =
+      Choose("LOG_LEVEL", settings.level, "log.level", "info");
+  RETURN_IF_ERROR(Annotate(CheckLogFormat(format.value), format.source));
+  const auto known = LevelOf(level.value);
+  RETURN_IF_ERROR(Annotate(known.status(), level.source));
   const std::string name(program);
   auto logger = std::make_shared<spdlog::logger>(
       name, std::make_shared<spdlog::sinks::stderr_sink_mt>());
   logger->set_formatter(
       std::make_unique<LineFormatter>(name, format.value == "json"));
-  logger->set_level(level);
+  logger->set_level(*known);
   spdlog::set_default_logger(std::move(logger));
   return absl::OkStatus();
 }

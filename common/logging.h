@@ -15,8 +15,9 @@ struct LogSettings {
   std::string level;
 };
 
-// InvalidArgument names the setting and its value.
-absl::Status CheckLogSettings(const LogSettings& settings);
+// InvalidArgument names the value and what it may be.
+absl::Status CheckLogFormat(std::string_view format);
+absl::Status CheckLogLevel(std::string_view level);
 
 // Sets up spdlog's default logger on standard error. LOG_FORMAT and LOG_LEVEL
 // of the environment come before `settings`. InvalidArgument names the setting

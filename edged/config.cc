@@ -73,10 +73,13 @@ absl::StatusOr<Config> ParseConfig(std::string_view text,
                   : fmt::format("\"{}\" is not none", ownership));
   }
   config::Fields log = root.Object("log");
-  config.log.format = log.String("format");
-  config.log.level = log.String("level");
-  if (const absl::Status status = CheckLogSettings(config.log); !status.ok()) {
-    root.Fail("log", Message(status));
+  config.log.format = log.String("format", "text");
+  config.log.level = log.String("level", "info");
+  if (const auto status = CheckLogFormat(config.log.format); !status.ok()) {
+    log.Fail("format", Message(status));
+  }
+  if (const auto status = CheckLogLevel(config.log.level); !status.ok()) {
+    log.Fail("level", Message(status));
   }
   config.state = root.String("state", kDefaultState);
   RETURN_IF_ERROR(root.Finish());

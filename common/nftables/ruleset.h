@@ -51,12 +51,14 @@ enum class Field {
   kCtState,      // bits of CtState
   kCtStatus,     // bits of CtStatus
   kCtMark,
+  kCtDirection,  // 0 = original, 1 = reply; of an ICMP error: its own
 };
 
 // Bits as in `ct state` and `ct status` (NF_CT_STATE_BIT, IPS_*).
 inline constexpr uint32_t kCtInvalid = 1, kCtEstablished = 2, kCtRelated = 4,
                           kCtNew = 8;
 inline constexpr uint32_t kCtStatusSnat = 16, kCtStatusDnat = 32;
+inline constexpr uint8_t kCtOriginal = 0, kCtReply = 1;
 inline constexpr uint8_t kTcpSyn = 2;
 
 enum class VerdictKind { kAccept, kDrop, kReturn, kJump, kGoto };
