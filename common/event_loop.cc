@@ -18,7 +18,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
-#include "absl/synchronization/mutex.h"
+#include "common/mutex.h"
 #include "common/status.h"
 #include "common/unique_fd.h"
 
@@ -85,7 +85,7 @@ class EpollLoop : public EventLoop {
 
   bool stopping_ = false;
 
-  absl::Mutex mutex_;
+  Mutex mutex_;
   std::vector<std::function<void()>> posted_ ABSL_GUARDED_BY(mutex_);
 };
 
@@ -177,7 +177,7 @@ absl::Status EpollLoop::OnSignal(int signal, std::function<void()> call) {
 
 void EpollLoop::Post(std::function<void()> call) {
   {
-    const absl::MutexLock lock(&mutex_);
+    const MutexLock lock(mutex_);
     posted_.push_back(std::move(call));
   }
   // It fails only when the counter is full, and then the loop wakes anyway.
@@ -255,7 +255,7 @@ void EpollLoop::MakePostedCalls() {
   eventfd_read(wake_.get(), &count);
   std::vector<std::function<void()>> calls;
   {
-    const absl::MutexLock lock(&mutex_);
+    const MutexLock lock(mutex_);
     calls.swap(posted_);
   }
   for (const auto& call : calls) call();

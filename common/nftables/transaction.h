@@ -15,6 +15,7 @@ namespace edged::nftables {
 struct AddTable {};
 struct DeleteTable {};
 struct AddSet { Set set; };                    // fine when it is there already
+// `map` says how nft calls it; the kernel does not need it.
 struct DeleteSet { std::string set; bool map = false; };
 struct FlushSet { std::string set; bool map = false; };
 // Adding an identical element again is fine; changed data needs a delete first.

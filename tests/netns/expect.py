@@ -10,6 +10,7 @@ class Skipped(Exception):
 
 def expect(got, wanted, what=""):
     if got != wanted:
+        got, wanted = _where_they_differ(got, wanted)
         raise AssertionError(f"{_label(what)}got {_short(got)}, wanted {_short(wanted)}")
 
 
@@ -35,9 +36,9 @@ def eventually(attempt, seconds=5.0, pause=0.02):
         time.sleep(pause)
 
 
-def becomes(ask, wanted, seconds=5.0):
+def becomes(ask, wanted, seconds=5.0, what=""):
     """Waits until `ask()` returns `wanted`."""
-    eventually(lambda: expect(ask(), wanted), seconds)
+    eventually(lambda: expect(ask(), wanted, what), seconds)
 
 
 @contextlib.contextmanager
@@ -48,6 +49,18 @@ def within(seconds, what):
     took = time.monotonic() - start
     if took > seconds:
         raise AssertionError(f"{what} took {took:.2f} s, more than {seconds} s")
+
+
+def _where_they_differ(got, wanted):
+    """Of two texts of many lines, the lines that only one of them has."""
+    if not (isinstance(got, str) and isinstance(wanted, str) and "\n" in got + wanted):
+        return got, wanted
+    lines = [text.splitlines() for text in (got, wanted)]
+    only = [
+        [line for line in mine if line not in other]
+        for mine, other in (lines, reversed(lines))
+    ]
+    return tuple("\n".join(mine) for mine in only) if any(only) else (got, wanted)
 
 
 def _label(what):

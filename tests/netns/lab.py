@@ -9,6 +9,7 @@ makes; two labs never meet, and the tag is enough to find and remove one.
 import contextlib
 import ctypes
 import fcntl
+import functools
 import os
 import secrets
 import shutil
@@ -48,15 +49,23 @@ def why_not():
     """Why no lab can be made here; None when one can."""
     if os.geteuid() != 0:
         return "not root"
-    for tool in ("ip", "nft", "wg", "nsenter", "unshare"):
+    for tool in ("ip", "nft", "wg", "mount", "nsenter", "unshare"):
         if not shutil.which(tool):
             return f"no program {tool}"
-    probe = subprocess.run(
-        ["unshare", "--net", "--mount", "true"], capture_output=True, text=True
-    )
+    probe = subprocess.run([*_unshare(), "--net", "true"], capture_output=True, text=True)
     if probe.returncode != 0:
         return f"no namespaces: {probe.stderr.strip()}"
     return None
+
+
+@functools.cache
+def _unshare():
+    """What begins a mount namespace. Mounts in it stay in it: the usual way is to make all
+    private; in a chroot, whose root is no mount point, that fails, and whoever made the
+    chroot must have done it (Host._hold looks)."""
+    usual = ["unshare", "--mount", "--propagation", "private"]
+    works = subprocess.run([*usual, "true"], capture_output=True).returncode == 0
+    return usual if works else [*usual[:-1], "unchanged"]
 
 
 class Process:
@@ -146,10 +155,9 @@ class Host:
         return process
 
     def ip(self, commands):
-        """Runs ip commands, one a line."""
-        done = subprocess.run(
-            ["ip", "-n", self.netns, "-batch", "-"], input=commands, capture_output=True, text=True
-        )
+        """Runs ip commands, one a line. (`ip -n` would not work in a chroot.)"""
+        command = ["nsenter", f"--net={NETNS_FOLDER / self.netns}", "ip", "-batch", "-"]
+        done = subprocess.run(command, input=commands, capture_output=True, text=True)
         if done.returncode != 0:
             raise LabError(f"{self.name}: ip: {done.stderr.strip()}")
 
@@ -180,6 +188,10 @@ class Host:
         )
         return [int(pid) for pid in listed.stdout.split() if int(pid) != os.getpid()]
 
+    def pids_of(self, program):
+        """Those of them that run this program."""
+        return [pid for pid in self.pids() if _program(pid) == program]
+
     def _create(self):
         for path in PRIVATE_FOLDERS:
             Path(path).mkdir(parents=True, exist_ok=True)
@@ -192,15 +204,17 @@ class Host:
         script = "\n".join([*binds, "echo held", "exec sleep infinity"])
         holder = subprocess.Popen(
             ["nsenter", f"--net={NETNS_FOLDER / self.netns}",
-             "unshare", "--mount", "--propagation", "private", "sh", "-ec", script],
+             *_unshare(), "sh", "-ec", script],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, start_new_session=True,
         )
+        self.lab.holders.append(holder)
         said = holder.stdout.readline()
         holder.stdout.close()
         if said != "held\n":
             raise LabError(f"{self.name}: no mount namespace: {said.strip()}")
-        self.lab.holders.append(holder)
+        if os.path.samefile(PRIVATE_FOLDERS[0], f"{self.folder}{PRIVATE_FOLDERS[0]}"):
+            raise LabError(f"{self.name}: its mounts are seen outside")
         (self.folder / "holder.pid").write_text(f"{holder.pid}\n")
 
 
@@ -267,7 +281,12 @@ class Lab:
         shutil.copytree(self.folder / "logs", folder)
 
     def remove(self):
-        """Ends every process in the namespaces, then removes these and the folder."""
+        """Ends every process in the namespaces, then removes these and the folder. A second
+        Ctrl-C does not stop it."""
+        with _without_interrupts():
+            self._remove()
+
+    def _remove(self):
         pids = [pid for host in self.hosts.values() for pid in host.pids()]
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
@@ -287,10 +306,29 @@ class Lab:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def _program(pid):
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:  # it has ended
+        return ""
+
+
 def _ip(*words):
     done = subprocess.run(["ip", *words], capture_output=True, text=True)
     if done.returncode != 0:
         raise LabError(f"ip {' '.join(words)}: {done.stderr.strip()}")
+
+
+@contextlib.contextmanager
+def _without_interrupts():
+    before = {
+        number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -32,9 +32,9 @@ class Edge:
         self.host = host
         self.process = None
 
-    def run(self, *options):
+    def run(self, options=("--wireguard-go", WIREGUARD_GO)):
         """edged run, until its socket answers."""
-        command = [EDGED, "run", "--wireguard-go", WIREGUARD_GO, *options]
+        command = [EDGED, "run", *options]
         self.process = self.host.start(command, "edged")
         eventually(self._serves)
         return self
@@ -221,7 +221,7 @@ class Setup:
     def edge(self):
         return self.edges["a"]
 
-    def start(self, **tunnel):
+    def start(self, options=("--wireguard-go", WIREGUARD_GO), **tunnel):
         """From nothing to tunnels that are up, by token and join."""
         addresses = {"a": (A, (A, A2)), "b": (B, (B,))}
         for name, edge in self.edges.items():
@@ -231,7 +231,7 @@ class Setup:
                 edge_node(name, address, public_ips, tunnel={"network": NETWORKS[name], **tunnel}),
             )
         for name, edge in self.edges.items():
-            edge.run()
+            edge.run(options)
             edge.join(self.agent.token(name).stdout)
         self.agent.run()
         for name in self.edges:

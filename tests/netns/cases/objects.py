@@ -1,10 +1,12 @@
 """Manifests, right and wrong, while an edge serves: each binding is judged alone."""
 
+import itertools
+
 import ask
 from case import case
 from expect import eventually, expect, expect_in, expect_not_in
 from product import Setup, edge_node, port_binding, tcp, udp
-from world import A, A2, BACKEND, BACKEND2, HOME_LAN
+from world import A, A2, BACKEND, BACKEND2, HOME, HOME_LAN
 
 
 def build(lab):
@@ -23,21 +25,24 @@ def web_serves(setup):
     expect(setup.ask(ask.page, A, 80), f"backend:8080 saw {HOME_LAN}", "another object's port")
 
 
+wrong_names = (f"wrong-{number}" for number in itertools.count())
+
+
 def refused(setup, reason, words, *bindings):
     """The last of these bindings is refused for this reason, and nothing else suffers."""
-    setup.agent.write("wrong", port_binding("wrong", *bindings))
-    try:
-        got_reason, message = setup.agent.refusal("wrong", bindings[-1]["name"])
-        expect(got_reason, reason, message)
-        for word in words:
-            expect_in(word, message)
-        for good in bindings[:-1]:
-            setup.agent.wait_ready("wrong", good["name"])
-        expect(setup.agent.binding_condition("wrong")[0], "False", "the object")
-        expect_in(f"spec.bindings[{len(bindings) - 1}]", setup.agent.binding_condition("wrong")[2])
-        web_serves(setup)
-    finally:
-        setup.agent.remove("wrong")
+    name = next(wrong_names)  # a new one each time: no status of before
+    setup.agent.write(name, port_binding(name, *bindings))
+    got_reason, message = setup.agent.refusal(name, bindings[-1]["name"])
+    expect(got_reason, reason, message)
+    for word in words:
+        expect_in(word, message)
+    for good in bindings[:-1]:
+        setup.agent.wait_ready(name, good["name"])
+    status, _, message = setup.agent.binding_condition(name)
+    expect(status, "False", "the object")
+    expect_in(f"spec.bindings[{len(bindings) - 1}]", message)
+    web_serves(setup)
+    setup.agent.remove(name)
 
 
 @case
@@ -154,15 +159,9 @@ def features_that_are_not_there(setup):
         {"tcp": {"proxyProtocol": "v2"}},
         {"access": {"allowCIDRs": ["198.51.100.0/24"]}},
     ):
-        refused(
-            setup, "FeatureNotAvailable", list(fields), tcp(232, f"{BACKEND}:8081", **fields)
-        )
-        setup.agent.write(
-            "wrong", port_binding("wrong", tcp(232, f"{BACKEND}:8081", **fields))
-        )
-        setup.agent.refusal("wrong")
+        wrong = tcp(232, f"{BACKEND}:8081", **fields)
+        refused(setup, "FeatureNotAvailable", list(fields), wrong)
         expect(setup.ask(ask.talk, A, 232), "no: connection refused")
-        setup.agent.remove("wrong")
 
 
 @case
@@ -204,7 +203,7 @@ def range_with_a_moved_target_port(setup):
 def overlapping_ranges(setup):
     """Two ranges that overlap: the first serves, the second names it."""
     refused(
-        setup, "ListenerConflict", ["low", "high", "7000-7010"],
+        setup, "ListenerConflict", ["low", "high", "7010-7020"],
         udp("7000-7010", BACKEND, "low"), udp("7010-7020", BACKEND, "high"),
     )
 
@@ -355,9 +354,17 @@ def networks(setup):
         edge_node("b", "203.0.113.129", tunnel={"network": "10.210.2.0/24"}),
     )
     expect_in("NetworkOverlap", overlapping)
+
+
+@case
+def plan_knows_this_host(setup):
+    """V14: the plan knows the routes and addresses of the host that it is made on."""
     routed = planned(setup, edge_node("a", A, tunnel={"network": "10.244.0.0/22"}))
     expect_in("NetworkOverlap", routed)
     expect_in("10.244.1.0/24", routed)
+    preserve = port_binding("own", tcp(80, f"{HOME}:80", clientIP="Preserve"))
+    expect_in("Preserve", planned(setup, edge_node("a", A), preserve))
+    expect_not_in("PreserveNotPossible", planned(setup, edge_node("a", A), preserve))
 
 
 @case

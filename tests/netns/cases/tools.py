@@ -5,7 +5,7 @@ import json
 import ask
 from case import case
 from expect import eventually, expect, expect_in, expect_not_in
-from product import API, EDGE_OVERLAY, SOCKET, WIREGUARD_GO, Setup, tcp, udp
+from product import API, EDGE_OVERLAY, SOCKET, Setup, tcp, udp
 from world import A, BACKEND, HOME_LAN
 
 
@@ -57,23 +57,6 @@ def nft_lists_json(setup):
 
 
 @case
-def nft_reloads_the_listing(setup):
-    """Our table's listing, deleted and loaded again, lists the same and passes packets."""
-    host = setup.edge.host
-    setup.edge.process.kill()
-    counted = host.run(["nft", "list", "table", "inet", "edged"]).stdout
-    before = setup.edge.table()
-    host.nft(f"delete table inet edged\n{counted}")
-    expect(setup.edge.table(), before)
-    expect(setup.ask(ask.page, A, 80), f"backend:8080 saw {HOME_LAN}")
-    expect(setup.ask(ask.echo, A, 7000), f"backend:7000 saw {HOME_LAN}: hello")
-    expect(setup.ask(ask.echo, A, 20009), f"backend:20009 saw {HOME_LAN}: hello")
-    setup.edge.run()
-    eventually(lambda: expect(setup.edge.table(), before))
-    expect(setup.ask(ask.page, A, 80), f"backend:8080 saw {HOME_LAN}")
-
-
-@case
 def grpcurl_lists_and_describes(setup):
     """grpcurl finds the services by reflection and describes each method."""
     services = setup.edge.grpcurl(API, "list")
@@ -86,12 +69,17 @@ def grpcurl_lists_and_describes(setup):
 
 @case
 def grpcurl_gets_state(setup):
-    """GetState and ListMappings tell what the table holds; health says SERVING."""
+    """GetState and ListMappings tell what the table holds."""
     state = json.dumps(setup.edge.call("GetState"))
     expect_in(A, state)
     mappings = setup.edge.grpcurl("-d", "{}", API, "edged.v1.EdgeService/ListMappings")
     for part in ("80", "7000", "20000", "20009"):
         expect_in(part, mappings)
+
+
+@case
+def grpcurl_checks_health(setup):
+    """grpcurl finds the health service by reflection alone, and it says SERVING."""
     health = setup.edge.grpcurl("-d", "{}", API, "grpc.health.v1.Health/Check")
     expect_in("SERVING", health)
 
@@ -116,16 +104,29 @@ def socket_is_for_root(setup):
 def wireguard_go_is_detached(setup):
     """A wireguard-go that edged started outlives edged and is used again."""
     host = setup.edge.host
-
-    def running():
-        return host.run(["pgrep", "-f", f"^{WIREGUARD_GO}"], check=False).stdout.split()
-
-    mine = {pid for pid in running() if int(pid) in host.pids()}
+    mine = host.pids_of("wireguard-go")
     if not mine:
         expect_in("kernel", setup.edge.cli("status").stdout, "backend")
         return
-    setup.edge.process.kill()
-    expect(setup.ask(ask.page, A, 80), f"backend:8080 saw {HOME_LAN}", "edged killed")
+    setup.edge.process.stop()
+    expect(setup.ask(ask.page, A, 80), f"backend:8080 saw {HOME_LAN}", "edged stopped")
     setup.edge.run()
-    expect({pid for pid in running() if int(pid) in host.pids()}, mine)
+    expect(host.pids_of("wireguard-go"), mine)
     expect(setup.ask(ask.page, A, 80), f"backend:8080 saw {HOME_LAN}", "edged again")
+
+
+@case
+def nft_reloads_the_listing(setup):
+    """Our table's listing, deleted and loaded again, lists the same and passes packets."""
+    host = setup.edge.host
+    setup.edge.process.stop()
+    counted = host.run(["nft", "list", "table", "inet", "edged"]).stdout
+    before = setup.edge.table()
+    host.nft(f"delete table inet edged\n{counted}")
+    expect(setup.edge.table(), before)
+    expect(setup.ask(ask.page, A, 80), f"backend:8080 saw {HOME_LAN}")
+    expect(setup.ask(ask.echo, A, 7000), f"backend:7000 saw {HOME_LAN}: hello")
+    expect(setup.ask(ask.echo, A, 20009), f"backend:20009 saw {HOME_LAN}: hello")
+    setup.edge.run()
+    eventually(lambda: expect(setup.edge.table(), before))
+    expect(setup.ask(ask.page, A, 80), f"backend:8080 saw {HOME_LAN}")
