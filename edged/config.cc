@@ -65,6 +65,19 @@ absl::StatusOr<Config> ParseConfig(std::string_view text,
       ++index;
     }
   }
+  if (const std::string ownership = root.String("ownership", "none");
+      ownership != "none") {
+    root.Fail("ownership",
+              ownership == "guard"
+                  ? "\"guard\" is not available yet; only none is"
+                  : fmt::format("\"{}\" is not none", ownership));
+  }
+  config::Fields log = root.Object("log");
+  config.log.format = log.String("format");
+  config.log.level = log.String("level");
+  if (const absl::Status status = CheckLogSettings(config.log); !status.ok()) {
+    root.Fail("log", Message(status));
+  }
   config.state = root.String("state", kDefaultState);
   RETURN_IF_ERROR(root.Finish());
   return config;

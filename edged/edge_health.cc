@@ -12,6 +12,9 @@ namespace {
 
 using SteadyClock = std::chrono::steady_clock;
 
+// After this time the TCP flows of a dead uplink are given up.
+constexpr auto kLongDead = std::chrono::seconds(30);
+
 bool Worsened(const UplinkHealth& before, const UplinkHealth& after) {
   return std::ranges::any_of(after, [&before](const auto& entry) {
     return entry.second < HealthOf(before, entry.first);
@@ -108,6 +111,15 @@ void Edge::ReadReceivedBytes(SteadyTime now) {
   }
 }
 
+std::set<std::string> Edge::LongDead() const {
+  std::set<std::string> names;
+  for (const auto& [name, uplink] : model_.uplinks()) {
+    const auto dead = health_.DeadFor(name, SteadyClock::now());
+    if (dead && *dead > kLongDead) names.insert(name);
+  }
+  return names;
+}
+
 // Peers' endpoints have no events: they are read now and then, and kept, so
 // that the edge speaks first after a restart.
 void Edge::RefreshPeers() {
@@ -116,6 +128,8 @@ void Edge::RefreshPeers() {
     ReconcileSoon();
     return;
   }
+  const std::set<std::string> long_dead = LongDead();
+  if (std::exchange(long_dead_, long_dead) != long_dead) DeleteStaleFlowsSoon();
   peers_.clear();
   Endpoints endpoints;
   for (const wireguard::Peer& peer : device->peers) {

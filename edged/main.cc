@@ -37,8 +37,8 @@ absl::StatusOr<Config> ConfigOf(const Arguments& arguments) {
 }
 
 absl::Status RunDaemon(const Arguments& arguments) {
-  RETURN_IF_ERROR(SetUpLogging("edged"));
   ASSIGN_OR_RETURN(const Config config, ConfigOf(arguments));
+  RETURN_IF_ERROR(SetUpLogging("edged", config.log));
   spdlog::info("edged {}", kVersion);
   ASSIGN_OR_RETURN(const auto daemon,
                    Daemon::Start({config, arguments.socket,

@@ -2,6 +2,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "absl/status/status.h"
@@ -18,6 +19,9 @@ struct StoredState {
   std::optional<Epoch> epoch;
   protocol::EdgeState state;
   std::map<PublicKey, SocketAddress> endpoints;  // where peers were last heard
+  // Whose forwarding we switched on: they stay guarded for ever, whatever
+  // becomes of our table.
+  std::set<std::string> switched_interfaces;
   bool operator==(const StoredState&) const = default;
 };
 
