@@ -118,8 +118,8 @@ void EdgeLink::CheckContact() {
   const auto now = std::chrono::steady_clock::now();
   if (in_contact()) {
     last_contact_ = now;
-  } else if (registered() && control_device_.empty() &&
-             introduce_timer_ == 0 && now - last_contact_ > kNoContact) {
+  } else if (registered() && control_device_.empty() && introduce_timer_ == 0 &&
+             now - last_contact_ > kNoContact) {
     last_contact_ = now;
     Introduce();
   }
@@ -144,11 +144,11 @@ void EdgeLink::Introduce() {
     return;
   }
   introducer_ = DialEdge(context_.loop, ApiAddress(*plan_));
-  introducer_->Register(context_.epoch,
-                    {context_.uplink_name, own_key(), plan_->own_block}, edge_,
-                    [this, alive = alive_](const absl::Status& status) {
-                      if (*alive) OnRegistered(status);
-                    });
+  introducer_->Register(
+      context_.epoch, {context_.uplink_name, own_key(), plan_->own_block},
+      edge_, [this, alive = alive_](const absl::Status& status) {
+        if (*alive) OnRegistered(status);
+      });
 }
 
 void EdgeLink::OnRegistered(const absl::Status& status) {
@@ -220,9 +220,9 @@ void EdgeLink::Carry(const std::string& device,
 void EdgeLink::StartSync() {
   if (!client_) client_ = DialEdge(context_.loop, ApiAddress(*plan_));
   if (!syncer_) {
-    syncer_ = std::make_unique<EdgeSyncer>(context_.loop, *client_,
-                                           context_.epoch, edge_,
-                                           [this] { OnProgress(); });
+    syncer_ =
+        std::make_unique<EdgeSyncer>(context_.loop, *client_, context_.epoch,
+                                     edge_, [this] { OnProgress(); });
   }
   syncer_->Want(wanted_);
 }
@@ -245,9 +245,10 @@ EdgeReport EdgeLink::Report() const {
   report.tunnel_up = heartbeats_ && heartbeats_->is_up();
   report.trouble = trouble_;
   if (!token_) {
-    report.trouble = fmt::format("no token was given out; run `clusteragent "
-                                 "token {}`",
-                                 edge_);
+    report.trouble = fmt::format(
+        "no token was given out; run `clusteragent "
+        "token {}`",
+        edge_);
   }
   if (!syncer_) return report;
   const EdgeSyncer::Progress& progress = syncer_->progress();

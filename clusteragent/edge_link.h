@@ -89,7 +89,7 @@ class EdgeLink {
   uint32_t underlay_mtu_ = 1500;
   std::string trouble_;
 
-  std::string control_device_;  // while we introduce ourselves
+  std::string control_device_;              // while we introduce ourselves
   std::unique_ptr<EdgeClient> introducer_;  // likewise
   std::unique_ptr<EdgeClient> client_;
   std::unique_ptr<EdgeSyncer> syncer_;

@@ -105,8 +105,7 @@ Choice Choose(const char* variable, const std::string& setting,
               std::string_view name, std::string_view fallback) {
   const char* value = std::getenv(variable);
   if (value != nullptr && *value != '\0') return {value, variable};
-  return {setting.empty() ? std::string(fallback) : setting,
-          std::string(name)};
+  return {setting.empty() ? std::string(fallback) : setting, std::string(name)};
 }
 
 absl::StatusOr<spdlog::level::level_enum> LevelOf(std::string_view level) {
@@ -132,8 +131,7 @@ absl::Status SetUpLogging(std::string_view program,
                           const LogSettings& settings) {
   const Choice format =
       Choose("LOG_FORMAT", settings.format, "log.format", "text");
-  const Choice level =
-      Choose("LOG_LEVEL", settings.level, "log.level", "info");
+  const Choice level = Choose("LOG_LEVEL", settings.level, "log.level", "info");
   RETURN_IF_ERROR(Annotate(CheckLogFormat(format.value), format.source));
   const auto known = LevelOf(level.value);
   RETURN_IF_ERROR(Annotate(known.status(), level.source));

@@ -15,7 +15,8 @@ absl::StatusOr<ReservedPort> ParseReservedPort(std::string_view text) {
   int port = 0;
   const auto [end, error] =
       std::from_chars(number.data(), number.data() + number.size(), port);
-  const bool whole = error == std::errc() && end == number.data() + number.size();
+  const bool whole =
+      error == std::errc() && end == number.data() + number.size();
   const std::string_view protocol =
       slash == std::string_view::npos ? "" : text.substr(slash + 1);
   if (!whole || port < 1 || port > 65535 ||
@@ -67,10 +68,9 @@ absl::StatusOr<Config> ParseConfig(std::string_view text,
   }
   if (const std::string ownership = root.String("ownership", "none");
       ownership != "none") {
-    root.Fail("ownership",
-              ownership == "guard"
-                  ? "\"guard\" is not available yet; only none is"
-                  : fmt::format("\"{}\" is not none", ownership));
+    root.Fail("ownership", ownership == "guard"
+                               ? "\"guard\" is not available yet; only none is"
+                               : fmt::format("\"{}\" is not none", ownership));
   }
   config::Fields log = root.Object("log");
   config.log.format = log.String("format", "text");

@@ -126,13 +126,12 @@ void Edge::Reconcile() {
   backoff_.Reset();
   if (dataplane_.facts().switched_interfaces != stored_switched_) SaveSoon();
   if (!was_programmed) {
-    spdlog::info("serving: device {} ({}), udp {}, {} mappings, {} ms",
-                 dataplane_.facts().device,
-                 wireguard::ToString(dataplane_.backend()), join_.listen_port,
-                 model_.mapping_count(),
-                 std::chrono::duration_cast<milliseconds>(SteadyClock::now() -
-                                                          start)
-                     .count());
+    spdlog::info(
+        "serving: device {} ({}), udp {}, {} mappings, {} ms",
+        dataplane_.facts().device, wireguard::ToString(dataplane_.backend()),
+        join_.listen_port, model_.mapping_count(),
+        std::chrono::duration_cast<milliseconds>(SteadyClock::now() - start)
+            .count());
   }
   StartHeartbeats();
   ArmHealthTimer();
@@ -211,9 +210,8 @@ absl::StatusOr<Welcome> Edge::Open(const Hello& hello, SyncStream& stream) {
   RETURN_IF_ERROR(TakeEpoch(hello.epoch));
   if (stream_) {
     std::exchange(stream_, nullptr)
-        ->End(absl::AbortedError(
-            fmt::format("a newer stream took over, epoch {}",
-                        hello.epoch.number)));
+        ->End(absl::AbortedError(fmt::format(
+            "a newer stream took over, epoch {}", hello.epoch.number)));
   }
   protocol::Digest audited;  // while adopting: nothing, so a snapshot follows
   if (!adopting_) {
@@ -290,13 +288,13 @@ SyncResult Edge::Change(SyncStream& stream, ChangeCall call) {
   applied_at_ = std::chrono::system_clock::now();
   apply_time_ = result.apply_time;
   SendReportIfChanged();
-  spdlog::info("version {}: {} mappings changed, {} removed, {} refused, now {}, "
-               "{:.2f} ms",
-               result.version, judged->accepted.mappings.size(),
-               judged->accepted.removed_mappings.size(), result.refused.size(),
-               model_.mapping_count(),
-               std::chrono::duration<double, std::milli>(result.apply_time)
-                   .count());
+  spdlog::info(
+      "version {}: {} mappings changed, {} removed, {} refused, now {}, "
+      "{:.2f} ms",
+      result.version, judged->accepted.mappings.size(),
+      judged->accepted.removed_mappings.size(), result.refused.size(),
+      model_.mapping_count(),
+      std::chrono::duration<double, std::milli>(result.apply_time).count());
   if (judged->accepted.mappings.size() >= kBulk) {
     loop_.After(milliseconds(0), [] { malloc_trim(0); });
   }

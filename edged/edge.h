@@ -112,7 +112,7 @@ class Edge {
   // The stored state is lost but the kernel still forwards: it is left as it is
   // until an agent says what should be.
   bool adopting_ = false;
-  std::string trouble_;      // why not
+  std::string trouble_;  // why not
   std::string damaged_state_;
   std::string not_durable_;
   std::set<std::string> stored_switched_;

@@ -50,8 +50,8 @@ void Edge::StartHeartbeats() {
 
 void Edge::OnHeartbeat(const IpAddress& from,
                        const protocol::Heartbeat& heartbeat) {
-  const auto uplink = std::ranges::find_if(
-      model_.uplinks(), [this, &from](const auto& entry) {
+  const auto uplink =
+      std::ranges::find_if(model_.uplinks(), [this, &from](const auto& entry) {
         return limits_.overlay.UplinkAddress(entry.second.block) == from;
       });
   if (uplink == model_.uplinks().end()) return;
@@ -85,7 +85,8 @@ void Edge::CheckHealth() {
   }
   const absl::Status status = dataplane_.ApplyHealth(model_, after);
   const double took =
-      std::chrono::duration<double, std::milli>(SteadyClock::now() - now).count();
+      std::chrono::duration<double, std::milli>(SteadyClock::now() - now)
+          .count();
   for (const auto& [name, health] : after) {
     if (HealthOf(before, name) == health) continue;
     spdlog::info("uplink {}: {} → {}, {:.2f} ms", name,

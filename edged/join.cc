@@ -84,8 +84,7 @@ absl::StatusOr<Join> ParseJoin(std::string_view text, const std::string& file) {
   join.token_id = root.RequiredString("tokenId");
   join.cluster_uid = root.String("clusterUID");
   join.edge = root.RequiredString("edge");
-  join.listen_port =
-      static_cast<uint16_t>(root.Int("listenPort", 0, 1, 65535));
+  join.listen_port = static_cast<uint16_t>(root.Int("listenPort", 0, 1, 65535));
   ReadParsed(root, "network", IpPrefix::Parse, join.network);
   ReadParsed(root, "privateKey", PrivateKey::Parse, join.private_key);
   ReadParsed(root, "controlPublicKey", PublicKey::Parse, join.control_key);

@@ -96,8 +96,8 @@ absl::Status Uplink::Apply(const UplinkPlan& plan) {
   RETURN_IF_ERROR(ApplyTable(plan.table));
   RETURN_IF_ERROR(ApplyRules(plan.rules));
   for (const UplinkDevice& device : plan.devices) {
-    RETURN_IF_ERROR(Annotate(ApplyDevice(device),
-                             "device " + device.wireguard.name));
+    RETURN_IF_ERROR(
+        Annotate(ApplyDevice(device), "device " + device.wireguard.name));
   }
   for (const LinkConf& link : plan.links) {
     ASSIGN_OR_RETURN(const netlink::Link found, rtnetlink_.GetLink(link.link));
@@ -176,10 +176,9 @@ absl::Status Uplink::ApplyAddresses(const UplinkDevice& device, int link) {
     if (!there) RETURN_IF_ERROR(rtnetlink_.AddAddress(address));
   }
   for (const netlink::Address& address : observed) {
-    const bool wanted =
-        std::ranges::any_of(device.addresses, [&](const auto& other) {
-          return other.address == address.address;
-        });
+    const bool wanted = std::ranges::any_of(
+        device.addresses,
+        [&](const auto& other) { return other.address == address.address; });
     // Link-local IPv6 addresses are the kernel's own.
     if (address.link == link && !wanted && address.scope == kScopeGlobal) {
       RETURN_IF_ERROR(rtnetlink_.RemoveAddress(address));

@@ -18,9 +18,10 @@ constexpr size_t kLargestPage = 10'000;
 void FillPage(const std::vector<MappingStatus>& mappings,
               const v1::ListMappingsRequest& request,
               v1::ListMappingsResponse& response) {
-  const size_t wanted = request.page_size() == 0
-                            ? kDefaultPage
-                            : std::min<size_t>(request.page_size(), kLargestPage);
+  const size_t wanted =
+      request.page_size() == 0
+          ? kDefaultPage
+          : std::min<size_t>(request.page_size(), kLargestPage);
   bool started = request.page_token().empty();
   size_t count = 0;
   std::string last;

@@ -49,8 +49,8 @@ absl::StatusOr<bool> Dataplane::IsProgrammed() const {
   const auto device = kernel_.wireguard.Get(facts_.device);
   if (absl::IsNotFound(device.status())) return false;
   RETURN_IF_ERROR(device.status());
-  const bool has_uplinks = std::ranges::any_of(
-      device->peers, [this](const wireguard::Peer& peer) {
+  const bool has_uplinks =
+      std::ranges::any_of(device->peers, [this](const wireguard::Peer& peer) {
         return peer.key != identity_.control_key;
       });
   if (!has_uplinks) return false;
@@ -104,13 +104,11 @@ uint32_t Dataplane::TunnelMtu(const EdgeModel& model) const {
 
 absl::Status Dataplane::ReconcileTable(const EdgeModel& model) {
   const Stopwatch watch;
-  ASSIGN_OR_RETURN(const nftables::Listing listing,
-                   kernel_.nft.List(kTable));
+  ASSIGN_OR_RETURN(const nftables::Listing listing, kernel_.nft.List(kTable));
   if (!std::exchange(marks_known_, true)) {
     ASSIGN_OR_RETURN(marks_, GroupMarks::TakeOver(listing, model));
-    facts_.switched_interfaces =
-        SwitchedInterfaces(facts_, host_.routes.links,
-                           SwitchedInterfacesOf(listing));
+    facts_.switched_interfaces = SwitchedInterfaces(
+        facts_, host_.routes.links, SwitchedInterfacesOf(listing));
   }
   const nftables::Transaction change =
       nftables::Diff(listing, CompileTable(model, marks_, facts_));
@@ -202,9 +200,8 @@ absl::StatusOr<protocol::Digest> Dataplane::AuditOnce(
   KernelDigest digest(model, marks_, facts_);
   for (const nftables::Set& set : MappingSets(facts_)) {
     RETURN_IF_ERROR(kernel_.nft.ForEachElement(
-        kTable, set, [&digest](const nftables::Element& element) {
-          digest.Add(element);
-        }));
+        kTable, set,
+        [&digest](const nftables::Element& element) { digest.Add(element); }));
   }
   return digest.digest();
 }
@@ -222,11 +219,11 @@ std::vector<Refusal> Dataplane::NotProgrammed(const EdgeModel& model) const {
   std::vector<Refusal> refusals;
   for (const protocol::Listener& listener : Unprogrammable(model, facts_)) {
     const auto why = unresolved_.find(listener.public_address);
-    refusals.push_back(
-        {listener, "AddressNotLocal",
-         why == unresolved_.end()
-             ? fmt::format("{} is not resolved", listener.public_address.ToString())
-             : std::string(Message(why->second))});
+    refusals.push_back({listener, "AddressNotLocal",
+                        why == unresolved_.end()
+                            ? fmt::format("{} is not resolved",
+                                          listener.public_address.ToString())
+                            : std::string(Message(why->second))});
   }
   return refusals;
 }

@@ -28,7 +28,8 @@ struct StoredState {
 // STATE/state: checksummed, written atomically.
 class StateStore {
  public:
-  explicit StateStore(std::string folder) : path_(std::move(folder) + "/state") {}
+  explicit StateStore(std::string folder)
+      : path_(std::move(folder) + "/state") {}
 
   // An empty state when there is no file. DataLoss when it is damaged: the file
   // is then kept aside as state.damaged, and named.
