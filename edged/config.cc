@@ -81,7 +81,7 @@ absl::StatusOr<Config> ParseConfig(std::string_view text,
   if (const auto status = CheckLogLevel(config.log.level); !status.ok()) {
     log.Fail("level", Message(status));
   }
-  config.state = root.String("state", kDefaultState);
+  if (root.Has("state")) config.state = root.RequiredString("state");
   RETURN_IF_ERROR(root.Finish());
   return config;
 }
