@@ -57,9 +57,9 @@ absl::StatusOr<std::string> PlanCommand(const std::string& manifests,
   for (const std::string& error : snapshot.errors) {
     result += "error: " + error + "\n";
   }
-  return result + PlanText(MakePlan(snapshot.world,
-                                    Allocate(records, snapshot.world, facts),
-                                    facts));
+  return result +
+         PlanText(MakePlan(snapshot.world,
+                           Allocate(records, snapshot.world, facts), facts));
 }
 
 std::vector<std::string> ValidateCommand(

@@ -137,8 +137,8 @@ absl::StatusOr<std::optional<IssuedToken>> StateFolder::LoadToken(
       Path("tokens/" + edge + ".yaml"),
       [](config::Fields& fields, IssuedToken& value) {
         value.id = fields.RequiredString("tokenId");
-        value.expires = std::chrono::sys_seconds(std::chrono::seconds(
-            fields.Int("expires", 0, 0, INT64_MAX)));
+        value.expires = std::chrono::sys_seconds(
+            std::chrono::seconds(fields.Int("expires", 0, 0, INT64_MAX)));
         ReadParsed(fields, "edgePublicKey", PublicKey::Parse, value.edge_key);
       });
   if (absl::IsNotFound(token.status())) return std::nullopt;

@@ -53,6 +53,21 @@ absl::StatusOr<Config> ParseConfig(std::string_view text,
     root.Fail("wireguard", Message(choice.status()));
   }
   const std::vector<std::string> ports = root.Strings("reservedPorts");
+  if (const std::string ownership = root.String("ownership", "none");
+      ownership != "none") {
+    root.Fail("ownership", ownership == "guard"
+                               ? "\"guard\" is not available yet; only none is"
+                               : fmt::format("\"{}\" is not none", ownership));
+  }
+  config::Fields log = root.Object("log");
+  config.log.format = log.String("format", "text");
+  config.log.level = log.String("level", "info");
+  if (const auto status = CheckLogFormat(config.log.format); !status.ok()) {
+    log.Fail("format", Message(status));
+  }
+  if (const auto status = CheckLogLevel(config.log.level); !status.ok()) {
+    log.Fail("level", Message(status));
+  }
   config.state = root.String("state", kDefaultState);
   if (!config.state.starts_with('/')) {
     root.Fail("state",

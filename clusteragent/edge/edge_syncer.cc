@@ -135,11 +135,10 @@ void EdgeSyncer::OnResult(const EdgeResult& result) {
   refused_by_result_ = result.refused;
   accepted_ = Without(*done.state, result.refused);
   Refuse(result.refused);
-  spdlog::info("edge {}: version {} applied, {} mappings, {} refused, {:.2f} ms",
-               edge_, result.version, accepted_.mappings.size(),
-               result.refused.size(),
-               std::chrono::duration<double, std::milli>(result.apply_time)
-                   .count());
+  spdlog::info(
+      "edge {}: version {} applied, {} mappings, {} refused, {:.2f} ms", edge_,
+      result.version, accepted_.mappings.size(), result.refused.size(),
+      std::chrono::duration<double, std::milli>(result.apply_time).count());
   for (const RefusedMapping& refusal : result.refused) {
     spdlog::warn("edge {}: {}: {}: {}", edge_, refusal.listener.ToString(),
                  refusal.reason, refusal.message);
@@ -186,8 +185,8 @@ void EdgeSyncer::Refuse(const std::vector<RefusedMapping>& refusals) {
 
 void EdgeSyncer::OnEnd(const absl::Status& status) {
   const bool was_connected = progress_.connected;
-  progress_.trouble = status.ok() ? "the edge ended the stream"
-                                  : std::string(Message(status));
+  progress_.trouble =
+      status.ok() ? "the edge ended the stream" : std::string(Message(status));
   if (was_connected || absl::IsFailedPrecondition(status)) {
     spdlog::warn("edge {}: stream ended: {}", edge_, progress_.trouble);
   }

@@ -23,9 +23,9 @@ class EdgeSyncer final : public SyncListener {
 
   // What is known of the edge.
   struct Progress {
-    bool connected = false;       // Welcome was received on this stream
-    std::string trouble;          // the last failure; empty: none
-    State answered;               // the state of the last ACK
+    bool connected = false;  // Welcome was received on this stream
+    std::string trouble;     // the last failure; empty: none
+    State answered;          // the state of the last ACK
     std::map<protocol::Listener, std::string> refused;  // of `answered`
     std::vector<std::string> reserved_ports;            // "22/tcp"
     std::string edge_version;
@@ -34,8 +34,8 @@ class EdgeSyncer final : public SyncListener {
 
   // All are borrowed and outlive this object. `changed` is called after every
   // change of progress().
-  EdgeSyncer(EventLoop& loop, EdgeClient& client, Epoch epoch,
-             std::string edge, std::function<void()> changed);
+  EdgeSyncer(EventLoop& loop, EdgeClient& client, Epoch epoch, std::string edge,
+             std::function<void()> changed);
   ~EdgeSyncer() override;
 
   // Opens the stream at the first call.

@@ -32,7 +32,8 @@ absl::StatusOr<protocol::PublicAddress> FromProto(
     const v1::PublicAddress& proto) {
   protocol::PublicAddress address;
   auto parsed = IpAddress::Parse(proto.address());
-  if (!parsed.ok()) return AtField(parsed.status(), "public address", "address");
+  if (!parsed.ok())
+    return AtField(parsed.status(), "public address", "address");
   address.address = *parsed;
   address.interface = proto.interface();
   if (!proto.nic_address().empty()) {

@@ -31,6 +31,9 @@ v1::StoredState ToProto(const StoredState& state) {
     added.set_public_key(key.ToString());
     added.set_endpoint(endpoint.ToString());
   }
+  for (const std::string& interface : state.switched_interfaces) {
+    proto.add_switched_interfaces(interface);
+  }
   return proto;
 }
 
@@ -60,6 +63,8 @@ absl::StatusOr<StoredState> FromProto(const v1::StoredState& proto) {
                      SocketAddress::Parse(stored.endpoint()));
     state.endpoints.emplace(key, endpoint);
   }
+  state.switched_interfaces.insert(proto.switched_interfaces().begin(),
+                                   proto.switched_interfaces().end());
   return state;
 }
 
