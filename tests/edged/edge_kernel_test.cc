@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 
+#include "common/files.h"
 #include "common/nftables/client.h"
 #include "common/status.h"
 #include "edged/core/nft_names.h"
@@ -384,6 +385,38 @@ TEST_CASE("edge: removed, it leaves nothing behind", "[edge]") {
   CHECK(!host->Table().exists);
   CHECK(absl::IsNotFound(host->rtnetlink->GetLink(kDevice).status()));
   CHECK(*host->store.Load() == StoredState());
+}
+
+TEST_CASE("edge: without a state file a snapshot is applied by difference",
+          "[edge]") {
+  const auto host = Host::Make();
+  if (!host) return;
+  { const Synced synced(*host); }
+  REQUIRE(host->store.Remove().ok());
+  const auto before = host->Table();
+  const auto edge = host->NewEdge();
+  CHECK(host->Table() == before);
+  Stream stream;
+  REQUIRE(edge->Open({.epoch = {"x", 2}}, stream).ok());
+  const auto result = edge->Change(stream, Snapshot(1, {Tcp(80)}));
+  CHECK(WordsOf(result) == "ACK");
+  CHECK(result.digest == protocol::DigestOf(Wanted({Tcp(80)})));
+  CHECK(host->Table().sets == before.sets);
+}
+
+TEST_CASE("edge: a damaged state file is told and kept aside", "[edge]") {
+  const auto host = Host::Make();
+  if (!host) return;
+  { const Synced synced(*host); }
+  REQUIRE(WriteFileAtomically(host->folder / "state", "rubbish").ok());
+  const auto edge = host->NewEdge();
+  CHECK(*ReadFile(host->folder / "state.damaged") == "rubbish");
+  REQUIRE(StatusOf(*edge).warnings.size() == 1);
+  CHECK_THAT(StatusOf(*edge).warnings[0], Catch::Contains("is damaged"));
+  Stream stream;
+  REQUIRE(edge->Open({.epoch = {"x", 2}}, stream).ok());
+  REQUIRE(WordsOf(edge->Change(stream, Snapshot(1, {Tcp(80)}))) == "ACK");
+  CHECK(StatusOf(*edge).mapping_count == 1);
 }
 
 }  // namespace
