@@ -52,20 +52,6 @@ absl::StatusOr<Config> ParseConfig(std::string_view text,
   } else {
     root.Fail("wireguard", Message(choice.status()));
   }
-  if (root.Has("reservedPorts")) {
-    config.reserved_ports.clear();
-    int index = 0;
-    for (const std::string& text : root.Strings("reservedPorts")) {
-      const auto port = ParseReservedPort(text);
-      if (port.ok()) {
-        config.reserved_ports.push_back(*port);
-      } else {
-        root.Fail(fmt::format("reservedPorts[{}]", index),
-                  Message(port.status()));
-      }
-      ++index;
-    }
-  }
   if (const std::string ownership = root.String("ownership", "none");
       ownership != "none") {
     root.Fail("ownership", ownership == "guard"
@@ -81,8 +67,23 @@ absl::StatusOr<Config> ParseConfig(std::string_view text,
   if (const auto status = CheckLogLevel(config.log.level); !status.ok()) {
     log.Fail("level", Message(status));
   }
-  if (root.Has("state")) config.state = root.RequiredString("state");
+  const std::vector<std::string> ports = root.Strings("reservedPorts");
+  config.state = root.String("state", kDefaultState);
+  if (!config.state.starts_with('/')) {
+    root.Fail("state",
+              fmt::format("\"{}\" is not an absolute path", config.state));
+  }
   RETURN_IF_ERROR(root.Finish());
+  if (!root.Has("reservedPorts")) return config;
+  config.reserved_ports.clear();
+  for (size_t i = 0; i < ports.size(); ++i) {
+    const auto port = ParseReservedPort(ports[i]);
+    if (!port.ok()) {
+      return Annotate(port.status(),
+                      documents[0].Where(config::ItemPath("reservedPorts", i)));
+    }
+    config.reserved_ports.push_back(*port);
+  }
   return config;
 }
 

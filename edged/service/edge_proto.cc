@@ -161,17 +161,20 @@ absl::StatusOr<DecodedChange> FromProto(const v1::Delta& proto) {
 }
 
 absl::StatusOr<bool> SnapshotAssembler::Add(const v1::SnapshotChunk& chunk) {
-  if (const absl::Status status = AddRecords(chunk); !status.ok()) {
-    *this = SnapshotAssembler();
-    return status;
+  if (mistake_.ok()) {
+    mistake_ = AddRecords(chunk);
+    if (!mistake_.ok()) {
+      call_.state = {};
+      malformed_ = {};
+    }
   }
-  return chunk.last();
+  if (!chunk.last() || mistake_.ok()) return chunk.last();
+  return std::exchange(*this, SnapshotAssembler()).mistake_;
 }
 
 absl::Status SnapshotAssembler::AddRecords(const v1::SnapshotChunk& chunk) {
-  if (call_.version == 0) {
-    call_.version = chunk.version();
-  } else if (call_.version != chunk.version()) {
+  if (!std::exchange(begun_, true)) call_.version = chunk.version();
+  if (call_.version != chunk.version()) {
     return InvalidArgument("snapshot version: {} inside version {}",
                            chunk.version(), call_.version);
   }

@@ -68,10 +68,9 @@ absl::StatusOr<StoredState> FromProto(const v1::StoredState& proto) {
   return state;
 }
 
-absl::StatusOr<StoredState> Parse(const absl::StatusOr<std::string>& content) {
-  RETURN_IF_ERROR(content.status());
+absl::StatusOr<StoredState> Parse(const std::string& content) {
   v1::StoredState proto;
-  if (!proto.ParseFromString(*content)) {
+  if (!proto.ParseFromString(content)) {
     return absl::DataLossError("does not parse");
   }
   return FromProto(proto);
@@ -82,7 +81,10 @@ absl::StatusOr<StoredState> Parse(const absl::StatusOr<std::string>& content) {
 absl::StatusOr<StoredState> StateStore::Load() {
   const auto content = ReadChecksummed(path_);
   if (absl::IsNotFound(content.status())) return StoredState();
-  auto state = Parse(content);
+  if (!content.ok() && !absl::IsDataLoss(content.status())) {
+    return Annotate(content.status(), "state file " + path_);
+  }
+  auto state = content.ok() ? Parse(*content) : content.status();
   if (state.ok()) return state;
   const std::string aside = path_ + ".damaged";
   std::rename(path_.c_str(), aside.c_str());

@@ -32,7 +32,8 @@ class StateStore {
       : path_(std::move(folder) + "/state") {}
 
   // An empty state when there is no file. DataLoss when it is damaged: the file
-  // is then kept aside as state.damaged, and named.
+  // is then kept aside as state.damaged, and named. One that cannot be read
+  // (permissions, a failing disk) stays where it is.
   absl::StatusOr<StoredState> Load();
   absl::Status Save(const StoredState& state);
   absl::Status Remove();
