@@ -23,9 +23,9 @@ class EdgeSyncer final : public SyncListener {
 
   // What is known of the edge.
   struct Progress {
-    bool connected = false;       // Welcome was received on this stream
-    std::string trouble;          // the last failure; empty: none
-    State answered;               // the state of the last ACK
+    bool connected = false;  // Welcome was received on this stream
+    std::string trouble;     // the last failure until all is well again
+    State answered;          // the state of the last ACK
     std::map<protocol::Listener, std::string> refused;  // of `answered`
     std::vector<std::string> reserved_ports;            // "22/tcp"
     std::string edge_version;
@@ -34,8 +34,8 @@ class EdgeSyncer final : public SyncListener {
 
   // All are borrowed and outlive this object. `changed` is called after every
   // change of progress().
-  EdgeSyncer(EventLoop& loop, EdgeClient& client, Epoch epoch,
-             std::string edge, std::function<void()> changed);
+  EdgeSyncer(EventLoop& loop, EdgeClient& client, Epoch epoch, std::string edge,
+             std::function<void()> changed);
   ~EdgeSyncer() override;
 
   // Opens the stream at the first call.
@@ -51,6 +51,7 @@ class EdgeSyncer final : public SyncListener {
   struct InFlight {
     uint64_t version;
     State state;
+    bool is_snapshot;
   };
 
   void Open();
@@ -76,6 +77,7 @@ class EdgeSyncer final : public SyncListener {
   uint64_t answered_version_ = 0;  // likewise; 0: the state of its Welcome
   bool snapshot_needed_ = true;
   EventLoop::TimerId retry_ = 0;
+  EventLoop::TimerId settled_ = 0;  // the stream has held: forget old failures
   Backoff backoff_;
   Progress progress_;
 };
