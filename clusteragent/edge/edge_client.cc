@@ -4,8 +4,11 @@
 
 #include <deque>
 #include <utility>
+#include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "clusteragent/edge/edge_proto.h"
+#include "common/mutex.h"
 #include "common/status.h"
 #include "edged/v1/edge.grpc.pb.h"
 
@@ -20,15 +23,39 @@ absl::Status FromGrpc(const grpc::Status& status) {
                       status.error_message());
 }
 
+// The way from gRPC's threads to the loop. Shared, and closed when the client
+// goes: a call may end later than the loop.
+class Door {
+ public:
+  explicit Door(EventLoop& loop) : loop_(&loop) {}
+
+  void Post(std::function<void()> call) {
+    const MutexLock lock(mutex_);
+    if (loop_) loop_->Post(std::move(call));
+  }
+  void Close() {
+    const MutexLock lock(mutex_);
+    loop_ = nullptr;
+  }
+  bool is_open() {
+    const MutexLock lock(mutex_);
+    return loop_ != nullptr;
+  }
+
+ private:
+  Mutex mutex_;
+  EventLoop* loop_ ABSL_GUARDED_BY(mutex_);
+};
+
 // The gRPC side of one stream. Lives until gRPC and the loop have both let go.
-// `listener_` and `outbox_` belong to the loop thread; gRPC's threads use only
-// the buffer of the operation that they complete.
+// `listener_`, `outbox_` and `mistake_` belong to the loop thread; gRPC's
+// threads use only the buffer of the operation that they complete.
 class SyncCall final
     : public grpc::ClientBidiReactor<v1::SyncRequest, v1::SyncResponse>,
       public std::enable_shared_from_this<SyncCall> {
  public:
-  SyncCall(EventLoop& loop, SyncListener& listener)
-      : loop_(loop), listener_(&listener) {}
+  SyncCall(std::shared_ptr<Door> door, SyncListener& listener)
+      : door_(std::move(door)), listener_(&listener) {}
 
   void Start(v1::EdgeService::Stub& stub, v1::SyncRequest hello) {
     self_ = shared_from_this();
@@ -54,7 +81,7 @@ class SyncCall final
   }
 
   void OnWriteDone(bool ok) override {
-    loop_.Post([self = self_, ok] {
+    door_->Post([self = self_, ok] {
       self->outbox_.pop_front();
       if (!ok) self->End();
       if (!self->ended_ && !self->outbox_.empty()) {
@@ -65,10 +92,10 @@ class SyncCall final
 
   void OnReadDone(bool ok) override {
     if (!ok) {
-      loop_.Post([self = self_] { self->End(); });
+      door_->Post([self = self_] { self->End(); });
       return;
     }
-    loop_.Post([self = self_, response = std::move(response_)] {
+    door_->Post([self = self_, response = std::move(response_)] {
       self->Deliver(response);
     });
     response_.Clear();
@@ -76,9 +103,12 @@ class SyncCall final
   }
 
   void OnDone(const grpc::Status& status) override {
-    loop_.Post([self = std::move(self_), status = FromGrpc(status)] {
+    // The last use of this object may be in here, when the door is closed.
+    const std::shared_ptr<Door> door = door_;
+    door->Post([self = std::move(self_), status = FromGrpc(status)] {
       self->End();
-      if (self->listener_) self->listener_->OnEnd(status);
+      if (!self->listener_) return;
+      self->listener_->OnEnd(self->mistake_.ok() ? status : self->mistake_);
     });
   }
 
@@ -89,8 +119,9 @@ class SyncCall final
   }
 
   void Deliver(const v1::SyncResponse& response) {
-    const absl::Status status = DeliverValue(response);
-    if (!status.ok()) context_.TryCancel();
+    if (!mistake_.ok()) return;
+    mistake_ = Annotate(DeliverValue(response), "the edge's answer");
+    if (!mistake_.ok()) context_.TryCancel();
   }
 
   absl::Status DeliverValue(const v1::SyncResponse& response) {
@@ -117,13 +148,14 @@ class SyncCall final
     return absl::OkStatus();
   }
 
-  EventLoop& loop_;
+  const std::shared_ptr<Door> door_;
   SyncListener* listener_;
   std::shared_ptr<SyncCall> self_;  // until OnDone
   grpc::ClientContext context_;
   v1::SyncResponse response_;
   std::deque<v1::SyncRequest> outbox_;  // the front is being written
   bool ended_ = false;
+  absl::Status mistake_;  // in what the edge sent: why we end the call
 };
 
 class GrpcSyncStream final : public SyncStream {
@@ -149,7 +181,8 @@ class GrpcSyncStream final : public SyncStream {
 
 class GrpcEdgeClient final : public EdgeClient {
  public:
-  GrpcEdgeClient(EventLoop& loop, const SocketAddress& address) : loop_(loop) {
+  GrpcEdgeClient(EventLoop& loop, const SocketAddress& address)
+      : door_(std::make_shared<Door>(loop)) {
     grpc::ChannelArguments arguments;
     arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMilliseconds);
     arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveMilliseconds);
@@ -167,36 +200,49 @@ class GrpcEdgeClient final : public EdgeClient {
         grpc::InsecureChannelCredentials(), arguments));
   }
 
+  ~GrpcEdgeClient() override {
+    door_->Close();
+    for (const auto& waiting : registers_) {
+      if (const auto call = waiting.lock()) call->context.TryCancel();
+    }
+  }
+
   void Register(const Epoch& epoch, const protocol::Uplink& uplink,
                 const std::string& edge,
                 std::function<void(const absl::Status&)> done) override {
-    struct Call {
-      grpc::ClientContext context;
-      v1::RegisterRequest request;
-      v1::RegisterResponse response;
-    };
-    auto call = std::make_shared<Call>();
+    std::erase_if(registers_, [](const auto& call) { return call.expired(); });
+    auto call = std::make_shared<RegisterCall>();
+    registers_.push_back(call);
     call->context.set_deadline(std::chrono::system_clock::now() +
                                kCallDeadline);
     call->request = RegisterRequest(epoch, uplink, edge);
     stub_->async()->Register(
         &call->context, &call->request, &call->response,
-        [this_loop = &loop_, call, done](const grpc::Status& status) {
-          this_loop->Post([call, done, status] { done(FromGrpc(status)); });
+        [door = door_, call, done](const grpc::Status& status) {
+          door->Post([door, call, done, status] {
+            if (door->is_open()) done(FromGrpc(status));
+          });
         });
   }
 
   std::unique_ptr<SyncStream> OpenSync(const Epoch& epoch,
                                        const protocol::Digest& digest,
                                        SyncListener& listener) override {
-    auto call = std::make_shared<SyncCall>(loop_, listener);
+    auto call = std::make_shared<SyncCall>(door_, listener);
     call->Start(*stub_, HelloRequest(epoch, digest));
     return std::make_unique<GrpcSyncStream>(std::move(call));
   }
 
  private:
-  EventLoop& loop_;
+  struct RegisterCall {
+    grpc::ClientContext context;
+    v1::RegisterRequest request;
+    v1::RegisterResponse response;
+  };
+
+  const std::shared_ptr<Door> door_;
   std::unique_ptr<v1::EdgeService::Stub> stub_;
+  std::vector<std::weak_ptr<RegisterCall>> registers_;
 };
 
 }  // namespace
