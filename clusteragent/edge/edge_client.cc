@@ -1,14 +1,15 @@
 #include "clusteragent/edge/edge_client.h"
 
 #include <grpcpp/grpcpp.h>
+#include <spdlog/spdlog.h>
 
+#include <condition_variable>
 #include <deque>
+#include <mutex>
 #include <utility>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
 #include "clusteragent/edge/edge_proto.h"
-#include "common/mutex.h"
 #include "common/status.h"
 #include "edged/v1/edge.grpc.pb.h"
 
@@ -23,28 +24,64 @@ absl::Status FromGrpc(const grpc::Status& status) {
                       status.error_message());
 }
 
-// The way from gRPC's threads to the loop. Shared, and closed when the client
-// goes: a call may end later than the loop.
+// The way from gRPC's threads to the loop, and the count of the calls that gRPC
+// still holds: a call may end later than its client and its loop. What a call
+// leaves behind is never freed on a gRPC thread, because it may be the last to
+// hold its channel, and gRPC 1.51 aborts when one of its threads frees that.
 class Door {
  public:
   explicit Door(EventLoop& loop) : loop_(&loop) {}
 
+  void Enter() {
+    const std::lock_guard lock(mutex_);
+    ++inside_;
+  }
   void Post(std::function<void()> call) {
-    const MutexLock lock(mutex_);
+    const std::lock_guard lock(mutex_);
     if (loop_) loop_->Post(std::move(call));
   }
-  void Close() {
-    const MutexLock lock(mutex_);
+  // gRPC uses the call no more: `last` holds all that is left of it.
+  void Leave(std::function<void()> last) {
+    const std::lock_guard lock(mutex_);
+    if (loop_) {
+      loop_->Post(std::move(last));
+    } else {
+      left_behind_.push_back(std::move(last));
+    }
+    --inside_;
+    left_.notify_all();
+  }
+  // Lets nothing through any more and waits until every call has left; they are
+  // cancelled. False when gRPC did not let go.
+  bool Close() {
+    std::vector<std::function<void()>> left_behind;
+    std::unique_lock lock(mutex_);
     loop_ = nullptr;
+    const bool empty =
+        left_.wait_for(lock, kCallDeadline, [this] { return inside_ == 0; });
+    left_behind.swap(left_behind_);
+    return empty;
   }
   bool is_open() {
-    const MutexLock lock(mutex_);
+    const std::lock_guard lock(mutex_);
     return loop_ != nullptr;
   }
 
  private:
-  Mutex mutex_;
-  EventLoop* loop_ ABSL_GUARDED_BY(mutex_);
+  std::mutex mutex_;
+  std::condition_variable left_;
+  EventLoop* loop_;                                 // under mutex_
+  int inside_ = 0;                                  // likewise
+  std::vector<std::function<void()>> left_behind_;  // likewise
+};
+
+// One Register, until gRPC and the loop have both let go.
+struct RegisterCall {
+  grpc::ClientContext context;
+  v1::RegisterRequest request;
+  v1::RegisterResponse response;
+  std::function<void(const absl::Status&)> done;
+  std::shared_ptr<RegisterCall> self;  // until gRPC has answered
 };
 
 // The gRPC side of one stream. Lives until gRPC and the loop have both let go.
@@ -59,6 +96,7 @@ class SyncCall final
 
   void Start(v1::EdgeService::Stub& stub, v1::SyncRequest hello) {
     self_ = shared_from_this();
+    door_->Enter();
     stub.async()->Sync(&context_, this);
     Send(std::move(hello));
     StartRead(&response_);
@@ -103,9 +141,8 @@ class SyncCall final
   }
 
   void OnDone(const grpc::Status& status) override {
-    // The last use of this object may be in here, when the door is closed.
     const std::shared_ptr<Door> door = door_;
-    door->Post([self = std::move(self_), status = FromGrpc(status)] {
+    door->Leave([self = std::move(self_), status = FromGrpc(status)] {
       self->End();
       if (!self->listener_) return;
       self->listener_->OnEnd(self->mistake_.ok() ? status : self->mistake_);
@@ -201,26 +238,32 @@ class GrpcEdgeClient final : public EdgeClient {
   }
 
   ~GrpcEdgeClient() override {
-    door_->Close();
     for (const auto& waiting : registers_) {
       if (const auto call = waiting.lock()) call->context.TryCancel();
     }
+    if (door_->Close()) return;
+    spdlog::critical(
+        "gRPC holds a call that was cancelled; leaking its channel");
+    stub_.release();
   }
 
   void Register(const Epoch& epoch, const protocol::Uplink& uplink,
                 const std::string& edge,
                 std::function<void(const absl::Status&)> done) override {
     std::erase_if(registers_, [](const auto& call) { return call.expired(); });
-    auto call = std::make_shared<RegisterCall>();
+    const auto call = std::make_shared<RegisterCall>();
     registers_.push_back(call);
     call->context.set_deadline(std::chrono::system_clock::now() +
                                kCallDeadline);
     call->request = RegisterRequest(epoch, uplink, edge);
+    call->done = std::move(done);
+    call->self = call;
+    door_->Enter();
     stub_->async()->Register(
         &call->context, &call->request, &call->response,
-        [door = door_, call, done](const grpc::Status& status) {
-          door->Post([door, call, done, status] {
-            if (door->is_open()) done(FromGrpc(status));
+        [door = door_, call = call.get()](const grpc::Status& status) {
+          door->Leave([door, self = std::move(call->self), status] {
+            if (door->is_open()) self->done(FromGrpc(status));
           });
         });
   }
@@ -234,12 +277,6 @@ class GrpcEdgeClient final : public EdgeClient {
   }
 
  private:
-  struct RegisterCall {
-    grpc::ClientContext context;
-    v1::RegisterRequest request;
-    v1::RegisterResponse response;
-  };
-
   const std::shared_ptr<Door> door_;
   std::unique_ptr<v1::EdgeService::Stub> stub_;
   std::vector<std::weak_ptr<RegisterCall>> registers_;
