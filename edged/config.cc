@@ -52,6 +52,7 @@ absl::StatusOr<Config> ParseConfig(std::string_view text,
   } else {
     root.Fail("wireguard", Message(choice.status()));
   }
+  const std::vector<std::string> ports = root.Strings("reservedPorts");
   if (const std::string ownership = root.String("ownership", "none");
       ownership != "none") {
     root.Fail("ownership", ownership == "guard"
@@ -67,7 +68,6 @@ absl::StatusOr<Config> ParseConfig(std::string_view text,
   if (const auto status = CheckLogLevel(config.log.level); !status.ok()) {
     log.Fail("level", Message(status));
   }
-  const std::vector<std::string> ports = root.Strings("reservedPorts");
   config.state = root.String("state", kDefaultState);
   if (!config.state.starts_with('/')) {
     root.Fail("state",

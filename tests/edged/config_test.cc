@@ -39,12 +39,18 @@ TEST_CASE("edged.yaml: every field is read", "[config]") {
       "version: v1\n"
       "wireguard: userspace\n"
       "reservedPorts: [2222/tcp, 53/udp]\n"
-      "state: /srv/edged\n",
+      "ownership: none\n"
+      "state: /srv/edged\n"
+      "log:\n"
+      "  format: json\n"
+      "  level: debug\n",
       "edged.yaml");
   REQUIRE(config.status() == absl::OkStatus());
   CHECK(config->wireguard == wireguard::BackendChoice::kUserspace);
   CHECK(Ports(*config) == "2222/tcp 53/udp ");
   CHECK(config->state == "/srv/edged");
+  CHECK(config->log.format == "json");
+  CHECK(config->log.level == "debug");
 }
 
 TEST_CASE("edged.yaml: nothing is reserved when the list is empty",
@@ -64,6 +70,19 @@ TEST_CASE("edged.yaml: a mistake is named by file, line and key", "[config]") {
   CHECK(Refusal("version: v1\nreservedport: []\n") ==
         "edged.yaml:2: reservedport: unknown field, did you mean "
         "reservedPorts?");
+  CHECK(
+      Refusal("version: v1\nownership: guard\n") ==
+      "edged.yaml:2: ownership: \"guard\" is not available yet; only none is");
+  CHECK(Refusal("version: v1\nownership: all\n") ==
+        "edged.yaml:2: ownership: \"all\" is not none");
+  CHECK(Refusal("version: v1\nlog:\n  format: xml\n")
+            .starts_with("edged.yaml:3: log.format: "));
+  CHECK(Refusal("version: v1\nlog:\n  level: loud\n")
+            .starts_with("edged.yaml:3: log.level: "));
+  CHECK(Refusal("version: v1\nlog:\n  colour: x\n") ==
+        "edged.yaml:3: log.colour: unknown field");
+  CHECK(Refusal("version: v1\nlog: text\n") ==
+        "edged.yaml:2: log: \"text\" is not an object");
   CHECK(Refusal("version: v1\nstate: 7\n") ==
         "edged.yaml:2: state: 7 is not a string: quote it");
   CHECK(Refusal("version: v1\nversion: v1\n").starts_with("edged.yaml:2: "));

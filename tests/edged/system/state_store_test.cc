@@ -17,6 +17,7 @@ StoredState Sample() {
   stored.state.mappings = {{Tcp(80), "g1"}, {Udp(5000, 5999), "g1"}};
   stored.endpoints = {{Key(1), *SocketAddress::Parse("198.51.100.7:40123")},
                       {Key(2), *SocketAddress::Parse("[2001:db8::7]:1")}};
+  stored.switched_interfaces = {"eth0", "eth1"};
   return stored;
 }
 

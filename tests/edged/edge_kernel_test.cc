@@ -1,0 +1,390 @@
+// A whole edge on this host's kernel, in a network namespace of its own; only
+// WireGuard is a fake.
+
+#include <catch2/catch.hpp>
+#include <iostream>
+#include <memory>
+#include <optional>
+
+#include "common/nftables/client.h"
+#include "common/status.h"
+#include "edged/core/nft_names.h"
+#include "edged/edge.h"
+#include "tests/common/netlink/own_namespace.h"
+#include "tests/common/temporary_folder.h"
+#include "tests/edged/core/sample_edge.h"
+#include "tests/fakes/fake_wireguard_client.h"
+
+namespace edged::edge {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr char kDevice[] = "edged0";
+
+// The real client, which can be told to fail.
+class FailingNft final : public nftables::Client {
+ public:
+  explicit FailingNft(std::unique_ptr<nftables::Client> client)
+      : client_(std::move(client)) {}
+
+  absl::Status Apply(const nftables::Transaction& transaction) override {
+    if (!failure_.ok()) return std::exchange(failure_, absl::OkStatus());
+    ++applied_;
+    return client_->Apply(transaction);
+  }
+  absl::StatusOr<nftables::Listing> List(const std::string& table) override {
+    return client_->List(table);
+  }
+  absl::Status ForEachElement(
+      const std::string& table, const nftables::Set& set,
+      const std::function<void(const nftables::Element&)>& each) override {
+    return client_->ForEachElement(table, set, each);
+  }
+  absl::StatusOr<std::vector<nftables::Element>> GetElements(
+      const std::string& table, const nftables::Set& set,
+      const std::vector<nftables::Element>& keys) override {
+    return client_->GetElements(table, set, keys);
+  }
+
+  void FailNext(absl::Status failure) { failure_ = std::move(failure); }
+  int applied() const { return applied_; }
+
+ private:
+  std::unique_ptr<nftables::Client> client_;
+  absl::Status failure_;
+  int applied_ = 0;
+};
+
+class Stream final : public SyncStream {
+ public:
+  void Send(const Report& report) override { reports.push_back(report); }
+  void End(const absl::Status& status) override { ended = status; }
+
+  std::vector<Report> reports;
+  std::optional<absl::Status> ended;
+};
+
+// A VPS with the public address 203.0.113.1 on eth0.
+class Host {
+ public:
+  // nullptr, after it said why, when this cannot be tried here.
+  static std::unique_ptr<Host> Make() {
+    auto host = std::unique_ptr<Host>(new Host);
+    if (!host->space_) return nullptr;
+    auto nft = nftables::Client::Open();
+    auto rtnetlink = netlink::Rtnetlink::Open();
+    auto conntrack = netlink::Conntrack::Open();
+    for (const absl::Status& status :
+         {nft.status(), rtnetlink.status(), conntrack.status()}) {
+      if (status.ok()) continue;
+      std::cout << "SKIPPED: " << status << "\n";
+      return nullptr;
+    }
+    if (absl::IsUnimplemented(rtnetlink->CreateLink("eth0", "veth"))) {
+      std::cout << "SKIPPED: this kernel has no veth\n";
+      return nullptr;
+    }
+    const auto eth0 = rtnetlink->GetLink("eth0");
+    REQUIRE(eth0.status() == absl::OkStatus());
+    REQUIRE(rtnetlink->SetLink(eth0->index, true, 0).ok());
+    REQUIRE(rtnetlink
+                ->AddAddress({.link = eth0->index,
+                              .address = Ip("203.0.113.1"),
+                              .prefix_length = 24})
+                .ok());
+    host->nft.emplace(*std::move(nft));
+    host->rtnetlink.emplace(*std::move(rtnetlink));
+    host->conntrack.emplace(*std::move(conntrack));
+    host->wireguard.emplace(*host->rtnetlink);
+    auto loop = EventLoop::Create();
+    REQUIRE(loop.ok());
+    host->loop = *std::move(loop);
+    return host;
+  }
+
+  std::unique_ptr<Edge> NewEdge(const std::string& owner = "x") {
+    Join join{.token_id = "0123456789abcdef",
+              .cluster_uid = owner,
+              .edge = "paris",
+              .listen_port = 51820,
+              .network = Net("10.200.0.0/22"),
+              .control_key = Key(99)};
+    std::array<uint8_t, kKeySize> key{};
+    key.fill(0x40);
+    join.private_key = PrivateKey(key);
+    auto edge = std::make_unique<Edge>(
+        *loop, KernelClients{*nft, *wireguard, *rtnetlink, *conntrack}, store,
+        Edge::Options{join, {{Protocol::kTcp, 22}}, [] {}});
+    edge->Start();
+    return edge;
+  }
+
+  // Lets timers and descriptors have their turn.
+  void Run(milliseconds time) {
+    loop->After(time, [this] { loop->Stop(); });
+    loop->Run();
+  }
+
+  nftables::Listing Table() {
+    auto listing = nft->List(kTable);
+    REQUIRE(listing.status() == absl::OkStatus());
+    listing->generation = 0;
+    return *std::move(listing);
+  }
+
+  size_t PeerCount() { return wireguard->Get(kDevice)->peers.size(); }
+
+ private:
+  Host() : store(folder.path()) {}
+
+  netlink::OwnNamespace space_;
+
+ public:
+  TemporaryFolder folder;
+  StateStore store;
+  std::optional<FailingNft> nft;
+  std::optional<netlink::Rtnetlink> rtnetlink;
+  std::optional<netlink::Conntrack> conntrack;
+  std::optional<wireguard::FakeClient> wireguard;
+  std::unique_ptr<EventLoop> loop;
+};
+
+protocol::EdgeState Wanted(const std::vector<protocol::Listener>& listeners) {
+  protocol::EdgeState state = SampleState();
+  state.settings.public_addresses.resize(1);
+  state.groups.resize(1);
+  for (const auto& listener : listeners) {
+    state.mappings.push_back({listener, "g1"});
+  }
+  return state;
+}
+
+SnapshotCall Snapshot(uint64_t version,
+                      const std::vector<protocol::Listener>& listeners) {
+  return {version, Wanted(listeners)};
+}
+
+DeltaCall Upsert(uint64_t base, uint64_t version,
+                 const protocol::Listener& listener) {
+  DeltaCall call{.base_version = base, .version = version};
+  call.delta.mappings = {{listener, "g1"}};
+  return call;
+}
+
+// "ACK", or "NACK CODE: words", with what was refused alone.
+std::string WordsOf(const SyncResult& result) {
+  std::string text = "ACK";
+  if (!result.status.ok()) {
+    text = "NACK " + absl::StatusCodeToString(result.status.code()) + ": " +
+           std::string(Message(result.status));
+  }
+  if (result.snapshot_needed) text += "; send a snapshot";
+  for (const Refusal& refusal : result.refused) {
+    text += "; " + refusal.reason + " " + refusal.listener.ToString();
+  }
+  return text;
+}
+
+std::string ListenersOf(const Edge& edge) {
+  const auto mappings = edge.Mappings();
+  REQUIRE(mappings.status() == absl::OkStatus());
+  std::string text;
+  for (const MappingStatus& mapping : *mappings) {
+    text += mapping.mapping.listener.ToString() + "; ";
+  }
+  return text;
+}
+
+EdgeStatus StatusOf(const Edge& edge) {
+  EdgeStatus status;
+  edge.FillStatus(status);
+  return status;
+}
+
+// An edge with a stream that has acknowledged a snapshot of tcp/80.
+struct Synced {
+  explicit Synced(Host& host) : edge(host.NewEdge()) {
+    const auto welcome = edge->Open({.epoch = {"x", 1}}, stream);
+    REQUIRE(welcome.status() == absl::OkStatus());
+    const SyncResult result = edge->Change(stream, Snapshot(1, {Tcp(80)}));
+    REQUIRE(WordsOf(result) == "ACK");
+    REQUIRE(ListenersOf(*edge) == "203.0.113.1 tcp/80; ");
+  }
+  Stream stream;
+  std::unique_ptr<Edge> edge;
+};
+
+TEST_CASE("edge: register, open, snapshot, delta", "[edge]") {
+  const auto host = Host::Make();
+  if (!host) return;
+  const auto edge = host->NewEdge();
+  CHECK(host->PeerCount() == 1);  // the control peer
+  CHECK(edge->api_address()->ToString() == "10.200.0.1:7443");
+  REQUIRE(
+      edge->Register({.epoch = {"x", 1}, .uplink = SampleState().uplinks[0]}) ==
+      absl::OkStatus());
+  CHECK(host->PeerCount() == 2);
+
+  Stream stream;
+  const auto welcome = edge->Open({.epoch = {"x", 1}}, stream);
+  REQUIRE(welcome.status() == absl::OkStatus());
+  CHECK(welcome->reserved_ports == std::vector<std::string>{"22/tcp"});
+  SyncResult result = edge->Change(stream, Snapshot(1, {Tcp(80), Udp(53)}));
+  CHECK(WordsOf(result) == "ACK");
+  CHECK(result.digest == protocol::DigestOf(Wanted({Tcp(80), Udp(53)})));
+  CHECK(host->PeerCount() == 4);
+  CHECK(ListenersOf(*edge) == "203.0.113.1 tcp/80; 203.0.113.1 udp/53; ");
+
+  result = edge->Change(stream, Upsert(1, 2, Tcp(1000, 1999)));
+  CHECK(WordsOf(result) == "ACK");
+  CHECK(result.digest ==
+        protocol::DigestOf(Wanted({Tcp(80), Tcp(1000, 1999), Udp(53)})));
+  CHECK(ListenersOf(*edge) ==
+        "203.0.113.1 tcp/80; 203.0.113.1 tcp/1000-1999; 203.0.113.1 udp/53; ");
+  CHECK(StatusOf(*edge).mapping_count == 3);
+  CHECK(StatusOf(*edge).applied_version == 2);
+}
+
+TEST_CASE("edge: a version that does not follow is a NACK", "[edge]") {
+  const auto host = Host::Make();
+  if (!host) return;
+  Synced synced(*host);
+  const auto before = host->Table();
+  const auto change = [&synced](ChangeCall call) {
+    return WordsOf(synced.edge->Change(synced.stream, std::move(call)));
+  };
+  CHECK(change(Upsert(5, 6, Tcp(81))) ==
+        "NACK FAILED_PRECONDITION: base_version 5: this edge has version 1; "
+        "send a snapshot");
+  CHECK(change(Upsert(1, 1, Tcp(81))) ==
+        "NACK INVALID_ARGUMENT: version 1: is not above 1");
+  CHECK(change(Snapshot(1, {})) ==
+        "NACK INVALID_ARGUMENT: version 1: is not above 1");
+  Stream stranger;
+  CHECK(WordsOf(synced.edge->Change(stranger, Upsert(1, 2, Tcp(81)))) ==
+        "NACK ABORTED: another stream took over");
+  CHECK(host->Table() == before);
+  CHECK(change(Upsert(1, 2, Tcp(81))) == "ACK");
+}
+
+TEST_CASE("edge: a refused mapping is refused alone", "[edge]") {
+  const auto host = Host::Make();
+  if (!host) return;
+  Synced synced(*host);
+  CHECK(WordsOf(synced.edge->Change(
+            synced.stream, Snapshot(2, {Tcp(22), Tcp(80), Udp(51820)}))) ==
+        "ACK; ReservedPort 203.0.113.1 tcp/22; TunnelPort 203.0.113.1 "
+        "udp/51820");
+  CHECK(ListenersOf(*synced.edge) == "203.0.113.1 tcp/80; ");
+  CHECK(StatusOf(*synced.edge).refused.size() == 2);
+}
+
+TEST_CASE("edge: a change that makes no sense changes nothing", "[edge]") {
+  const auto host = Host::Make();
+  if (!host) return;
+  Synced synced(*host);
+  const auto before = host->Table();
+  DeltaCall call = Upsert(1, 2, Tcp(81));
+  call.delta.uplinks = {{"d", Key(4), 99}};
+  CHECK(WordsOf(synced.edge->Change(synced.stream, call)) ==
+        "NACK INVALID_ARGUMENT: uplink d has block 99: 1 to 63 exist");
+  CHECK(host->Table() == before);
+}
+
+TEST_CASE("edge: epochs and owners are judged at every door", "[edge]") {
+  const auto host = Host::Make();
+  if (!host) return;
+  const auto edge = host->NewEdge();
+  Stream stream;
+  REQUIRE(edge->Open({.epoch = {"x", 7}}, stream).ok());
+  Stream other;
+  CHECK_THAT(
+      std::string(Message(edge->Open({.epoch = {"x", 6}}, other).status())),
+      Catch::StartsWith("epoch 6 is older than 7"));
+  CHECK_THAT(std::string(Message(edge->Register(
+                 {.epoch = {"y", 9}, .uplink = SampleState().uplinks[0]}))),
+             Catch::StartsWith("this edge belongs to cluster x, not to y"));
+  CHECK(!stream.ended);  // whoever is refused takes nothing over
+  REQUIRE(edge->Open({.epoch = {"x", 7}}, other).ok());
+  REQUIRE(stream.ended);
+  CHECK(absl::IsAborted(*stream.ended));
+}
+
+TEST_CASE("edge: a second edge restores the first without a change", "[edge]") {
+  const auto host = Host::Make();
+  if (!host) return;
+  {
+    Synced synced(*host);
+    REQUIRE(WordsOf(synced.edge->Change(
+                synced.stream, Upsert(1, 2, Udp(5000, 5999)))) == "ACK");
+    host->Run(milliseconds(700));
+    synced.edge->Close(synced.stream);
+    CHECK(host->store.Load()->state.mappings.size() == 2);
+    CHECK(host->store.Load()->epoch == Epoch{"x", 1});
+  }
+  // Suspected and dead uplinks leave their groups; right after a start all of
+  // them count as alive: that first change is of the health, not a restart's.
+  const auto before = host->Table();
+  const int wireguard_changes = host->wireguard->applied();
+  const auto edge = host->NewEdge();
+  const auto after = host->Table();
+  CHECK(after.sets == before.sets);
+  for (const auto& [name, chain] : before.chains) {
+    if (!GroupOfChain(name).empty()) continue;
+    INFO(name);
+    CHECK(after.chains.at(name) == chain);  // handles and all
+  }
+  CHECK(host->wireguard->applied() == wireguard_changes);
+  CHECK(ListenersOf(*edge) ==
+        "203.0.113.1 tcp/80; 203.0.113.1 udp/5000-5999; ");
+  CHECK(StatusOf(*edge).epoch == Epoch{"x", 1});
+
+  // And a third one finds nothing at all to do.
+  const int changes = host->nft->applied();
+  const auto third = host->NewEdge();
+  CHECK(host->nft->applied() == changes);
+  CHECK(host->Table() == after);
+}
+
+TEST_CASE("edge: a failed apply leaves the last good state", "[edge]") {
+  const auto host = Host::Make();
+  if (!host) return;
+  Synced synced(*host);
+  const auto before = host->Table();
+  host->nft->FailNext(Unavailable("no buffer"));
+  CHECK(WordsOf(synced.edge->Change(synced.stream, Upsert(1, 2, Tcp(81)))) ==
+        "NACK UNAVAILABLE: no buffer");
+  CHECK(host->Table() == before);
+  host->Run(milliseconds(100));  // observes again
+  CHECK(host->Table().sets == before.sets);
+  CHECK(WordsOf(synced.edge->Change(synced.stream, Upsert(1, 2, Tcp(81)))) ==
+        "ACK");
+  CHECK(ListenersOf(*synced.edge) ==
+        "203.0.113.1 tcp/80; 203.0.113.1 tcp/81; ");
+}
+
+TEST_CASE("edge: what somebody else breaks is mended", "[edge]") {
+  const auto host = Host::Make();
+  if (!host) return;
+  Synced synced(*host);
+  nftables::Transaction removal(kTable);
+  removal.Add(nftables::DeleteTable{});
+  REQUIRE(host->nft->Apply(removal).ok());
+  synced.edge->ReconcileSoon();
+  host->Run(milliseconds(200));
+  CHECK(ListenersOf(*synced.edge) == "203.0.113.1 tcp/80; ");
+}
+
+TEST_CASE("edge: removed, it leaves nothing behind", "[edge]") {
+  const auto host = Host::Make();
+  if (!host) return;
+  Synced synced(*host);
+  REQUIRE(synced.edge->Remove() == absl::OkStatus());
+  CHECK(!host->Table().exists);
+  CHECK(absl::IsNotFound(host->rtnetlink->GetLink(kDevice).status()));
+  CHECK(*host->store.Load() == StoredState());
+}
+
+}  // namespace
+}  // namespace edged::edge
