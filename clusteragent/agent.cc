@@ -59,11 +59,11 @@ absl::StatusOr<std::unique_ptr<Agent>> Agent::Start(
   ASSIGN_OR_RETURN(auto loop, EventLoop::Create());
   ASSIGN_OR_RETURN(ClusterIdentity identity, state.Identity());
   ASSIGN_OR_RETURN(const uint64_t epoch, state.NextEpoch());
-  std::unique_ptr<Agent> agent(new Agent(
-      options, std::move(loop), std::move(lock),
-      Kernel{std::move(nft), std::move(wireguard), std::move(rtnetlink),
-             std::move(events)},
-      std::move(identity), epoch));
+  std::unique_ptr<Agent> agent(
+      new Agent(options, std::move(loop), std::move(lock),
+                Kernel{std::move(nft), std::move(wireguard),
+                       std::move(rtnetlink), std::move(events)},
+                std::move(identity), epoch));
   RETURN_IF_ERROR(agent->Begin());
   return agent;
 }
@@ -104,9 +104,9 @@ absl::Status Agent::Begin() {
 }
 
 absl::Status Agent::WatchFolders() {
-  ASSIGN_OR_RETURN(manifests_watch_,
-                   FolderWatch::Start(*loop_, options_.manifests,
-                                      [this] { PlanSoon(); }));
+  ASSIGN_OR_RETURN(
+      manifests_watch_,
+      FolderWatch::Start(*loop_, options_.manifests, [this] { PlanSoon(); }));
   ASSIGN_OR_RETURN(tokens_watch_,
                    FolderWatch::Start(*loop_, options_.state + "/tokens",
                                       [this] { PlanSoon(); }));
@@ -298,8 +298,9 @@ void Agent::Tell() {
   for (const ObjectStatus& status : statuses) {
     const Condition* condition = status.Find("Ready");
     if (!condition) continue;
-    std::string text = fmt::format("Ready={} {} {}", ToString(condition->status),
-                                   condition->reason, condition->message);
+    std::string text =
+        fmt::format("Ready={} {} {}", ToString(condition->status),
+                    condition->reason, condition->message);
     const std::string object = status.object.ToString();
     if (told_ready_[object] != text) spdlog::info("{}: {}", object, text);
     ready[object] = std::move(text);

@@ -85,7 +85,7 @@ class Agent {
   Plan plan_;
   Plan carried_;  // as the uplink has it: `plan_` and what lingers
   std::vector<std::string> told_errors_;
-  std::map<std::string, std::string> told_ready_;     // by object
+  std::map<std::string, std::string> told_ready_;  // by object
   std::unique_ptr<FolderWatch> manifests_watch_;
   std::unique_ptr<FolderWatch> tokens_watch_;
   EventLoop::TimerId plan_timer_ = 0;

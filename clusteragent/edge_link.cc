@@ -13,6 +13,11 @@ namespace {
 
 using std::chrono::milliseconds;
 
+constexpr auto kContactInterval = std::chrono::seconds(2);
+// After this time without a word the edge may have lost its state, and our key
+// with it: we introduce ourselves again.
+constexpr auto kNoContact = std::chrono::seconds(10);
+
 protocol::Overlay OverlayOf(const EdgePlan& plan) {
   return *protocol::Overlay::Create(plan.network);  // the planner checked it
 }
@@ -31,10 +36,13 @@ EdgeLink::EdgeLink(const Context& context, std::string edge,
       changed_(std::move(changed)),
       backoff_(milliseconds(300), milliseconds(5'000)) {
   LoadEnrolment();
+  contact_timer_ =
+      context_.loop.Every(kContactInterval, [this] { CheckContact(); });
 }
 
 EdgeLink::~EdgeLink() {
   *alive_ = false;
+  context_.loop.Cancel(contact_timer_);
   context_.loop.Cancel(introduce_timer_);
   DropControlDevice();
 }
@@ -106,9 +114,22 @@ EdgeAccess EdgeLink::access() const {
 
 // ---- introduction ----
 
+void EdgeLink::CheckContact() {
+  const auto now = std::chrono::steady_clock::now();
+  if (in_contact()) {
+    last_contact_ = now;
+  } else if (registered() && control_device_.empty() && introduce_timer_ == 0 &&
+             now - last_contact_ > kNoContact) {
+    last_contact_ = now;
+    Introduce();
+  }
+}
+
 void EdgeLink::Introduce() {
   introduce_timer_ = 0;
-  if (registered() || !address_ || !plan_ || plan_->own_block == 0) return;
+  if (in_contact() || !token_ || !address_ || !plan_ || plan_->own_block == 0) {
+    return;
+  }
   EdgeAccess access = this->access();
   access.edge_key = token_->edge_key;
   auto device = MakeControlDevice(*plan_, access, context_.control_key,
@@ -122,24 +143,25 @@ void EdgeLink::Introduce() {
     OnRegistered(status);
     return;
   }
-  client_ = DialEdge(context_.loop, ApiAddress(*plan_));
-  client_->Register(context_.epoch,
-                    {context_.uplink_name, own_key(), plan_->own_block}, edge_,
-                    [this, alive = alive_](const absl::Status& status) {
-                      if (*alive) OnRegistered(status);
-                    });
+  introducer_ = DialEdge(context_.loop, ApiAddress(*plan_));
+  introducer_->Register(
+      context_.epoch, {context_.uplink_name, own_key(), plan_->own_block},
+      edge_, [this, alive = alive_](const absl::Status& status) {
+        if (*alive) OnRegistered(status);
+      });
 }
 
 void EdgeLink::OnRegistered(const absl::Status& status) {
-  client_.reset();
+  introducer_.reset();
   DropControlDevice();
+  replan_();  // the own device gets the route to the edge back
   if (!status.ok()) {
     const std::string trouble(Message(status));
     if (trouble != trouble_) {
       spdlog::warn("edge {}: no contact yet: {}", edge_, trouble);
     }
     trouble_ = trouble;
-    IntroduceLater();
+    if (!registered()) IntroduceLater();
     changed_();
     return;
   }
@@ -151,7 +173,6 @@ void EdgeLink::OnRegistered(const absl::Status& status) {
     spdlog::error("edge {}: {}", edge_, Message(saved));
   }
   spdlog::info("edge {}: registered, token {} is used up", edge_, token_->id);
-  replan_();
 }
 
 void EdgeLink::IntroduceLater() {
@@ -199,11 +220,23 @@ void EdgeLink::Carry(const std::string& device,
 void EdgeLink::StartSync() {
   if (!client_) client_ = DialEdge(context_.loop, ApiAddress(*plan_));
   if (!syncer_) {
-    syncer_ = std::make_unique<EdgeSyncer>(context_.loop, *client_,
-                                           context_.epoch, edge_,
-                                           [this] { changed_(); });
+    syncer_ =
+        std::make_unique<EdgeSyncer>(context_.loop, *client_, context_.epoch,
+                                     edge_, [this] { OnProgress(); });
   }
   syncer_->Want(wanted_);
+}
+
+void EdgeLink::OnProgress() {
+  const auto& uplinks = syncer_->progress().report.uplinks;
+  const auto own =
+      std::ranges::find(uplinks, context_.uplink_name, &UplinkLife::name);
+  if (own == uplinks.end() || !own->alive) {
+    confirmed_.reset();
+  } else if (carried_ && own->applied == DigestOf(*carried_)) {
+    confirmed_ = carried_;
+  }
+  changed_();
 }
 
 EdgeReport EdgeLink::Report() const {
@@ -212,21 +245,17 @@ EdgeReport EdgeLink::Report() const {
   report.tunnel_up = heartbeats_ && heartbeats_->is_up();
   report.trouble = trouble_;
   if (!token_) {
-    report.trouble = fmt::format("no token was given out; run `clusteragent "
-                                 "token {}`",
-                                 edge_);
+    report.trouble = fmt::format(
+        "no token was given out; run `clusteragent "
+        "token {}`",
+        edge_);
   }
   if (!syncer_) return report;
   const EdgeSyncer::Progress& progress = syncer_->progress();
   if (!progress.trouble.empty()) report.trouble = progress.trouble;
   report.answered = progress.answered;
   report.refused = progress.refused;
-  const auto own = std::ranges::find(progress.report.uplinks,
-                                     context_.uplink_name, &UplinkLife::name);
-  if (own != progress.report.uplinks.end() && own->alive && carried_ &&
-      own->applied == DigestOf(*carried_)) {
-    report.carried = carried_;
-  }
+  report.carried = confirmed_;
   if (progress.connected) {
     report.values["edgedVersion"] = progress.edge_version;
     report.values["mtu"] = std::to_string(progress.report.mtu);

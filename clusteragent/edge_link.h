@@ -55,6 +55,11 @@ class EdgeLink {
   EdgeReport Report() const;
 
  private:
+  // The edge answers: no reason to introduce ourselves.
+  bool in_contact() const {
+    return (heartbeats_ && heartbeats_->is_up()) ||
+           (syncer_ && syncer_->progress().connected);
+  }
   bool registered() const {
     return token_ && key_.registered_with == token_->edge_key;
   }
@@ -62,6 +67,8 @@ class EdgeLink {
   void LookUp();
   void Introduce();
   void OnRegistered(const absl::Status& status);
+  void OnProgress();
+  void CheckContact();
   void IntroduceLater();
   void DropControlDevice();
   void StartSync();
@@ -74,19 +81,25 @@ class EdgeLink {
   std::optional<EdgePlan> plan_;
   std::shared_ptr<const protocol::EdgeState> wanted_;
   std::shared_ptr<const protocol::EdgeState> carried_;
+  // The last one whose digest the edge has heard from us.
+  std::shared_ptr<const protocol::EdgeState> confirmed_;
   std::optional<IssuedToken> token_;
   UplinkKey key_;
   std::optional<IpAddress> address_;
   uint32_t underlay_mtu_ = 1500;
   std::string trouble_;
 
-  std::string control_device_;  // while we introduce ourselves
+  std::string control_device_;              // while we introduce ourselves
+  std::unique_ptr<EdgeClient> introducer_;  // likewise
   std::unique_ptr<EdgeClient> client_;
   std::unique_ptr<EdgeSyncer> syncer_;
   std::optional<HeartbeatSender::Options> heartbeat_options_;
   std::unique_ptr<HeartbeatSender> heartbeats_;
   Backoff backoff_;
   EventLoop::TimerId introduce_timer_ = 0;
+  EventLoop::TimerId contact_timer_ = 0;
+  std::chrono::steady_clock::time_point last_contact_ =
+      std::chrono::steady_clock::now();
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -114,7 +114,8 @@ int Main(int argc, char** argv) {
   Arguments arguments;
   arguments.agent.uplink_name = HostName();
   absl::Status (*run)(const Arguments&) = nullptr;
-  CLI::App app("clusteragent: carries the traffic of an edge into this network");
+  CLI::App app(
+      "clusteragent: carries the traffic of an edge into this network");
   app.require_subcommand(1);
   const auto command = [&](const std::string& name, const std::string& help,
                            absl::Status (*function)(const Arguments&)) {
@@ -123,8 +124,9 @@ int Main(int argc, char** argv) {
     return added;
   };
   const auto with_manifests = [&arguments](CLI::App* added) {
-    added->add_option("--manifests", arguments.agent.manifests,
-                      "Folder with EdgeNode and PortBinding objects")
+    added
+        ->add_option("--manifests", arguments.agent.manifests,
+                     "Folder with EdgeNode and PortBinding objects")
         ->required();
     return added;
   };
@@ -134,8 +136,9 @@ int Main(int argc, char** argv) {
     return added;
   };
   const auto with_name = [&arguments](CLI::App* added) {
-    added->add_option("--name", arguments.agent.uplink_name,
-                      "Name of this uplink")
+    added
+        ->add_option("--name", arguments.agent.uplink_name,
+                     "Name of this uplink")
         ->capture_default_str();
     return added;
   };
@@ -149,9 +152,9 @@ int Main(int argc, char** argv) {
       ->add_option("--mark-mask", arguments.mark_mask,
                    "Adjacent bits of the packet mark that are ours")
       ->capture_default_str();
-  with_name(with_manifests(command(
-                "plan", "Print what each edge would get; touch nothing",
-                RunPlan)))
+  with_name(
+      with_manifests(command(
+          "plan", "Print what each edge would get; touch nothing", RunPlan)))
       ->add_option("--state", arguments.plan_state,
                    "State folder, for what is recorded already");
   command("validate", "Check files of objects", RunValidate)

@@ -94,31 +94,53 @@ class LineFormatter : public spdlog::formatter {
   bool json_;
 };
 
-std::string Environment(const char* variable, std::string_view fallback) {
+// The variable where it says something, else the setting, else the default;
+// with the name of where it comes from.
+struct Choice {
+  std::string value;
+  std::string source;
+};
+
+Choice Choose(const char* variable, const std::string& setting,
+              std::string_view name, std::string_view fallback) {
   const char* value = std::getenv(variable);
-  return value == nullptr || *value == '\0' ? std::string(fallback) : value;
+  if (value != nullptr && *value != '\0') return {value, variable};
+  return {setting.empty() ? std::string(fallback) : setting, std::string(name)};
+}
+
+absl::StatusOr<spdlog::level::level_enum> LevelOf(std::string_view level) {
+  for (const auto& [name, known] : kLevels) {
+    if (name == level) return known;
+  }
+  return InvalidArgument("\"{}\" is not trace, debug, info, warn or error",
+                         level);
 }
 
 }  // namespace
 
-absl::Status SetUpLogging(std::string_view program) {
-  const std::string format = Environment("LOG_FORMAT", "text");
-  if (format != "text" && format != "json") {
-    return InvalidArgument("LOG_FORMAT: \"{}\" is not text or json", format);
-  }
-  const std::string level = Environment("LOG_LEVEL", "info");
-  const auto* known = kLevels.begin();
-  while (known != kLevels.end() && known->first != level) ++known;
-  if (known == kLevels.end()) {
-    return InvalidArgument(
-        "LOG_LEVEL: \"{}\" is not trace, debug, info, warn or error", level);
-  }
+absl::Status CheckLogFormat(std::string_view format) {
+  if (format == "text" || format == "json") return absl::OkStatus();
+  return InvalidArgument("\"{}\" is not text or json", format);
+}
+
+absl::Status CheckLogLevel(std::string_view level) {
+  return LevelOf(level).status();
+}
+
+absl::Status SetUpLogging(std::string_view program,
+                          const LogSettings& settings) {
+  const Choice format =
+      Choose("LOG_FORMAT", settings.format, "log.format", "text");
+  const Choice level = Choose("LOG_LEVEL", settings.level, "log.level", "info");
+  RETURN_IF_ERROR(Annotate(CheckLogFormat(format.value), format.source));
+  const auto known = LevelOf(level.value);
+  RETURN_IF_ERROR(Annotate(known.status(), level.source));
   const std::string name(program);
   auto logger = std::make_shared<spdlog::logger>(
       name, std::make_shared<spdlog::sinks::stderr_sink_mt>());
   logger->set_formatter(
-      std::make_unique<LineFormatter>(name, format == "json"));
-  logger->set_level(known->second);
+      std::make_unique<LineFormatter>(name, format.value == "json"));
+  logger->set_level(*known);
   spdlog::set_default_logger(std::move(logger));
   return absl::OkStatus();
 }

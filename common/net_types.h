@@ -26,7 +26,8 @@ class IpAddress {
   // `bytes` has 4 or 16 bytes in network order.
   static IpAddress FromBytes(std::span<const uint8_t> bytes);
   static IpAddress FromIpv4(uint32_t host_order);
-  // Accepts "192.0.2.1" and "2001:db8::1"; no zone, no leading zeros, no prefix.
+  // Accepts "192.0.2.1" and "2001:db8::1"; no zone, no leading zeros, no
+  // prefix.
   static absl::StatusOr<IpAddress> Parse(std::string_view text);
 
   Family family() const { return family_; }

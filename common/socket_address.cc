@@ -8,7 +8,8 @@
 
 namespace edged {
 
-std::pair<sockaddr_storage, socklen_t> ToSockaddr(const SocketAddress& address) {
+std::pair<sockaddr_storage, socklen_t> ToSockaddr(
+    const SocketAddress& address) {
   sockaddr_storage storage{};
   const auto bytes = address.address.bytes();
   if (address.address.is_ipv4()) {
@@ -37,10 +38,9 @@ absl::StatusOr<SocketAddress> FromSockaddr(const sockaddr_storage& storage) {
   if (storage.ss_family == AF_INET6) {
     sockaddr_in6 in6;
     std::memcpy(&in6, &storage, sizeof in6);
-    return SocketAddress{
-        IpAddress::FromBytes(
-            std::span<const uint8_t>(in6.sin6_addr.s6_addr, 16)),
-        ntohs(in6.sin6_port)};
+    return SocketAddress{IpAddress::FromBytes(std::span<const uint8_t>(
+                             in6.sin6_addr.s6_addr, 16)),
+                         ntohs(in6.sin6_port)};
   }
   return InvalidArgument("socket address family {} is not known",
                          storage.ss_family);

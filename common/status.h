@@ -16,9 +16,9 @@
 namespace edged {
 
 // The status for an errno: ENOENT → NotFound, EEXIST → AlreadyExists, EPERM and
-// EACCES → PermissionDenied, EINVAL and ERANGE → InvalidArgument, EAGAIN, EINTR,
-// EBUSY and ENOBUFS → Unavailable, EOPNOTSUPP → Unimplemented, ENOSPC and
-// EMFILE → ResourceExhausted, others → Internal. Message "WHAT: strerror".
+// EACCES → PermissionDenied, EINVAL and ERANGE → InvalidArgument, EAGAIN,
+// EINTR, EBUSY and ENOBUFS → Unavailable, EOPNOTSUPP → Unimplemented, ENOSPC
+// and EMFILE → ResourceExhausted, others → Internal. Message "WHAT: strerror".
 absl::Status ErrnoStatus(int error, std::string_view what);
 
 // The same code and payloads, with "CONTEXT: " before the message.
@@ -30,7 +30,8 @@ inline std::string_view Message(const absl::Status& status) {
 }
 
 template <typename... Args>
-absl::Status InvalidArgument(fmt::format_string<Args...> format, Args&&... args) {
+absl::Status InvalidArgument(fmt::format_string<Args...> format,
+                             Args&&... args) {
   return absl::InvalidArgumentError(
       fmt::format(format, std::forward<Args>(args)...));
 }
@@ -56,15 +57,15 @@ absl::Status Internal(fmt::format_string<Args...> format, Args&&... args) {
 #define EDGED_CONCAT(a, b) EDGED_CONCAT_INNER(a, b)
 
 // Returns the status of EXPRESSION from this function unless it is OK.
-#define RETURN_IF_ERROR(expression)                            \
-  do {                                                         \
-    if (absl::Status status_ = (expression); !status_.ok()) {  \
-      return status_;                                          \
-    }                                                          \
+#define RETURN_IF_ERROR(expression)                           \
+  do {                                                        \
+    if (absl::Status status_ = (expression); !status_.ok()) { \
+      return status_;                                         \
+    }                                                         \
   } while (false)
 
 // ASSIGN_OR_RETURN(auto value, StatusOrExpression());
-#define ASSIGN_OR_RETURN(declaration, expression)                      \
+#define ASSIGN_OR_RETURN(declaration, expression)                         \
   ASSIGN_OR_RETURN_INNER(EDGED_CONCAT(status_or_, __LINE__), declaration, \
                          expression)
 #define ASSIGN_OR_RETURN_INNER(temporary, declaration, expression) \

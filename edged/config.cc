@@ -15,7 +15,8 @@ absl::StatusOr<ReservedPort> ParseReservedPort(std::string_view text) {
   int port = 0;
   const auto [end, error] =
       std::from_chars(number.data(), number.data() + number.size(), port);
-  const bool whole = error == std::errc() && end == number.data() + number.size();
+  const bool whole =
+      error == std::errc() && end == number.data() + number.size();
   const std::string_view protocol =
       slash == std::string_view::npos ? "" : text.substr(slash + 1);
   if (!whole || port < 1 || port > 65535 ||
@@ -51,22 +52,38 @@ absl::StatusOr<Config> ParseConfig(std::string_view text,
   } else {
     root.Fail("wireguard", Message(choice.status()));
   }
-  if (root.Has("reservedPorts")) {
-    config.reserved_ports.clear();
-    int index = 0;
-    for (const std::string& text : root.Strings("reservedPorts")) {
-      const auto port = ParseReservedPort(text);
-      if (port.ok()) {
-        config.reserved_ports.push_back(*port);
-      } else {
-        root.Fail(fmt::format("reservedPorts[{}]", index),
-                  Message(port.status()));
-      }
-      ++index;
-    }
+  if (const std::string ownership = root.String("ownership", "none");
+      ownership != "none") {
+    root.Fail("ownership", ownership == "guard"
+                               ? "\"guard\" is not available yet; only none is"
+                               : fmt::format("\"{}\" is not none", ownership));
   }
+  config::Fields log = root.Object("log");
+  config.log.format = log.String("format", "text");
+  config.log.level = log.String("level", "info");
+  if (const auto status = CheckLogFormat(config.log.format); !status.ok()) {
+    log.Fail("format", Message(status));
+  }
+  if (const auto status = CheckLogLevel(config.log.level); !status.ok()) {
+    log.Fail("level", Message(status));
+  }
+  const std::vector<std::string> ports = root.Strings("reservedPorts");
   config.state = root.String("state", kDefaultState);
+  if (!config.state.starts_with('/')) {
+    root.Fail("state",
+              fmt::format("\"{}\" is not an absolute path", config.state));
+  }
   RETURN_IF_ERROR(root.Finish());
+  if (!root.Has("reservedPorts")) return config;
+  config.reserved_ports.clear();
+  for (size_t i = 0; i < ports.size(); ++i) {
+    const auto port = ParseReservedPort(ports[i]);
+    if (!port.ok()) {
+      return Annotate(port.status(),
+                      documents[0].Where(config::ItemPath("reservedPorts", i)));
+    }
+    config.reserved_ports.push_back(*port);
+  }
   return config;
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "common/logging.h"
 #include "common/net_types.h"
 #include "common/wireguard/client.h"
 #include "edged/core/limits.h"
@@ -20,6 +21,7 @@ struct Config {
   wireguard::BackendChoice wireguard = wireguard::BackendChoice::kAuto;
   std::vector<ReservedPort> reserved_ports{{Protocol::kTcp, 22}};
   std::string state = kDefaultState;
+  LogSettings log;
 };
 
 // InvalidArgument names file, line, key and value; an unknown key is an error.

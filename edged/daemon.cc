@@ -40,8 +40,8 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(
                    FileLock::Take(options.config.state + "/lock"));
   ASSIGN_OR_RETURN(Kernel kernel, OpenKernel(options));
   ASSIGN_OR_RETURN(auto loop, EventLoop::Create());
-  std::unique_ptr<Daemon> daemon(new Daemon(
-      options, std::move(loop), std::move(lock), std::move(kernel)));
+  std::unique_ptr<Daemon> daemon(
+      new Daemon(options, std::move(loop), std::move(lock), std::move(kernel)));
   RETURN_IF_ERROR(daemon->Begin());
   return daemon;
 }
@@ -60,7 +60,8 @@ Daemon::~Daemon() = default;
 absl::Status Daemon::Begin() {
   for (const int signal : {SIGTERM, SIGINT}) {
     RETURN_IF_ERROR(loop_->OnSignal(signal, [this, signal] {
-      spdlog::info("signal {}: stopping; the kernel goes on forwarding", signal);
+      spdlog::info("signal {}: stopping; the kernel goes on forwarding",
+                   signal);
       Stop();
     }));
   }
@@ -125,17 +126,17 @@ void Daemon::Enrol(const Join& join) {
     }
   }
   join_ = std::make_unique<Join>(join);
-  spdlog::info("enrolled as {} of cluster {}, network {}, udp {}", join.edge,
-               join.cluster_uid.empty() ? "(the first that calls)"
-                                        : join.cluster_uid,
-               join.network.ToString(), join.listen_port);
+  spdlog::info(
+      "enrolled as {} of cluster {}, network {}, udp {}", join.edge,
+      join.cluster_uid.empty() ? "(the first that calls)" : join.cluster_uid,
+      join.network.ToString(), join.listen_port);
   edge_ = std::make_unique<Edge>(
       *loop_,
       KernelClients{*kernel_.nft, *kernel_.wireguard, kernel_.rtnetlink,
                     kernel_.conntrack},
-      store_,
-      Edge::Options{join, options_.config.reserved_ports,
-                    [this] { ServeTunnel(); }});
+      store_, Edge::Options{join, options_.config.reserved_ports, [this] {
+                              ServeTunnel();
+                            }});
   edge_->Start();
 }
 
@@ -222,7 +223,8 @@ void Daemon::Close(SyncStream& stream) {
 EdgeStatus Daemon::Status() {
   EdgeStatus status;
   status.started = started_;
-  status.backend = std::string(wireguard::ToString(kernel_.wireguard->backend()));
+  status.backend =
+      std::string(wireguard::ToString(kernel_.wireguard->backend()));
   if (edge_) edge_->FillStatus(status);
   if (!join_error_.empty()) status.warnings.push_back(join_error_);
   return status;

@@ -44,6 +44,7 @@ Edge::Edge(EventLoop& loop, const KernelClients& kernel, StateStore& store,
       backoff_(milliseconds(200), std::chrono::seconds(10)) {}
 
 Edge::~Edge() {
+  if (save_timer_ != 0) Save();
   if (stream_) {
     std::exchange(stream_, nullptr)
         ->End(absl::UnavailableError("this edge is no longer enrolled"));
@@ -56,7 +57,7 @@ Edge::~Edge() {
 
 void Edge::Start() {
   Restore();
-  Reconcile();
+  if (!AdoptKernel()) Reconcile();
   peers_timer_ = loop_.Every(kPeersInterval, [this] { RefreshPeers(); });
 }
 
@@ -68,6 +69,8 @@ void Edge::Restore() {
     return;
   }
   endpoints_ = std::move(stored->endpoints);
+  stored_switched_ = stored->switched_interfaces;
+  dataplane_.RememberSwitched(std::move(stored->switched_interfaces));
   if (stored->epoch && (join_.cluster_uid.empty() ||
                         stored->epoch->cluster_uid == join_.cluster_uid)) {
     gate_ = EpochGate(stored->epoch->cluster_uid, stored->epoch);
@@ -90,11 +93,26 @@ void Edge::Restore() {
   }
 }
 
+bool Edge::AdoptKernel() {
+  if (contacted_) return false;  // the stored state tells
+  const auto programmed = dataplane_.IsProgrammed();
+  if (!programmed.ok() || !*programmed) return false;
+  adopting_ = true;
+  programmed_ = true;
+  spdlog::warn(
+      "no stored state, but the kernel still forwards: it goes on as it is "
+      "until an agent calls");
+  StartHeartbeats();
+  serving_();
+  return true;
+}
+
 // ---- the kernel ----
 
 void Edge::Reconcile() {
   const auto start = SteadyClock::now();
   retry_timer_ = 0;
+  if (adopting_) return;
   const absl::Status status =
       dataplane_.Reconcile(model_, health_.Evaluate(start), endpoints_);
   const bool was_programmed = std::exchange(programmed_, status.ok());
@@ -106,14 +124,14 @@ void Edge::Reconcile() {
   }
   trouble_.clear();
   backoff_.Reset();
+  if (dataplane_.facts().switched_interfaces != stored_switched_) SaveSoon();
   if (!was_programmed) {
-    spdlog::info("serving: device {} ({}), udp {}, {} mappings, {} ms",
-                 dataplane_.facts().device,
-                 wireguard::ToString(dataplane_.backend()), join_.listen_port,
-                 model_.mapping_count(),
-                 std::chrono::duration_cast<milliseconds>(SteadyClock::now() -
-                                                          start)
-                     .count());
+    spdlog::info(
+        "serving: device {} ({}), udp {}, {} mappings, {} ms",
+        dataplane_.facts().device, wireguard::ToString(dataplane_.backend()),
+        join_.listen_port, model_.mapping_count(),
+        std::chrono::duration_cast<milliseconds>(SteadyClock::now() - start)
+            .count());
   }
   StartHeartbeats();
   ArmHealthTimer();
@@ -136,7 +154,7 @@ void Edge::DeleteStaleFlowsSoon() {
   if (flows_timer_ != 0) return;
   flows_timer_ = loop_.After(milliseconds(0), [this] {
     flows_timer_ = 0;
-    const auto deleted = dataplane_.DeleteStaleFlows(model_);
+    const auto deleted = dataplane_.DeleteStaleFlows(model_, LongDead());
     if (!deleted.ok()) {
       spdlog::warn("stale flows: {}", Message(deleted.status()));
     } else if (*deleted > 0) {
@@ -181,6 +199,7 @@ absl::Status Edge::Register(const RegisterCall& call) {
   ASSIGN_OR_RETURN(const Judgement judged,
                    model_.Judge(RegistrationDelta(call.uplink), limits_));
   RETURN_IF_ERROR(ApplyJudged(judged.accepted));
+  Save();  // the agent drops the control key now: this must outlive a crash
   spdlog::info("uplink {}: registered, key {}, block {}, epoch {}",
                call.uplink.name, call.uplink.key.Short(), call.uplink.block,
                call.epoch.number);
@@ -191,12 +210,14 @@ absl::StatusOr<Welcome> Edge::Open(const Hello& hello, SyncStream& stream) {
   RETURN_IF_ERROR(TakeEpoch(hello.epoch));
   if (stream_) {
     std::exchange(stream_, nullptr)
-        ->End(absl::AbortedError(
-            fmt::format("a newer stream took over, epoch {}",
-                        hello.epoch.number)));
+        ->End(absl::AbortedError(fmt::format(
+            "a newer stream took over, epoch {}", hello.epoch.number)));
   }
-  ASSIGN_OR_RETURN(const protocol::Digest audited, dataplane_.Audit(model_));
-  if (audited != dataplane_.ProgrammedDigest(model_)) {
+  protocol::Digest audited;  // while adopting: nothing, so a snapshot follows
+  if (!adopting_) {
+    ASSIGN_OR_RETURN(audited, dataplane_.Audit(model_));
+  }
+  if (!adopting_ && audited != dataplane_.ProgrammedDigest(model_)) {
     spdlog::warn("the kernel's mappings differ from the last good state");
     ReconcileSoon();
   }
@@ -267,13 +288,13 @@ SyncResult Edge::Change(SyncStream& stream, ChangeCall call) {
   applied_at_ = std::chrono::system_clock::now();
   apply_time_ = result.apply_time;
   SendReportIfChanged();
-  spdlog::info("version {}: {} mappings changed, {} removed, {} refused, now {}, "
-               "{:.2f} ms",
-               result.version, judged->accepted.mappings.size(),
-               judged->accepted.removed_mappings.size(), result.refused.size(),
-               model_.mapping_count(),
-               std::chrono::duration<double, std::milli>(result.apply_time)
-                   .count());
+  spdlog::info(
+      "version {}: {} mappings changed, {} removed, {} refused, now {}, "
+      "{:.2f} ms",
+      result.version, judged->accepted.mappings.size(),
+      judged->accepted.removed_mappings.size(), result.refused.size(),
+      model_.mapping_count(),
+      std::chrono::duration<double, std::milli>(result.apply_time).count());
   if (judged->accepted.mappings.size() >= kBulk) {
     loop_.After(milliseconds(0), [] { malloc_trim(0); });
   }
@@ -281,6 +302,15 @@ SyncResult Edge::Change(SyncStream& stream, ChangeCall call) {
 }
 
 absl::Status Edge::ApplyJudged(const protocol::EdgeDelta& accepted) {
+  if (adopting_) {
+    adopting_ = false;
+    model_.Commit(accepted);
+    SaveSoon();
+    // Uplinks that the kernel already serves go on while they are first heard.
+    health_.Update(model_, SteadyClock::now(), /*grace=*/true);
+    Reconcile();
+    return programmed_ ? absl::OkStatus() : Unavailable("{}", trouble_);
+  }
   if (accepted.empty()) return absl::OkStatus();
   if (!programmed_) return Unavailable("not serving yet: {}", trouble_);
   if (const absl::Status status = dataplane_.ApplyDelta(model_, accepted);
@@ -311,6 +341,7 @@ void Edge::ForgetEpoch() {
 
 absl::Status Edge::Remove() {
   heartbeats_.reset();
+  loop_.Cancel(std::exchange(save_timer_, 0));
   RETURN_IF_ERROR(dataplane_.Remove());
   return store_.Remove();
 }
@@ -330,7 +361,11 @@ void Edge::SaveSoon() {
 void Edge::Save() {
   loop_.Cancel(std::exchange(save_timer_, 0));
   const absl::Status status = store_.Save(
-      {.epoch = gate_.seen(), .state = model_.ToState(), .endpoints = endpoints_});
+      {.epoch = gate_.seen(),
+       .state = model_.ToState(),
+       .endpoints = endpoints_,
+       .switched_interfaces = dataplane_.facts().switched_interfaces});
+  stored_switched_ = dataplane_.facts().switched_interfaces;
   const std::string problem(Message(status));
   if (problem != not_durable_) {
     if (status.ok()) {

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -63,6 +64,7 @@ class Edge {
   using SteadyTime = std::chrono::steady_clock::time_point;
 
   void Restore();
+  bool AdoptKernel();
   void Reconcile();
   void RetryReconcile();
   absl::Status TakeEpoch(const Epoch& epoch);
@@ -76,6 +78,7 @@ class Edge {
   void CheckHealth();
   void ReadReceivedBytes(SteadyTime now);
   void DeleteStaleFlowsSoon();
+  std::set<std::string> LongDead() const;
 
   std::vector<UplinkLife> UplinkLives() const;
   Report MakeReport() const;
@@ -97,6 +100,7 @@ class Edge {
   std::unique_ptr<HeartbeatServer> heartbeats_;
   std::map<std::string, WallTime> last_heartbeats_;
   std::map<PublicKey, wireguard::Peer> peers_;  // as last read
+  std::set<std::string> long_dead_;             // likewise
 
   SyncStream* stream_ = nullptr;
   uint64_t stream_version_ = 0;
@@ -105,9 +109,13 @@ class Edge {
   bool contacted_ = false;
 
   bool programmed_ = false;  // the last Reconcile() succeeded
-  std::string trouble_;      // why not
+  // The stored state is lost but the kernel still forwards: it is left as it is
+  // until an agent says what should be.
+  bool adopting_ = false;
+  std::string trouble_;  // why not
   std::string damaged_state_;
   std::string not_durable_;
+  std::set<std::string> stored_switched_;
   uint64_t applied_version_ = 0;
   std::optional<WallTime> applied_at_;
   std::chrono::nanoseconds apply_time_{};

@@ -12,6 +12,9 @@ namespace {
 
 using SteadyClock = std::chrono::steady_clock;
 
+// After this time the TCP flows of a dead uplink are given up.
+constexpr auto kLongDead = std::chrono::seconds(30);
+
 bool Worsened(const UplinkHealth& before, const UplinkHealth& after) {
   return std::ranges::any_of(after, [&before](const auto& entry) {
     return entry.second < HealthOf(before, entry.first);
@@ -47,8 +50,8 @@ void Edge::StartHeartbeats() {
 
 void Edge::OnHeartbeat(const IpAddress& from,
                        const protocol::Heartbeat& heartbeat) {
-  const auto uplink = std::ranges::find_if(
-      model_.uplinks(), [this, &from](const auto& entry) {
+  const auto uplink =
+      std::ranges::find_if(model_.uplinks(), [this, &from](const auto& entry) {
         return limits_.overlay.UplinkAddress(entry.second.block) == from;
       });
   if (uplink == model_.uplinks().end()) return;
@@ -82,7 +85,8 @@ void Edge::CheckHealth() {
   }
   const absl::Status status = dataplane_.ApplyHealth(model_, after);
   const double took =
-      std::chrono::duration<double, std::milli>(SteadyClock::now() - now).count();
+      std::chrono::duration<double, std::milli>(SteadyClock::now() - now)
+          .count();
   for (const auto& [name, health] : after) {
     if (HealthOf(before, name) == health) continue;
     spdlog::info("uplink {}: {} → {}, {:.2f} ms", name,
@@ -108,6 +112,15 @@ void Edge::ReadReceivedBytes(SteadyTime now) {
   }
 }
 
+std::set<std::string> Edge::LongDead() const {
+  std::set<std::string> names;
+  for (const auto& [name, uplink] : model_.uplinks()) {
+    const auto dead = health_.DeadFor(name, SteadyClock::now());
+    if (dead && *dead > kLongDead) names.insert(name);
+  }
+  return names;
+}
+
 // Peers' endpoints have no events: they are read now and then, and kept, so
 // that the edge speaks first after a restart.
 void Edge::RefreshPeers() {
@@ -116,6 +129,8 @@ void Edge::RefreshPeers() {
     ReconcileSoon();
     return;
   }
+  const std::set<std::string> long_dead = LongDead();
+  if (std::exchange(long_dead_, long_dead) != long_dead) DeleteStaleFlowsSoon();
   peers_.clear();
   Endpoints endpoints;
   for (const wireguard::Peer& peer : device->peers) {

@@ -3,6 +3,7 @@
 #include <absl/strings/str_split.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "common/config/document.h"
 #include "common/config/fields.h"
@@ -37,6 +38,12 @@ absl::Status RememberToken(const std::string& state, const std::string& id) {
                              fmt::format("{}\n", fmt::join(used, "\n")));
 }
 
+// A JSON string is a YAML one, too, whatever letters it has.
+std::string Quoted(const std::string& text) {
+  return nlohmann::json(text).dump(-1, ' ', false,
+                                   nlohmann::json::error_handler_t::replace);
+}
+
 // Reads a text field with `parse` and reports its error at the field.
 template <typename Parse, typename Value>
 void ReadParsed(config::Fields& fields, std::string_view name, Parse parse,
@@ -49,6 +56,12 @@ void ReadParsed(config::Fields& fields, std::string_view name, Parse parse,
   }
 }
 
+absl::StatusOr<IpPrefix> ParseNetwork(std::string_view text) {
+  ASSIGN_OR_RETURN(const IpPrefix network, IpPrefix::Parse(text));
+  RETURN_IF_ERROR(protocol::Overlay::Create(network).status());
+  return network;
+}
+
 }  // namespace
 
 std::string JoinPath(const std::string& state) { return state + "/join.yaml"; }
@@ -57,15 +70,15 @@ std::string FormatJoin(const Join& join) {
   return fmt::format(
       "# Written by `edged join`. It holds this edge's private key.\n"
       "version: v1\n"
-      "tokenId: \"{}\"\n"
-      "clusterUID: \"{}\"\n"
-      "edge: \"{}\"\n"
+      "tokenId: {}\n"
+      "clusterUID: {}\n"
+      "edge: {}\n"
       "listenPort: {}\n"
       "network: {}\n"
       "privateKey: {}\n"
       "controlPublicKey: {}\n",
-      join.token_id, join.cluster_uid, join.edge, join.listen_port,
-      join.network.ToString(), join.private_key.Reveal(),
+      Quoted(join.token_id), Quoted(join.cluster_uid), Quoted(join.edge),
+      join.listen_port, join.network.ToString(), join.private_key.Reveal(),
       join.control_key.ToString());
 }
 
@@ -74,6 +87,10 @@ absl::StatusOr<Join> ParseJoin(std::string_view text, const std::string& file) {
   if (documents.size() != 1) {
     return InvalidArgument("{}: holds {} documents, not one", file,
                            documents.size());
+  }
+  if (!documents[0].root.is_object()) {
+    // Its text could be the key.
+    return InvalidArgument("{}: not an object", documents[0].Where(""));
   }
   config::Fields root(documents[0], documents[0].root);
   if (const std::string version = root.RequiredString("version");
@@ -84,18 +101,12 @@ absl::StatusOr<Join> ParseJoin(std::string_view text, const std::string& file) {
   join.token_id = root.RequiredString("tokenId");
   join.cluster_uid = root.String("clusterUID");
   join.edge = root.RequiredString("edge");
-  join.listen_port =
-      static_cast<uint16_t>(root.Int("listenPort", 0, 1, 65535));
-  ReadParsed(root, "network", IpPrefix::Parse, join.network);
+  join.listen_port = static_cast<uint16_t>(root.Int("listenPort", 0, 1, 65535));
+  if (!root.Has("listenPort")) root.Fail("listenPort", "missing");
+  ReadParsed(root, "network", ParseNetwork, join.network);
   ReadParsed(root, "privateKey", PrivateKey::Parse, join.private_key);
   ReadParsed(root, "controlPublicKey", PublicKey::Parse, join.control_key);
   RETURN_IF_ERROR(root.Finish());
-  if (join.listen_port == 0) {
-    return InvalidArgument("{}: listenPort: is missing", file);
-  }
-  if (auto overlay = protocol::Overlay::Create(join.network); !overlay.ok()) {
-    return Annotate(overlay.status(), file + ": network");
-  }
   return join;
 }
 
@@ -124,11 +135,17 @@ absl::StatusOr<Join> JoinWithToken(const std::string& state,
         "one with `clusteragent token {}`",
         token.id, token.edge);
   }
-  if (const auto enrolled = LoadJoin(state); enrolled.ok()) {
+  const auto enrolled = LoadJoin(state);
+  if (enrolled.ok()) {
     return FailedPrecondition(
         "this edge is enrolled already, as {} of cluster {}; `edged reset` "
         "removes that",
         enrolled->edge, enrolled->cluster_uid);
+  }
+  if (!absl::IsNotFound(enrolled.status())) {
+    return FailedPrecondition(
+        "this edge may be enrolled already; `edged reset` removes that: {}",
+        Message(enrolled.status()));
   }
   const Join join{.token_id = token.id,
                   .cluster_uid = token.cluster_uid,
@@ -137,6 +154,9 @@ absl::StatusOr<Join> JoinWithToken(const std::string& state,
                   .network = token.network,
                   .private_key = token.edge_key,
                   .control_key = token.control_key};
+  // What the daemon could not read must not use the token up.
+  RETURN_IF_ERROR(Annotate(ParseJoin(FormatJoin(join), "join.yaml").status(),
+                           "token " + token.id));
   // The id first: a crash between the two writes costs a token, never lets one
   // in twice.
   RETURN_IF_ERROR(RememberToken(state, token.id));

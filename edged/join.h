@@ -18,7 +18,7 @@ namespace edged::edge {
 struct Join {
   std::string token_id;
   std::string cluster_uid;  // empty: the first cluster that calls becomes it
-  std::string edge;  // the EdgeNode's name
+  std::string edge;         // the EdgeNode's name
   uint16_t listen_port = 0;
   IpPrefix network;
   PrivateKey private_key;

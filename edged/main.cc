@@ -37,12 +37,12 @@ absl::StatusOr<Config> ConfigOf(const Arguments& arguments) {
 }
 
 absl::Status RunDaemon(const Arguments& arguments) {
-  RETURN_IF_ERROR(SetUpLogging("edged"));
   ASSIGN_OR_RETURN(const Config config, ConfigOf(arguments));
+  RETURN_IF_ERROR(SetUpLogging("edged", config.log));
   spdlog::info("edged {}", kVersion);
-  ASSIGN_OR_RETURN(const auto daemon,
-                   Daemon::Start({config, arguments.socket,
-                                  arguments.wireguard_program}));
+  ASSIGN_OR_RETURN(
+      const auto daemon,
+      Daemon::Start({config, arguments.socket, arguments.wireguard_program}));
   return daemon->Run();
 }
 
@@ -50,9 +50,9 @@ absl::Status RunJoin(const Arguments& arguments) {
   ASSIGN_OR_RETURN(const Config config, ConfigOf(arguments));
   std::string token = arguments.token;
   if (token == "-") std::getline(std::cin, token);
-  ASSIGN_OR_RETURN(const Join join,
-                   JoinWithToken(config.state, token,
-                                 std::chrono::system_clock::now()));
+  ASSIGN_OR_RETURN(
+      const Join join,
+      JoinWithToken(config.state, token, std::chrono::system_clock::now()));
   fmt::print(
       "joined as {} of cluster {}\n"
       "The provider's firewall must let udp {} in. A running edged goes on by "
@@ -80,9 +80,8 @@ absl::Status RunReset(const Arguments& arguments) {
 }
 
 absl::Status RunStatus(const Arguments& arguments) {
-  const auto text = arguments.output == "json"
-                        ? StateAsJson(arguments.socket)
-                        : StateAsTable(arguments.socket);
+  const auto text = arguments.output == "json" ? StateAsJson(arguments.socket)
+                                               : StateAsTable(arguments.socket);
   RETURN_IF_ERROR(text.status());
   fmt::print("{}", *text);
   return absl::OkStatus();
@@ -132,14 +131,14 @@ int Main(int argc, char** argv) {
     return added;
   };
 
-  with_program(with_socket(
-      with_config(command("run", "Run the daemon", RunDaemon))));
+  with_program(
+      with_socket(with_config(command("run", "Run the daemon", RunDaemon))));
   with_config(command("join", "Enrol this edge with a token", RunJoin))
       ->add_option("token", arguments.token,
                    "From `clusteragent token EDGE`; - reads standard input")
       ->required();
-  CLI::App* reset = with_program(with_config(command(
-      "reset", "Remove the enrolment and what edged made", RunReset)));
+  CLI::App* reset = with_program(with_config(
+      command("reset", "Remove the enrolment and what edged made", RunReset)));
   reset->add_flag("--owner", arguments.owner,
                   "Only let another cluster become the owner");
   reset->add_flag("--epoch", arguments.epoch,

@@ -24,14 +24,13 @@ absl::Status Reset(const Config& config, const std::string& wireguard_program) {
   const auto lock = FileLock::Take(config.state + "/lock");
   if (!lock.ok()) return absl::OkStatus();
   ASSIGN_OR_RETURN(auto nft, nftables::Client::Open());
-  ASSIGN_OR_RETURN(auto wireguard, wireguard::OpenClient(config.wireguard,
-                                                         wireguard_program));
+  ASSIGN_OR_RETURN(auto wireguard,
+                   wireguard::OpenClient(config.wireguard, wireguard_program));
   ASSIGN_OR_RETURN(auto rtnetlink, netlink::Rtnetlink::Open());
   ASSIGN_OR_RETURN(auto conntrack, netlink::Conntrack::Open());
   // Any network will do: what is removed is found by name.
   const IpPrefix network =
-      join.ok() ? join->network
-                : IpPrefix(IpAddress::FromIpv4(0x0ac80000), 22);
+      join.ok() ? join->network : IpPrefix(IpAddress::FromIpv4(0x0ac80000), 22);
   ASSIGN_OR_RETURN(const auto overlay, protocol::Overlay::Create(network));
   Dataplane dataplane({*nft, *wireguard, rtnetlink, conntrack},
                       Limits{.overlay = overlay}, {});

@@ -43,6 +43,9 @@ const Match kTranslated{Field::kCtStatus,
 const Match kKnownFlow{
     Field::kCtState,
     nftables::MarkBytes(nftables::kCtEstablished | nftables::kCtRelated)};
+// Answers, and ICMP errors about what came from an edge. An error about an
+// answer goes to the target instead: it must learn the tunnel's MTU.
+const Match kReply{Field::kCtDirection, Bytes{nftables::kCtReply}};
 const Match kNewFlow{Field::kCtState, nftables::MarkBytes(nftables::kCtNew)};
 
 // `ct mark & MASK == MARK`
@@ -69,7 +72,7 @@ Chain MarkEdge(const std::vector<TunnelOfEdge>& tunnels,
           nftables::SetCtMark{tunnel.mark, marks.keep()}}});
   }
   for (const TunnelOfEdge& tunnel : tunnels) {
-    chain.rules.push_back({{kNotFromTunnel, HasMark(marks, tunnel.mark),
+    chain.rules.push_back({{kNotFromTunnel, kReply, HasMark(marks, tunnel.mark),
                             nftables::SetMark{tunnel.mark, marks.keep()}}});
   }
   return chain;
@@ -80,7 +83,7 @@ Chain MarkEdge(const std::vector<TunnelOfEdge>& tunnels,
 Chain MarkOwn(const std::vector<TunnelOfEdge>& tunnels, const MarkMask& marks) {
   Chain chain{"mark-own", {{ChainType::kRoute, HookPoint::kOutput, kMangle}}};
   for (const TunnelOfEdge& tunnel : tunnels) {
-    chain.rules.push_back({{HasMark(marks, tunnel.mark),
+    chain.rules.push_back({{kReply, HasMark(marks, tunnel.mark),
                             nftables::SetMark{tunnel.mark, marks.keep()}}});
   }
   return chain;

@@ -28,6 +28,9 @@ std::string WhereOf(const config::Document& document) {
 absl::StatusOr<std::vector<ManifestObject>> ReadManifestFile(
     const std::string& folder, const std::string& name) {
   ASSIGN_OR_RETURN(const std::string text, ReadFile(folder + "/" + name));
+  // Nothing at all is a file that is just being written, not a wish for
+  // nothing.
+  if (text.empty()) return InvalidArgument("{}: is empty", name);
   return ReadManifest(text, name);
 }
 

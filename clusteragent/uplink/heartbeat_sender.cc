@@ -99,7 +99,8 @@ absl::StatusOr<std::unique_ptr<HeartbeatSender>> HeartbeatSender::Start(
     return ErrnoStatus(errno, what + " on " + options.device);
   }
   const auto [storage, length] = ToSockaddr({options.own, 0});
-  if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&storage), length) != 0) {
+  if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&storage), length) !=
+      0) {
     return ErrnoStatus(errno, what + " from " + options.own.ToString());
   }
   auto sender = std::make_unique<UdpHeartbeatSender>(

@@ -18,9 +18,9 @@ namespace edged::agent {
 class HeartbeatSender {
  public:
   struct Options {
-    std::string device;   // the tunnel device that it is bound to
-    IpAddress own;        // this uplink's overlay address
-    SocketAddress edge;   // the edge's API address
+    std::string device;  // the tunnel device that it is bound to
+    IpAddress own;       // this uplink's overlay address
+    SocketAddress edge;  // the edge's API address
     std::chrono::milliseconds interval{250};
     uint32_t threshold = 3;  // echoes missed until the tunnel counts as down
     bool operator==(const Options&) const = default;

@@ -7,11 +7,14 @@
 #include <utility>
 
 #include "common/nftables/diff.h"
+#include "common/one_line.h"
 #include "common/status.h"
 #include "common/wireguard/diff.h"
 
 namespace edged::agent {
 namespace {
+
+constexpr uint8_t kScopeGlobal = 0;  // RT_SCOPE_UNIVERSE
 
 std::map<int, netlink::Link> ByIndex(const std::vector<netlink::Link>& links) {
   std::map<int, netlink::Link> indexed;
@@ -66,8 +69,8 @@ absl::Status Uplink::Apply(const UplinkPlan& plan) {
   RETURN_IF_ERROR(ApplyTable(plan.table));
   RETURN_IF_ERROR(ApplyRules(plan.rules));
   for (const UplinkDevice& device : plan.devices) {
-    RETURN_IF_ERROR(Annotate(ApplyDevice(device),
-                             "device " + device.wireguard.name));
+    RETURN_IF_ERROR(
+        Annotate(ApplyDevice(device), "device " + device.wireguard.name));
   }
   for (const LinkConf& link : plan.links) {
     ASSIGN_OR_RETURN(const netlink::Link found, rtnetlink_.GetLink(link.link));
@@ -97,54 +100,77 @@ absl::Status Uplink::ApplyDevice(const UplinkDevice& device) {
   const std::string& name = device.wireguard.name;
   RETURN_IF_ERROR(wireguard_.Ensure(name));
   if (!IsOurs(name)) devices_.push_back(name);
-  ASSIGN_OR_RETURN(const wireguard::Device observed, wireguard_.Get(name));
-  std::optional<SocketAddress> endpoint;
-  if (!device.wireguard.peers.empty()) {
-    endpoint = device.wireguard.peers[0].endpoint;
-  }
-  const auto dialled = dialled_.find(name);
-  const bool moved = dialled != dialled_.end() && dialled->second != endpoint;
-  const wireguard::DeviceChange change =
-      wireguard::Diff(observed, device.wireguard, moved);
-  if (!change.empty()) {
-    RETURN_IF_ERROR(wireguard_.Apply(name, change));
-    spdlog::info("device {} (edge {}): {}", name, device.edge,
-                 change.ToString());
-  }
-  dialled_[name] = endpoint;
-
+  RETURN_IF_ERROR(ApplyPeers(device));
   ASSIGN_OR_RETURN(const netlink::Link link, rtnetlink_.GetLink(name));
-  ASSIGN_OR_RETURN(const auto addresses, rtnetlink_.ListAddresses());
-  for (netlink::Address address : device.addresses) {
-    address.link = link.index;
-    RETURN_IF_ERROR(rtnetlink_.AddAddress(address));
-  }
-  for (const netlink::Address& address : addresses) {
-    const bool wanted =
-        std::ranges::any_of(device.addresses, [&](const auto& other) {
-          return other.address == address.address;
-        });
-    // Link-local IPv6 addresses are the kernel's own.
-    if (address.link == link.index && !wanted && address.scope == 0) {
-      RETURN_IF_ERROR(rtnetlink_.RemoveAddress(address));
-    }
-  }
+  RETURN_IF_ERROR(ApplyAddresses(device, link.index));
   if (!link.up || link.mtu != device.mtu) {
     RETURN_IF_ERROR(rtnetlink_.SetLink(link.index, true, device.mtu));
   }
   if (link.ipv4 != device.conf) {
     RETURN_IF_ERROR(rtnetlink_.SetIpv4Conf(link.index, device.conf));
   }
-  ASSIGN_OR_RETURN(const auto routes, rtnetlink_.ListRoutes());
+  return ApplyRoutes(device, link.index);
+}
+
+absl::Status Uplink::ApplyPeers(const UplinkDevice& device) {
+  const std::string& name = device.wireguard.name;
+  ASSIGN_OR_RETURN(const wireguard::Device observed, wireguard_.Get(name));
+  Dialled now;
+  if (!device.wireguard.peers.empty()) {
+    now.endpoint = device.wireguard.peers[0].endpoint;
+  }
+  if (now.endpoint) {
+    const auto route = rtnetlink_.RouteTo(now.endpoint->address);
+    if (route.ok()) now.source = route->source;
+  }
+  // A device may go on sending from an address that this host has lost until
+  // its endpoint is set anew (wireguard-go: for 15 s).
+  const auto before = dialled_.find(name);
+  const bool moved = before != dialled_.end() && before->second != now;
+  const wireguard::DeviceChange change =
+      wireguard::Diff(observed, device.wireguard, moved);
+  if (!change.empty()) {
+    RETURN_IF_ERROR(wireguard_.Apply(name, change));
+    spdlog::info("device {} (edge {}): {}", name, device.edge,
+                 OneLine(change.ToString()));
+  }
+  dialled_[name] = now;
+  return absl::OkStatus();
+}
+
+absl::Status Uplink::ApplyAddresses(const UplinkDevice& device, int link) {
+  ASSIGN_OR_RETURN(const auto observed, rtnetlink_.ListAddresses());
+  for (netlink::Address address : device.addresses) {
+    address.link = link;
+    const bool there = std::ranges::any_of(observed, [&](const auto& other) {
+      return other.link == link && other.address == address.address &&
+             other.prefix_length == address.prefix_length;
+    });
+    if (!there) RETURN_IF_ERROR(rtnetlink_.AddAddress(address));
+  }
+  for (const netlink::Address& address : observed) {
+    const bool wanted = std::ranges::any_of(
+        device.addresses,
+        [&](const auto& other) { return other.address == address.address; });
+    // Link-local IPv6 addresses are the kernel's own.
+    if (address.link == link && !wanted && address.scope == kScopeGlobal) {
+      RETURN_IF_ERROR(rtnetlink_.RemoveAddress(address));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Uplink::ApplyRoutes(const UplinkDevice& device, int link) {
+  ASSIGN_OR_RETURN(const auto observed, rtnetlink_.ListRoutes());
   std::vector<netlink::Route> wanted = device.routes;
-  for (netlink::Route& route : wanted) route.link = link.index;
-  for (const netlink::Route& route : wanted) {
-    if (std::ranges::find(routes, route) == routes.end()) {
+  for (netlink::Route& route : wanted) {
+    route.link = link;
+    if (std::ranges::find(observed, route) == observed.end()) {
       RETURN_IF_ERROR(rtnetlink_.ReplaceRoute(route));
     }
   }
-  for (const netlink::Route& route : routes) {
-    if (route.link == link.index && route.protocol == netlink::kRouteProtocol &&
+  for (const netlink::Route& route : observed) {
+    if (route.link == link && route.protocol == netlink::kRouteProtocol &&
         std::ranges::find(wanted, route) == wanted.end()) {
       RETURN_IF_ERROR(rtnetlink_.RemoveRoute(route));
     }

@@ -50,6 +50,9 @@ class Uplink {
  private:
   absl::Status ApplyTable(const nftables::Table& table);
   absl::Status ApplyDevice(const UplinkDevice& device);
+  absl::Status ApplyPeers(const UplinkDevice& device);
+  absl::Status ApplyAddresses(const UplinkDevice& device, int link);
+  absl::Status ApplyRoutes(const UplinkDevice& device, int link);
   absl::Status ApplyRules(const std::vector<netlink::Rule>& rules);
   absl::Status RemoveOldDevices(const UplinkPlan& plan);
   bool IsOurs(const std::string& device) const;
@@ -59,8 +62,14 @@ class Uplink {
   netlink::Rtnetlink& rtnetlink_;
   std::vector<std::string> devices_;
   std::set<std::string> control_devices_;  // of these, those in use
-  // The endpoint that was last wanted: only its change moves a live peer.
-  std::map<std::string, std::optional<SocketAddress>> dialled_;
+  // How each device's peer was last dialled. Only a change of it is written to
+  // a live peer, which may have roamed since.
+  struct Dialled {
+    std::optional<SocketAddress> endpoint;
+    std::optional<IpAddress> source;  // our address on the way there
+    bool operator==(const Dialled&) const = default;
+  };
+  std::map<std::string, Dialled> dialled_;
 };
 
 }  // namespace edged::agent

@@ -35,8 +35,9 @@ class Client {
   // ruleset, Aborted after three tries. `exists` is false when there is none.
   virtual absl::StatusOr<Listing> List(const std::string& table) = 0;
 
-  // Every element of one set, in the kernel's order, without keeping them; some
-  // twice or not at all while others write.
+  // Every element of one set once, in the kernel's order, without keeping them.
+  // While others write some can be missing. Aborted when it does not come to
+  // rest.
   virtual absl::Status ForEachElement(
       const std::string& table, const Set& set,
       const std::function<void(const Element&)>& each) = 0;

@@ -9,8 +9,8 @@ namespace {
 
 constexpr uint32_t kNfproto = 2, kInteger = 4, kIpAddr = 7, kIp6Addr = 8,
                    kInetProtocol = 12, kInetService = 13, kIcmpType = 14,
-                   kTcpFlag = 15, kMark = 19, kCtState = 26, kCtStatus = 28,
-                   kIcmp6Type = 29, kIfname = 41;
+                   kTcpFlag = 15, kMark = 19, kCtState = 26, kCtDirection = 27,
+                   kCtStatus = 28, kIcmp6Type = 29, kIfname = 41;
 constexpr uint32_t kBitsPerPart = 6;
 
 constexpr Type kTypes[] = {
@@ -70,6 +70,8 @@ DataType DataTypeOf(Field field) {
       return {kCtState, 4, ByteOrder::kHost};
     case Field::kCtStatus:
       return {kCtStatus, 4, ByteOrder::kHost};
+    case Field::kCtDirection:
+      return {kCtDirection, 1, ByteOrder::kHost};
   }
   return {};
 }

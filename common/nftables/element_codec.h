@@ -26,9 +26,9 @@ bool SplitsRanges(const Set& set);
 size_t EntriesOf(const Element& element, bool split);
 
 // Puts the entries of `element`, or of its key alone to delete or find it. They
-// do not check sizes: CheckElement does. In a concatenation the kernel takes any
-// range that contains the first key for the one that was meant (6.18), to find
-// and to delete.
+// do not check sizes: CheckElement does. In a concatenation the kernel takes
+// any range that contains the first key for the one that was meant (6.18), to
+// find and to delete.
 void PutElement(const Element& element, bool split,
                 netlink::MessageBuilder& message);
 void PutKey(const Element& element, bool split,

@@ -42,8 +42,9 @@ class Events {
   // Unavailable when the kernel had to drop some: look at the table then.
   absl::Status Read(const std::function<void(const Event&)>& consume);
 
-  // A subscriber makes a load of many elements about ten times slower: leave
-  // the group meanwhile. What happens then is not seen.
+  // With a subscriber a load of many elements is about ten times slower, and
+  // takes a page of kernel memory for each (60,000: 250 MB, which kills small
+  // machines): leave the group meanwhile. What happens then is not seen.
   absl::Status Suspend();
   absl::Status Resume();
 

@@ -59,6 +59,8 @@ Source SourceOf(Field field) {
       return {Source::kCt, NFT_CT_STATUS};
     case Field::kCtMark:
       return {Source::kCt, NFT_CT_MARK};
+    case Field::kCtDirection:
+      return {Source::kCt, NFT_CT_DIRECTION};
   }
   return {Source::kMeta, NFT_META_MARK};
 }

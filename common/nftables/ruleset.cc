@@ -82,6 +82,7 @@ size_t SizeOf(Field field) {
     case Field::kTcpFlags:
     case Field::kIcmpType:
     case Field::kIcmpv6Type:
+    case Field::kCtDirection:
       return 1;
     case Field::kThSport:
     case Field::kThDport:

@@ -34,29 +34,31 @@ enum class Type {  // nft's names for data types
 
 // What a rule can look at.
 enum class Field {
-  kIifname,      // meta iifname
-  kOifname,      // meta oifname
-  kNfproto,      // meta nfproto: 2 = ipv4, 10 = ipv6
-  kL4proto,      // meta l4proto
-  kMark,         // meta mark
-  kIpSaddr,      // ip saddr; matches IPv4 only
+  kIifname,  // meta iifname
+  kOifname,  // meta oifname
+  kNfproto,  // meta nfproto: 2 = ipv4, 10 = ipv6
+  kL4proto,  // meta l4proto
+  kMark,     // meta mark
+  kIpSaddr,  // ip saddr; matches IPv4 only
   kIpDaddr,
-  kIp6Saddr,     // ip6 saddr; matches IPv6 only
+  kIp6Saddr,  // ip6 saddr; matches IPv6 only
   kIp6Daddr,
-  kThSport,      // th sport: TCP or UDP
+  kThSport,  // th sport: TCP or UDP
   kThDport,
-  kTcpFlags,     // tcp flags; matches TCP only
-  kIcmpType,     // icmp type; matches ICMP only
+  kTcpFlags,  // tcp flags; matches TCP only
+  kIcmpType,  // icmp type; matches ICMP only
   kIcmpv6Type,
-  kCtState,      // bits of CtState
-  kCtStatus,     // bits of CtStatus
+  kCtState,   // bits of CtState
+  kCtStatus,  // bits of CtStatus
   kCtMark,
+  kCtDirection,  // 0 = original, 1 = reply; of an ICMP error: its own
 };
 
 // Bits as in `ct state` and `ct status` (NF_CT_STATE_BIT, IPS_*).
 inline constexpr uint32_t kCtInvalid = 1, kCtEstablished = 2, kCtRelated = 4,
                           kCtNew = 8;
 inline constexpr uint32_t kCtStatusSnat = 16, kCtStatusDnat = 32;
+inline constexpr uint8_t kCtOriginal = 0, kCtReply = 1;
 inline constexpr uint8_t kTcpSyn = 2;
 
 enum class VerdictKind { kAccept, kDrop, kReturn, kJump, kGoto };
@@ -218,8 +220,8 @@ struct Set {
 
 struct Element {
   Bytes key;
-  Bytes key_end;    // last key of a range, both included; empty: one key
-  Bytes data;       // maps; empty for sets and verdict maps
+  Bytes key_end;  // last key of a range, both included; empty: one key
+  Bytes data;     // maps; empty for sets and verdict maps
   std::optional<Verdict> verdict;  // verdict maps
   // As listed from a set that counts. Elements that differ in nothing else are
   // equal.
@@ -248,10 +250,10 @@ struct Table {
 
 // Builders of register bytes.
 Bytes ToBytes(const IpAddress& address);
-Bytes ToBytes(Protocol protocol);         // one byte
-Bytes PortBytes(uint16_t port);           // two bytes, network order
-Bytes MarkBytes(uint32_t mark);           // four bytes, host order
-Bytes NameBytes(std::string_view name);   // an interface name, 16 bytes
+Bytes ToBytes(Protocol protocol);        // one byte
+Bytes PortBytes(uint16_t port);          // two bytes, network order
+Bytes MarkBytes(uint32_t mark);          // four bytes, host order
+Bytes NameBytes(std::string_view name);  // an interface name, 16 bytes
 // A concatenation: every part padded to a multiple of 4 bytes.
 Bytes Concat(std::initializer_list<Bytes> parts);
 

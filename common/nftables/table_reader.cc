@@ -5,9 +5,13 @@
 #include <linux/netfilter/nfnetlink.h>
 
 #include <algorithm>
+#include <chrono>
 #include <map>
+#include <thread>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
+#include "absl/hash/hash.h"
 #include "common/nftables/chain_codec.h"
 #include "common/nftables/table_message.h"
 #include "common/status.h"
@@ -18,6 +22,9 @@ namespace {
 using netlink::Attribute;
 using netlink::MessageBuilder;
 using netlink::MessageView;
+
+constexpr int kPasses = 10;
+constexpr std::chrono::milliseconds kBetweenPasses{5};
 
 }  // namespace
 
@@ -164,7 +171,37 @@ absl::Status TableReader::ReadRules(const std::string& table,
       });
 }
 
+// A hash table that has grown is put in order again in the background, also
+// when nobody writes any more. A dump goes on by the number of entries that it
+// has sent, so each one that moved to the back is sent twice, and one that
+// moved to the front is not sent. As many are sent as there are: where none
+// came twice, none was left out. So passes are made until one is like that.
 absl::Status TableReader::ForEachEntryOf(
+    const std::string& table, const std::string& set,
+    const std::function<absl::Status(const Entry&)>& each) {
+  absl::flat_hash_map<uint64_t, int> last_pass;  // by hash of the key
+  for (int pass = 1; pass <= kPasses; ++pass) {
+    bool repeated = false;
+    RETURN_IF_ERROR(
+        DumpEntries(table, set, [&](const Entry& entry) -> absl::Status {
+          const Element& element = entry.element;
+          int& last = last_pass[absl::HashOf(element.key, element.key_end,
+                                             entry.is_end)];
+          repeated |= last == pass;
+          const bool is_new = last == 0;
+          last = pass;
+          return is_new ? each(entry) : absl::OkStatus();
+        }));
+    if (!repeated) return absl::OkStatus();
+    std::this_thread::sleep_for(kBetweenPasses * pass);
+  }
+  return absl::AbortedError(
+      fmt::format("list elements of {} {}: they changed their order in each of "
+                  "{} tries",
+                  table, set, kPasses));
+}
+
+absl::Status TableReader::DumpEntries(
     const std::string& table, const std::string& set,
     const std::function<absl::Status(const Entry&)>& each) {
   const std::string what = fmt::format("list elements of {} {}", table, set);

@@ -30,13 +30,17 @@ class TableReader {
   // meanwhile.
   absl::StatusOr<Listing> Read(const std::string& table);
 
-  // In the kernel's order; elements can come twice while others write. Aborted
-  // when the kernel had to begin anew.
+  // Every entry once, in the kernel's order. Aborted when the set does not come
+  // to rest.
   absl::Status ForEachEntryOf(
       const std::string& table, const std::string& set,
       const std::function<absl::Status(const Entry&)>& each);
 
  private:
+  // In one pass: some entries can come twice, and others not at all.
+  absl::Status DumpEntries(
+      const std::string& table, const std::string& set,
+      const std::function<absl::Status(const Entry&)>& each);
   absl::Status ReadTable(const std::string& table, Listing& listing);
   absl::Status ReadChains(const std::string& table, Listing& listing);
   absl::StatusOr<std::vector<SetView>> ReadSets(const std::string& table);

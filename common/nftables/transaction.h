@@ -14,23 +14,45 @@ namespace edged::nftables {
 
 struct AddTable {};
 struct DeleteTable {};
-struct AddSet { Set set; };                    // fine when it is there already
+struct AddSet {
+  Set set;
+};  // fine when it is there already
 // `map` says how nft calls it; the kernel does not need it.
-struct DeleteSet { std::string set; bool map = false; };
-struct FlushSet { std::string set; bool map = false; };
+struct DeleteSet {
+  std::string set;
+  bool map = false;
+};
+struct FlushSet {
+  std::string set;
+  bool map = false;
+};
 // Adding an identical element again is fine; changed data needs a delete first.
-struct AddElements { Set set; std::vector<Element> elements; };
+struct AddElements {
+  Set set;
+  std::vector<Element> elements;
+};
 // A missing element fails the whole transaction.
-struct DeleteElements { Set set; std::vector<Element> elements; };
-struct AddChain { Chain chain; };              // without its rules
-struct FlushChain { std::string chain; };
-struct DeleteChain { std::string chain; };     // must be empty and unused
-struct AddRule { std::string chain; Rule rule; };  // at the end
+struct DeleteElements {
+  Set set;
+  std::vector<Element> elements;
+};
+struct AddChain {
+  Chain chain;
+};  // without its rules
+struct FlushChain {
+  std::string chain;
+};
+struct DeleteChain {
+  std::string chain;
+};  // must be empty and unused
+struct AddRule {
+  std::string chain;
+  Rule rule;
+};  // at the end
 
-using Operation =
-    std::variant<AddTable, DeleteTable, AddSet, DeleteSet, FlushSet,
-                 AddElements, DeleteElements, AddChain, FlushChain, DeleteChain,
-                 AddRule>;
+using Operation = std::variant<AddTable, DeleteTable, AddSet, DeleteSet,
+                               FlushSet, AddElements, DeleteElements, AddChain,
+                               FlushChain, DeleteChain, AddRule>;
 
 class Transaction {
  public:

@@ -42,6 +42,7 @@ constexpr Named kIcmpNames[] = {
     {14, "timestamp-reply"},     {15, "info-request"},
     {16, "info-reply"},          {17, "address-mask-request"},
     {18, "address-mask-reply"}};
+constexpr Named kCtDirectionNames[] = {{0, "original"}, {1, "reply"}};
 constexpr Named kIcmpv6Names[] = {
     {1, "destination-unreachable"}, {2, "packet-too-big"},
     {3, "time-exceeded"},           {4, "parameter-problem"},
@@ -168,6 +169,8 @@ std::string_view Name(Field field) {
       return "ct status";
     case Field::kCtMark:
       return "ct mark";
+    case Field::kCtDirection:
+      return "ct direction";
   }
   return "";
 }
@@ -217,6 +220,8 @@ std::string ValueText(Field field, const Bytes& value) {
       return NameOrNumber(kIcmpNames, value[0]);
     case Field::kIcmpv6Type:
       return NameOrNumber(kIcmpv6Names, value[0]);
+    case Field::kCtDirection:
+      return NameOrNumber(kCtDirectionNames, value[0]);
     case Field::kTcpFlags:
     case Field::kCtState:
     case Field::kCtStatus:
@@ -285,6 +290,7 @@ bool IsHostOrder(Field field) {
     case Field::kCtMark:
     case Field::kCtState:
     case Field::kCtStatus:
+    case Field::kCtDirection:
       return true;
     default:
       return false;

@@ -10,9 +10,14 @@ namespace {
 
 constexpr int64_t kNanosecondsPerMillisecond = 1'000'000;
 
+// Duration's own bound, 10,000 years; nobody stops a sender from going beyond.
+constexpr int64_t kMostSeconds = 315'576'000'000;
+
 std::chrono::milliseconds Milliseconds(
     const google::protobuf::Duration& duration) {
-  return std::chrono::seconds(duration.seconds()) +
+  const int64_t seconds =
+      std::clamp(duration.seconds(), -kMostSeconds, kMostSeconds);
+  return std::chrono::seconds(seconds) +
          std::chrono::milliseconds(duration.nanos() /
                                    kNanosecondsPerMillisecond);
 }
@@ -27,7 +32,8 @@ absl::StatusOr<protocol::PublicAddress> FromProto(
     const v1::PublicAddress& proto) {
   protocol::PublicAddress address;
   auto parsed = IpAddress::Parse(proto.address());
-  if (!parsed.ok()) return AtField(parsed.status(), "public address", "address");
+  if (!parsed.ok())
+    return AtField(parsed.status(), "public address", "address");
   address.address = *parsed;
   address.interface = proto.interface();
   if (!proto.nic_address().empty()) {

@@ -10,6 +10,7 @@
 
 #include "common/status.h"
 #include "edged/service/edge_service.h"
+#include "grpc/health/v1/health.pb.h"
 
 namespace edged::edge {
 namespace {
@@ -65,7 +66,8 @@ absl::StatusOr<std::unique_ptr<ApiServer>> ApiServer::Start(
   static const bool plugins = [] {
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
-    return true;
+    // Named here, so that its descriptor is linked and reflection knows it.
+    return grpc::health::v1::HealthCheckRequest::descriptor() != nullptr;
   }();
   static_cast<void>(plugins);
   auto server = std::make_unique<GrpcApiServer>(loop, api);

@@ -16,10 +16,9 @@ using record_proto::DigestFromProto;
 constexpr size_t kMostRecords = 2'500'000;
 
 google::protobuf::Timestamp Timestamp(WallTime time) {
-  const auto nanoseconds =
-      std::chrono::duration_cast<std::chrono::nanoseconds>(
-          time.time_since_epoch())
-          .count();
+  const auto nanoseconds = std::chrono::duration_cast<std::chrono::nanoseconds>(
+                               time.time_since_epoch())
+                               .count();
   google::protobuf::Timestamp proto;
   proto.set_seconds(nanoseconds / 1'000'000'000);
   proto.set_nanos(static_cast<int32_t>(nanoseconds % 1'000'000'000));
@@ -154,24 +153,28 @@ absl::StatusOr<DecodedChange> FromProto(const v1::Delta& proto) {
                                    proto.removed_groups().end());
   RETURN_IF_ERROR(Append(proto.uplinks(), call.delta.uplinks));
   RETURN_IF_ERROR(Append(proto.groups(), call.delta.groups));
-  RETURN_IF_ERROR(Append(proto.removed_mappings(), call.delta.removed_mappings));
+  RETURN_IF_ERROR(
+      Append(proto.removed_mappings(), call.delta.removed_mappings));
   AppendMappings(proto.mappings(), call.delta.mappings, change.malformed);
   change.call = std::move(call);
   return change;
 }
 
 absl::StatusOr<bool> SnapshotAssembler::Add(const v1::SnapshotChunk& chunk) {
-  if (const absl::Status status = AddRecords(chunk); !status.ok()) {
-    *this = SnapshotAssembler();
-    return status;
+  if (mistake_.ok()) {
+    mistake_ = AddRecords(chunk);
+    if (!mistake_.ok()) {
+      call_.state = {};
+      malformed_ = {};
+    }
   }
-  return chunk.last();
+  if (!chunk.last() || mistake_.ok()) return chunk.last();
+  return std::exchange(*this, SnapshotAssembler()).mistake_;
 }
 
 absl::Status SnapshotAssembler::AddRecords(const v1::SnapshotChunk& chunk) {
-  if (call_.version == 0) {
-    call_.version = chunk.version();
-  } else if (call_.version != chunk.version()) {
+  if (!std::exchange(begun_, true)) call_.version = chunk.version();
+  if (call_.version != chunk.version()) {
     return InvalidArgument("snapshot version: {} inside version {}",
                            chunk.version(), call_.version);
   }

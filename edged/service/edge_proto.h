@@ -23,17 +23,21 @@ struct DecodedChange {
 
 absl::StatusOr<DecodedChange> FromProto(const v1::Delta& proto);
 
-// Gathers the chunks of a snapshot.
+// Gathers the chunks of a snapshot. One wrong chunk makes the whole snapshot
+// wrong, and the rest of it is read and thrown away: chunks that follow must
+// never pass for the whole.
 class SnapshotAssembler {
  public:
-  // True when `chunk` was the last one; Take() then gives the whole. After an
-  // error the assembler is empty again.
+  // True when `chunk` was the last one; Take() then gives the whole. The first
+  // mistake is returned with the last chunk; the next one begins anew.
   absl::StatusOr<bool> Add(const v1::SnapshotChunk& chunk);
   DecodedChange Take();
 
  private:
   absl::Status AddRecords(const v1::SnapshotChunk& chunk);
 
+  bool begun_ = false;
+  absl::Status mistake_;
   SnapshotCall call_;
   std::vector<v1::RefusedMapping> malformed_;
 };

@@ -1,7 +1,14 @@
 #include "edged/service/edge_service.h"
 
-#include <algorithm>
+#include <absl/strings/numbers.h>
+#include <absl/strings/str_split.h>
 
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/record_proto/record_proto.h"
 #include "common/status.h"
 #include "common/version.h"
 #include "edged/service/edge_proto.h"
@@ -13,35 +20,63 @@ namespace {
 constexpr size_t kDefaultPage = 1'000;
 constexpr size_t kLargestPage = 10'000;
 
-// The page after `request.page_token`, which is the last listener of the page
-// before.
-void FillPage(const std::vector<MappingStatus>& mappings,
-              const v1::ListMappingsRequest& request,
-              v1::ListMappingsResponse& response) {
-  const size_t wanted = request.page_size() == 0
-                            ? kDefaultPage
-                            : std::min<size_t>(request.page_size(), kLargestPage);
-  bool started = request.page_token().empty();
-  size_t count = 0;
-  std::string last;
-  for (const MappingStatus& mapping : mappings) {
-    const std::string name = mapping.mapping.listener.ToString();
-    if (!started) {
-      started = name == request.page_token();
-      continue;
-    }
-    if (!request.public_address().empty() &&
-        mapping.mapping.listener.public_address.ToString() !=
-            request.public_address()) {
-      continue;
-    }
-    if (count++ == wanted) {
-      response.set_next_page_token(last);
-      return;
-    }
-    *response.add_mappings() = ToProto(mapping);
-    last = name;
+// The listener that a page ended with, as it is written ("203.0.113.1 tcp/80").
+absl::StatusOr<protocol::Listener> ParsePageToken(const std::string& token) {
+  const std::vector<std::string> parts =
+      absl::StrSplit(token, absl::ByAnyChar(" /-"));
+  uint32_t first = 0;
+  uint32_t last = 0;
+  if ((parts.size() == 3 || parts.size() == 4) &&
+      absl::SimpleAtoi(parts[2], &first) &&
+      (parts.size() == 3 || absl::SimpleAtoi(parts[3], &last))) {
+    v1::Listener proto;
+    proto.set_public_address(parts[0]);
+    proto.set_protocol(parts[1] == "udp" ? v1::PROTOCOL_UDP : v1::PROTOCOL_TCP);
+    proto.set_first_port(first);
+    proto.set_last_port(last);
+    auto listener = record_proto::FromProto(proto);
+    if (listener.ok() && listener->ToString() == token) return listener;
   }
+  return InvalidArgument("page_token: \"{}\" is none that this edge gave",
+                         token);
+}
+
+// The page after `request.page_token`. The listener that it names may have gone
+// since.
+absl::Status FillPage(const std::vector<MappingStatus>& mappings,
+                      const v1::ListMappingsRequest& request,
+                      v1::ListMappingsResponse& response) {
+  const size_t wanted =
+      request.page_size() == 0
+          ? kDefaultPage
+          : std::min<size_t>(request.page_size(), kLargestPage);
+  const auto listener_of = [](const MappingStatus& mapping) -> const auto& {
+    return mapping.mapping.listener;
+  };
+  auto mapping = mappings.begin();
+  if (!request.page_token().empty()) {
+    ASSIGN_OR_RETURN(const protocol::Listener last,
+                     ParsePageToken(request.page_token()));
+    mapping = std::ranges::upper_bound(mappings, last, {}, listener_of);
+  }
+  std::optional<IpAddress> only;
+  if (!request.public_address().empty()) {
+    const auto address = IpAddress::Parse(request.public_address());
+    if (!address.ok()) return Annotate(address.status(), "public_address");
+    only = *address;
+  }
+  const protocol::Listener* last = nullptr;
+  for (; mapping != mappings.end(); ++mapping) {
+    const protocol::Listener& listener = listener_of(*mapping);
+    if (only && listener.public_address != *only) continue;
+    if (static_cast<size_t>(response.mappings_size()) == wanted) {
+      response.set_next_page_token(last->ToString());
+      break;
+    }
+    *response.add_mappings() = ToProto(*mapping);
+    last = &listener;
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -85,8 +120,9 @@ grpc::ServerUnaryReactor* EdgeService::ListMappings(
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   loop_.Post([this, reactor, request, response] {
     const auto mappings = api_.Mappings();
-    if (mappings.ok()) FillPage(*mappings, *request, *response);
-    reactor->Finish(ToGrpc(mappings.status()));
+    reactor->Finish(ToGrpc(mappings.ok()
+                               ? FillPage(*mappings, *request, *response)
+                               : mappings.status()));
   });
   return reactor;
 }

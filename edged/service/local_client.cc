@@ -15,17 +15,18 @@ namespace {
 constexpr auto kDeadline = std::chrono::seconds(5);
 
 absl::StatusOr<v1::GetStateResponse> GetState(const std::string& socket) {
-  const auto channel = grpc::CreateChannel("unix:" + socket,
-                                           grpc::InsecureChannelCredentials());
+  const auto channel =
+      grpc::CreateChannel("unix:" + socket, grpc::InsecureChannelCredentials());
   const auto stub = v1::EdgeService::NewStub(channel);
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + kDeadline);
   v1::GetStateResponse response;
   const grpc::Status status = stub->GetState(&context, {}, &response);
   if (!status.ok()) {
-    return Unavailable("no edged answers on {}: {}; is it running, and are you "
-                       "root?",
-                       socket, status.error_message());
+    return Unavailable(
+        "no edged answers on {}: {}; is it running, and are you "
+        "root?",
+        socket, status.error_message());
   }
   return response;
 }

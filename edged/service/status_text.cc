@@ -12,10 +12,10 @@ using SystemTime = std::chrono::system_clock::time_point;
 // "3s", "5m10s", "4h20m", "12d", or "-" for none.
 std::string Age(const google::protobuf::Timestamp& time, SystemTime now) {
   if (time.seconds() == 0) return "-";
-  const auto since = std::chrono::duration_cast<std::chrono::seconds>(
-                         now.time_since_epoch())
-                         .count() -
-                     time.seconds();
+  const auto since =
+      std::chrono::duration_cast<std::chrono::seconds>(now.time_since_epoch())
+          .count() -
+      time.seconds();
   const auto seconds = std::max<int64_t>(since, 0);
   if (seconds < 60) return fmt::format("{}s", seconds);
   if (seconds < 3'600) return fmt::format("{}m{}s", seconds / 60, seconds % 60);
@@ -37,7 +37,9 @@ std::string Bytes(uint64_t bytes) {
                    : fmt::format("{:.1f} {}", value, kUnits[unit]);
 }
 
-std::string OrDash(const std::string& text) { return text.empty() ? "-" : text; }
+std::string OrDash(const std::string& text) {
+  return text.empty() ? "-" : text;
+}
 
 std::string Life(const v1::UplinkState& uplink) {
   if (uplink.draining()) return "draining";
@@ -46,11 +48,10 @@ std::string Life(const v1::UplinkState& uplink) {
 
 std::string ListenerText(const v1::Listener& listener) {
   const bool range = listener.last_port() > listener.first_port();
-  return fmt::format(
-      "{} {}/{}{}", listener.public_address(),
-      listener.protocol() == v1::PROTOCOL_UDP ? "udp" : "tcp",
-      listener.first_port(),
-      range ? fmt::format("-{}", listener.last_port()) : "");
+  return fmt::format("{} {}/{}{}", listener.public_address(),
+                     listener.protocol() == v1::PROTOCOL_UDP ? "udp" : "tcp",
+                     listener.first_port(),
+                     range ? fmt::format("-{}", listener.last_port()) : "");
 }
 
 std::string Summary(const v1::GetStateResponse& state, SystemTime now) {
@@ -69,10 +70,10 @@ std::string Summary(const v1::GetStateResponse& state, SystemTime now) {
                       tunnel.mtu(), tunnel.address(), tunnel.network());
   text += fmt::format("mappings {} in the kernel", state.mapping_count());
   if (state.has_applied_at()) {
-    text += fmt::format(", version {} applied {} ago in {:.2f} ms",
-                        state.applied_version(), Age(state.applied_at(), now),
-                        state.apply_time().seconds() * 1e3 +
-                            state.apply_time().nanos() / 1e6);
+    text += fmt::format(
+        ", version {} applied {} ago in {:.2f} ms", state.applied_version(),
+        Age(state.applied_at(), now),
+        state.apply_time().seconds() * 1e3 + state.apply_time().nanos() / 1e6);
   }
   text += fmt::format(", digest {}\n", state.digest().substr(0, 8));
   if (state.has_epoch()) {
@@ -89,7 +90,7 @@ std::string StatusText(const v1::GetStateResponse& state, SystemTime now) {
     Table table({"Public address", "On", "Interface", "Problem"});
     for (const v1::ResolvedAddress& address : state.addresses()) {
       table.Add({address.address(), OrDash(address.nic_address()),
-                    OrDash(address.interface()), OrDash(address.error())});
+                 OrDash(address.interface()), OrDash(address.error())});
     }
     text += "\n" + table.ToString();
   }
@@ -98,11 +99,10 @@ std::string StatusText(const v1::GetStateResponse& state, SystemTime now) {
                  "Heartbeat", "Received", "Sent", "Carries"});
     for (const v1::UplinkState& uplink : state.uplinks()) {
       table.Add({uplink.name(), Life(uplink), uplink.address(),
-                    OrDash(uplink.endpoint()),
-                    Age(uplink.last_handshake(), now),
-                    Age(uplink.last_heartbeat(), now),
-                    Bytes(uplink.received_bytes()), Bytes(uplink.sent_bytes()),
-                    uplink.applied_digest().substr(0, 8)});
+                 OrDash(uplink.endpoint()), Age(uplink.last_handshake(), now),
+                 Age(uplink.last_heartbeat(), now),
+                 Bytes(uplink.received_bytes()), Bytes(uplink.sent_bytes()),
+                 uplink.applied_digest().substr(0, 8)});
     }
     text += "\n" + table.ToString();
   }
@@ -110,7 +110,7 @@ std::string StatusText(const v1::GetStateResponse& state, SystemTime now) {
     Table table({"Refused", "Reason", "Message"});
     for (const v1::RefusedMapping& refused : state.refused()) {
       table.Add({ListenerText(refused.listener()), refused.reason(),
-                    refused.message()});
+                 refused.message()});
     }
     text += "\n" + table.ToString();
   }

@@ -89,7 +89,8 @@ void SyncSession::Handle(Request request) {
   } else if (!open_) {
     FinishWith(InvalidArgument("sync request: the first message is not Hello"));
   } else if (auto* nack = std::get_if<Nack>(&request)) {
-    Queue(ToProto(SyncResult{.version = nack->version, .status = nack->status}));
+    Queue(
+        ToProto(SyncResult{.version = nack->version, .status = nack->status}));
   } else {
     HandleChange(std::get<DecodedChange>(std::move(request)));
   }
@@ -111,7 +112,8 @@ void SyncSession::HandleHello(const Hello& hello) {
 }
 
 void SyncSession::HandleChange(DecodedChange change) {
-  v1::SyncResponse response = ToProto(api_.Change(*this, std::move(change.call)));
+  v1::SyncResponse response =
+      ToProto(api_.Change(*this, std::move(change.call)));
   for (v1::RefusedMapping& refused : change.malformed) {
     *response.mutable_result()->add_refused() = std::move(refused);
   }

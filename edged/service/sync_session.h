@@ -58,8 +58,8 @@ class SyncSession final
   EventLoop& loop_;
   EdgeApi& api_;
   std::shared_ptr<SyncSession> self_;
-  v1::SyncRequest request_;       // between StartRead and Handle
-  SnapshotAssembler assembler_;   // likewise
+  v1::SyncRequest request_;      // between StartRead and Handle
+  SnapshotAssembler assembler_;  // likewise
   // ---- the loop thread's ----
   std::deque<v1::SyncResponse> outbox_;  // the front is being written
   bool writing_ = false;

@@ -7,6 +7,7 @@
 
 #include "common/nftables/diff.h"
 #include "common/nftables/print.h"
+#include "common/one_line.h"
 #include "common/status.h"
 #include "common/wireguard/diff.h"
 #include "edged/core/conntrack_plan.h"
@@ -43,6 +44,19 @@ Dataplane::Dataplane(const KernelClients& kernel, const Limits& limits,
     : kernel_(kernel),
       identity_(std::move(identity)),
       facts_{.limits = limits} {}
+
+absl::StatusOr<bool> Dataplane::IsProgrammed() const {
+  const auto device = kernel_.wireguard.Get(facts_.device);
+  if (absl::IsNotFound(device.status())) return false;
+  RETURN_IF_ERROR(device.status());
+  const bool has_uplinks =
+      std::ranges::any_of(device->peers, [this](const wireguard::Peer& peer) {
+        return peer.key != identity_.control_key;
+      });
+  if (!has_uplinks) return false;
+  ASSIGN_OR_RETURN(const nftables::Listing listing, kernel_.nft.List(kTable));
+  return listing.exists;
+}
 
 absl::Status Dataplane::Reconcile(const EdgeModel& model, UplinkHealth health,
                                   const Endpoints& endpoints) {
@@ -90,13 +104,11 @@ uint32_t Dataplane::TunnelMtu(const EdgeModel& model) const {
 
 absl::Status Dataplane::ReconcileTable(const EdgeModel& model) {
   const Stopwatch watch;
-  ASSIGN_OR_RETURN(const nftables::Listing listing,
-                   kernel_.nft.List(kTable));
+  ASSIGN_OR_RETURN(const nftables::Listing listing, kernel_.nft.List(kTable));
   if (!std::exchange(marks_known_, true)) {
     ASSIGN_OR_RETURN(marks_, GroupMarks::TakeOver(listing, model));
-    facts_.switched_interfaces =
-        SwitchedInterfaces(facts_, host_.routes.links,
-                           SwitchedInterfacesOf(listing));
+    facts_.switched_interfaces = SwitchedInterfaces(
+        facts_, host_.routes.links, SwitchedInterfacesOf(listing));
   }
   const nftables::Transaction change =
       nftables::Diff(listing, CompileTable(model, marks_, facts_));
@@ -141,29 +153,31 @@ absl::Status Dataplane::ReconcileTunnel(const EdgeModel& model,
   if (!change.empty()) {
     RETURN_IF_ERROR(Annotate(kernel_.wireguard.Apply(facts_.device, change),
                              "device " + facts_.device));
-    spdlog::info("device {}: {}", facts_.device, change.ToString());
+    spdlog::info("device {}: {}", facts_.device, OneLine(change.ToString()));
   }
   ASSIGN_OR_RETURN(host_, Observe(kernel_.rtnetlink));
   ASSIGN_OR_RETURN(const RouteChange routes,
                    PlanRoutes(model, facts_, host_.routes));
   if (routes.empty()) return absl::OkStatus();
   RETURN_IF_ERROR(Apply(kernel_.rtnetlink, routes));
-  spdlog::info("routes: {}", routes.ToString(facts_.device));
+  spdlog::info("routes: {}", OneLine(routes.ToString(facts_.device)));
   return absl::OkStatus();
 }
 
 absl::Status Dataplane::ApplyHealth(const EdgeModel& model,
                                     UplinkHealth health) {
-  const UplinkHealth previous =
-      std::exchange(facts_.health, std::move(health));
+  UplinkHealth previous = std::exchange(facts_.health, std::move(health));
   const nftables::Transaction change =
       CompileHealthChange(model, facts_, previous);
   if (change.empty()) return absl::OkStatus();
-  return kernel_.nft.Apply(change);
+  const absl::Status status = kernel_.nft.Apply(change);
+  if (!status.ok()) facts_.health = std::move(previous);
+  return status;
 }
 
-absl::StatusOr<int> Dataplane::DeleteStaleFlows(const EdgeModel& model) {
-  const StaleFlows stale(model, facts_);
+absl::StatusOr<int> Dataplane::DeleteStaleFlows(
+    const EdgeModel& model, const std::set<std::string>& long_dead) {
+  const StaleFlows stale(model, facts_, long_dead);
   std::vector<netlink::Flow> found;
   RETURN_IF_ERROR(kernel_.conntrack.ForEachFlow(
       Family::kIpv4, [&stale, &found](const netlink::Flow& flow) {
@@ -176,12 +190,18 @@ absl::StatusOr<int> Dataplane::DeleteStaleFlows(const EdgeModel& model) {
 }
 
 absl::StatusOr<protocol::Digest> Dataplane::Audit(const EdgeModel& model) {
+  ASSIGN_OR_RETURN(const protocol::Digest digest, AuditOnce(model));
+  if (digest == ProgrammedDigest(model)) return digest;
+  return AuditOnce(model);
+}
+
+absl::StatusOr<protocol::Digest> Dataplane::AuditOnce(
+    const EdgeModel& model) const {
   KernelDigest digest(model, marks_, facts_);
   for (const nftables::Set& set : MappingSets(facts_)) {
     RETURN_IF_ERROR(kernel_.nft.ForEachElement(
-        kTable, set, [&digest](const nftables::Element& element) {
-          digest.Add(element);
-        }));
+        kTable, set,
+        [&digest](const nftables::Element& element) { digest.Add(element); }));
   }
   return digest.digest();
 }
@@ -199,11 +219,11 @@ std::vector<Refusal> Dataplane::NotProgrammed(const EdgeModel& model) const {
   std::vector<Refusal> refusals;
   for (const protocol::Listener& listener : Unprogrammable(model, facts_)) {
     const auto why = unresolved_.find(listener.public_address);
-    refusals.push_back(
-        {listener, "AddressNotLocal",
-         why == unresolved_.end()
-             ? fmt::format("{} is not resolved", listener.public_address.ToString())
-             : std::string(Message(why->second))});
+    refusals.push_back({listener, "AddressNotLocal",
+                        why == unresolved_.end()
+                            ? fmt::format("{} is not resolved",
+                                          listener.public_address.ToString())
+                            : std::string(Message(why->second))});
   }
   return refusals;
 }

@@ -2,8 +2,9 @@
 
 #include <chrono>
 #include <map>
-#include <memory>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -38,6 +39,13 @@ class Dataplane {
   Dataplane(const KernelClients& kernel, const Limits& limits,
             TunnelIdentity identity);
 
+  // Interfaces whose forwarding an earlier run switched on.
+  void RememberSwitched(std::set<std::string> interfaces) {
+    facts_.switched_interfaces = std::move(interfaces);
+  }
+  // True when the kernel still has a table and peers of an earlier run.
+  absl::StatusOr<bool> IsProgrammed() const;
+
   // The whole: device, table, peers, addresses, routes; writes differences
   // only. The table comes before anything that lets packets in.
   absl::Status Reconcile(const EdgeModel& model, UplinkHealth health,
@@ -50,13 +58,18 @@ class Dataplane {
   // Device, peers, addresses, routes.
   absl::Status ReconcileTunnel(const EdgeModel& model,
                                const Endpoints& endpoints);
-  // New health, and the groups that it changes.
+  // New health, and the groups that it changes. After an error the old health
+  // is still what facts() say.
   absl::Status ApplyHealth(const EdgeModel& model, UplinkHealth health);
 
-  // Deletes flows that fit the model no longer; returns their number.
-  absl::StatusOr<int> DeleteStaleFlows(const EdgeModel& model);
+  // Deletes flows that fit the model no longer, TCP only of the uplinks in
+  // `long_dead` or removed ones; returns their number.
+  absl::StatusOr<int> DeleteStaleFlows(const EdgeModel& model,
+                                       const std::set<std::string>& long_dead);
 
-  // Reads every mapping back from the kernel.
+  // Reads every mapping back from the kernel. Once more when the sum is not
+  // ProgrammedDigest(): a dump beside writers, or while the kernel's table
+  // still grows, may repeat and miss elements without a mark (6.18).
   absl::StatusOr<protocol::Digest> Audit(const EdgeModel& model);
   // What is programmed: the model's digest without mappings that cannot be.
   protocol::Digest ProgrammedDigest(const EdgeModel& model) const;
@@ -74,6 +87,7 @@ class Dataplane {
   absl::Status Remove();
 
  private:
+  absl::StatusOr<protocol::Digest> AuditOnce(const EdgeModel& model) const;
   absl::Status ObserveHost(const EdgeModel& model);
   absl::Status ReconcileTable(const EdgeModel& model);
   uint32_t TunnelMtu(const EdgeModel& model) const;

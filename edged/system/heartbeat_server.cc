@@ -71,7 +71,8 @@ absl::StatusOr<std::unique_ptr<HeartbeatServer>> HeartbeatServer::Start(
     return ErrnoStatus(errno, what + " on " + device);
   }
   const auto [storage, length] = ToSockaddr(local);
-  if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&storage), length) != 0) {
+  if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&storage), length) !=
+      0) {
     return ErrnoStatus(errno, what);
   }
   auto server = std::make_unique<UdpHeartbeatServer>(loop, std::move(fd),

@@ -31,6 +31,9 @@ v1::StoredState ToProto(const StoredState& state) {
     added.set_public_key(key.ToString());
     added.set_endpoint(endpoint.ToString());
   }
+  for (const std::string& interface : state.switched_interfaces) {
+    proto.add_switched_interfaces(interface);
+  }
   return proto;
 }
 
@@ -60,13 +63,14 @@ absl::StatusOr<StoredState> FromProto(const v1::StoredState& proto) {
                      SocketAddress::Parse(stored.endpoint()));
     state.endpoints.emplace(key, endpoint);
   }
+  state.switched_interfaces.insert(proto.switched_interfaces().begin(),
+                                   proto.switched_interfaces().end());
   return state;
 }
 
-absl::StatusOr<StoredState> Parse(const absl::StatusOr<std::string>& content) {
-  RETURN_IF_ERROR(content.status());
+absl::StatusOr<StoredState> Parse(const std::string& content) {
   v1::StoredState proto;
-  if (!proto.ParseFromString(*content)) {
+  if (!proto.ParseFromString(content)) {
     return absl::DataLossError("does not parse");
   }
   return FromProto(proto);
@@ -77,7 +81,10 @@ absl::StatusOr<StoredState> Parse(const absl::StatusOr<std::string>& content) {
 absl::StatusOr<StoredState> StateStore::Load() {
   const auto content = ReadChecksummed(path_);
   if (absl::IsNotFound(content.status())) return StoredState();
-  auto state = Parse(content);
+  if (!content.ok() && !absl::IsDataLoss(content.status())) {
+    return Annotate(content.status(), "state file " + path_);
+  }
+  auto state = content.ok() ? Parse(*content) : content.status();
   if (state.ok()) return state;
   const std::string aside = path_ + ".damaged";
   std::rename(path_.c_str(), aside.c_str());

@@ -83,6 +83,8 @@ std::optional<Bytes> Read(const Packet& packet, Field field) {
       return MarkBytes(packet.ct_status);
     case Field::kCtMark:
       return MarkBytes(packet.ct_mark);
+    case Field::kCtDirection:
+      return Bytes{packet.ct_direction};
   }
   return std::nullopt;
 }

@@ -24,6 +24,7 @@ struct Packet {
   uint8_t icmp_type = 8;
   uint32_t ct_state = kCtNew;
   uint32_t ct_status = 0;
+  uint8_t ct_direction = kCtOriginal;
   uint32_t ct_mark = 0;
   uint32_t mark = 0;
   bool operator==(const Packet&) const = default;

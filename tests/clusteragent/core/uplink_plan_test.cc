@@ -126,12 +126,12 @@ TEST_CASE("uplink_plan: the table is what nft lists", "[uplink_plan]") {
 	chain mark-edge {
 		type filter hook prerouting priority mangle; policy accept;
 		iifname "eu-6f72ef82" ct state new ct mark set ct mark & 0xffffff01 | 0x00000001
-		iifname != @tunnels ct mark & 0x000000ff == 0x00000001 meta mark set meta mark & 0xffffff01 | 0x00000001
+		iifname != @tunnels ct direction reply ct mark & 0x000000ff == 0x00000001 meta mark set meta mark & 0xffffff01 | 0x00000001
 	}
 
 	chain mark-own {
 		type route hook output priority mangle; policy accept;
-		ct mark & 0x000000ff == 0x00000001 meta mark set meta mark & 0xffffff01 | 0x00000001
+		ct direction reply ct mark & 0x000000ff == 0x00000001 meta mark set meta mark & 0xffffff01 | 0x00000001
 	}
 
 	chain prerouting {
@@ -238,16 +238,16 @@ TEST_CASE("uplink_plan: what is not mapped is refused at once",
   Packet packet = FromEdge(kDeviceA, "10.200.0.17", 81);
   packet.oif = "eth0";
   CHECK(Ends(table, packet, kThrough) ==
-        "prerouting: ct mark 0x00000001, accept; forward: meta "
-        "l4proto tcp reject with tcp reset");
+        "prerouting: ct mark 0x00000001, accept; forward: "
+        "reject with tcp reset");
   packet.protocol = 17;
   CHECK(Ends(table, packet, kThrough) ==
         "prerouting: ct mark 0x00000001, accept; forward: reject");
   packet = FromEdge(kDeviceA, "10.200.4.17", 80);  // another edge's address
   packet.oif = "eth0";
   CHECK(Ends(table, packet, kThrough) ==
-        "prerouting: ct mark 0x00000001, accept; forward: meta "
-        "l4proto tcp reject with tcp reset");
+        "prerouting: ct mark 0x00000001, accept; forward: "
+        "reject with tcp reset");
 }
 
 TEST_CASE("uplink_plan: an edge reaches nothing of this host itself",
@@ -278,6 +278,7 @@ TEST_CASE("uplink_plan: a reply leaves by the tunnel of its connection",
                .destination_port = 40000,
                .ct_state = nftables::kCtEstablished,
                .ct_status = nftables::kCtStatusDnat,
+               .ct_direction = nftables::kCtReply,
                .ct_mark = 0xabc002,
                .mark = 0x5500};
   CHECK(Ends(table, reply, kThrough) ==
@@ -286,6 +287,10 @@ TEST_CASE("uplink_plan: a reply leaves by the tunnel of its connection",
   reply.iif = "";
   CHECK(Ends(table, reply, {HookPoint::kOutput}) ==
         "output: mark 0x00005502, accept");
+  // An ICMP error about an answer goes to the target, not into the tunnel.
+  reply.ct_direction = nftables::kCtOriginal;
+  CHECK(Ends(table, reply, {HookPoint::kOutput}) == "output: accept");
+  reply.ct_direction = nftables::kCtReply;
   reply.ct_mark = 0xabc000;
   CHECK(Ends(table, reply, {HookPoint::kOutput}) == "output: accept");
 }

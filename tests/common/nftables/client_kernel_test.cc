@@ -95,6 +95,24 @@ std::string LinesApart(const std::string& actual, const std::string& wanted) {
   }
 }
 
+// Whether nft 1.0.6 can load its own listing of `table` on this kernel: it
+// swaps the bytes of a protocol in a concatenation that takes ranges, which
+// does nothing, and which 6.12.117 refuses. We do not send it.
+bool CanReload(const Table& table) {
+  const auto swaps = [](const SetWithElements& set) {
+    return set.set.interval && set.set.key.size() > 1 &&
+           std::ranges::count(set.set.key, Type::kInetProto) > 0;
+  };
+  if (std::ranges::none_of(table.sets, swaps)) return true;
+  return Nft("-f -",
+             "table inet probe {\n"
+             "  set s { type ipv4_addr . inet_proto; flags interval; }\n"
+             "  chain c { ip daddr . meta l4proto @s; }\n"
+             "}\n"
+             "delete table inet probe\n")
+             .code == 0;
+}
+
 void CheckTable(const Table& table) {
   const auto client = OpenClient();
   Make(*client, table);
@@ -106,6 +124,11 @@ void CheckTable(const Table& table) {
   CHECK(LinesApart(text, Print(table)) == "");
   CHECK(Nft("-j list table inet " + table.name).code == 0);
 
+  if (!CanReload(table)) {
+    std::cout << "SKIPPED: loading the listing of " << table.name
+              << ": this kernel refuses what nft makes of it\n";
+    return;
+  }
   // What an administrator saves and loads again is what we made.
   REQUIRE(Nft("delete table inet " + table.name).code == 0);
   const NftOutput loaded = Nft("-f -", text);

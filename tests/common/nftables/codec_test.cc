@@ -1,7 +1,9 @@
 // What we send and what we read back, as bytes: rules, sets, chains, elements.
 
+#include <endian.h>
 #include <linux/netfilter/nf_tables.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <functional>
 #include <span>

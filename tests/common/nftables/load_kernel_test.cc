@@ -138,10 +138,38 @@ TEST_CASE("client: loads 60,000 mappings in one batch and changes one",
   Report("get 10,000 that are missing", TimeOf([&] {
            CHECK(client->GetElements("edged", ports, keys)->empty());
          }));
-  const std::string text = Print(table);
-  Report("for comparison: nft -f of the same", TimeOf([&] {
+  const std::string text = Print(Table{"edged", {table.sets[0]}, {}});
+  Report("for comparison: nft -f of the mappings", TimeOf([&] {
            CHECK(Nft("-f -", "flush ruleset\n" + text).text == "");
          }));
+}
+
+// The kernel goes on to put a set in order after the batch is over.
+TEST_CASE("client: reads a set whole right after it has grown",
+          "[client][kernel][load]") {
+  SKIP_IF_IMPOSSIBLE();
+  Nft("flush ruleset");
+  const auto client = std::move(Client::Open().value());
+  const Table large = LargeTable();
+  const Set& ports = large.sets[0].set;
+  for (size_t count = 1'000; count <= 60'000; count += 59'000 / 20) {
+    Transaction load("grows");
+    load.Add(AddTable{});
+    load.Add(DeleteTable{});
+    load.Add(AddTable{});
+    load.Add(AddSet{ports});
+    std::vector<Element> elements = large.sets[0].elements;
+    elements.resize(count);
+    load.Add(AddElements{ports, elements});
+    REQUIRE(client->Apply(load) == absl::OkStatus());
+    std::vector<Element> read;
+    REQUIRE(client->ForEachElement("grows", ports, [&](const Element& element) {
+      read.push_back(element);
+    }) == absl::OkStatus());
+    std::ranges::sort(read, {}, &Element::key);
+    CHECK(read.size() == count);
+    CHECK((read == elements));
+  }
 }
 
 }  // namespace edged::nftables

@@ -163,9 +163,8 @@ TEST_CASE("nft_compiler: nobody serving refuses at once", "[nft_compiler]") {
   HostFacts facts = SampleFacts();
   facts.health = {{"a", Health::kDead}, {"b", Health::kDraining}};
   const auto table = TableOf(FullState(), facts);
-  CHECK(
-      In(table, FromClient("203.0.113.1", 80)) ==
-      "prerouting: ct mark 0xed000100, meta l4proto tcp reject with tcp reset");
+  CHECK(In(table, FromClient("203.0.113.1", 80)) ==
+        "prerouting: ct mark 0xed000100, reject with tcp reset");
   CHECK(In(table, FromClient("203.0.113.1", 53, 17)) ==
         "prerouting: ct mark 0xed000100, reject");
   // The last one that is only silent is still tried.

@@ -150,6 +150,8 @@ def edge_state_is_missing(setup):
 def edge_state_is_damaged(setup):
     """C10: a damaged state file is kept aside and named, and the kernel state is the same."""
     before = settled(setup)
+    stored = setup.edge.host.folder / "var/lib/edged/state"
+    eventually(lambda: expect(stored.exists(), True, "a stored state"))
     expect(setup.edge.process.stop(), 0, "exit code")
     damaged = [path for path in state_files(setup) if path.name != "join.yaml"]
     expect(len(damaged) > 0, True, "state files")
