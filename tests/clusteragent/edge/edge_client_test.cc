@@ -326,11 +326,13 @@ TEST_CASE("edge_client: a client that goes calls nobody", "[edge_client]") {
 TEST_CASE("edge_client: a client may go in the answer it gives",
           "[edge_client]") {
   ScriptedServer server(AnswerAll);
-  LoopRunner runner;
-  auto client = DialEdge(runner.loop(), server.address());
-  client->Register(kEpoch, {"home", PublicKey(), 3}, "vps",
-                   [&client](const absl::Status&) { client.reset(); });
-  CHECK(runner.Until([&] { return !client; }));
+  for (int round = 0; round < 50; ++round) {
+    LoopRunner runner;
+    auto client = DialEdge(runner.loop(), server.address());
+    client->Register(kEpoch, {"home", PublicKey(), 3}, "vps",
+                     [&client](const absl::Status&) { client.reset(); });
+    REQUIRE(runner.Until([&] { return !client; }));
+  }
 }
 
 }  // namespace
