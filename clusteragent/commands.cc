@@ -2,6 +2,7 @@
 
 #include <sodium.h>
 
+#include <algorithm>
 #include <variant>
 
 #include "clusteragent/core/allocator.h"
@@ -19,14 +20,10 @@
 namespace edged::agent {
 namespace {
 
-Facts FactsWithout(const World& world, const std::string& uplink_name) {
+Facts FactsOf(const UplinkHost& host) {
   Facts facts;
-  facts.own_uplink = uplink_name;
-  UplinkFacts& own = facts.uplinks.emplace_back();
-  own.name = uplink_name;
-  for (const EdgeNode& node : world.edge_nodes) {
-    own.keys.emplace(node.meta.name, PublicKey());
-  }
+  facts.local_addresses = host.local_addresses;
+  facts.host_routes = host.routes;
   return facts;
 }
 
@@ -38,21 +35,53 @@ std::string RandomId() {
   return text;
 }
 
+// The records with a network for every EdgeNode. Who has which block is not
+// touched: the uplinks are the running agents' to know.
+Allocation AllocateNetworks(const Records& records, const World& world,
+                            const UplinkHost& host) {
+  Allocation allocation = Allocate(records, world, FactsOf(host));
+  for (auto& [name, edge] : allocation.records.edges) {
+    const auto before = records.edges.find(name);
+    if (before != records.edges.end()) edge.blocks = before->second.blocks;
+  }
+  return allocation;
+}
+
+// A mistake may hide an EdgeNode, which Allocate() would take for gone.
+absl::Status CheckNoneHidden(const Records& records, const Snapshot& snapshot) {
+  if (snapshot.errors.empty()) return absl::OkStatus();
+  for (const auto& [name, record] : records.edges) {
+    const bool found = std::ranges::any_of(
+        snapshot.world.edge_nodes,
+        [&name](const EdgeNode& node) { return node.meta.name == name; });
+    if (!found) {
+      return FailedPrecondition(
+          "EdgeNode {} is not found where it was; mend this first: {}", name,
+          snapshot.errors[0]);
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> PlanCommand(const std::string& manifests,
                                         const std::string& state,
-                                        const std::string& uplink_name) {
+                                        const std::string& uplink_name,
+                                        const UplinkHost& host) {
   RETURN_IF_ERROR(ListFolder(manifests).status());
   const Snapshot snapshot = ManifestDir(manifests).Read();
   Records records;
   if (!state.empty()) {
-    const auto text = ReadFile(state + "/records.json");
-    if (text.ok()) {
-      ASSIGN_OR_RETURN(records, RecordsFromJson(*text));
-    }
+    ASSIGN_OR_RETURN(records, StateFolder(state).LoadRecords());
   }
-  const Facts facts = FactsWithout(snapshot.world, uplink_name);
+  Facts facts = FactsOf(host);
+  facts.own_uplink = uplink_name;
+  UplinkFacts& own = facts.uplinks.emplace_back();
+  own.name = uplink_name;
+  for (const EdgeNode& node : snapshot.world.edge_nodes) {
+    own.keys.emplace(node.meta.name, PublicKey());
+  }
   std::string result;
   for (const std::string& error : snapshot.errors) {
     result += "error: " + error + "\n";
@@ -108,29 +137,37 @@ absl::StatusOr<std::string> StatusCommand(const std::string& state, bool json) {
 absl::StatusOr<std::string> TokenCommand(const std::string& edge,
                                          const std::string& manifests,
                                          const std::string& state,
-                                         const std::string& uplink_name,
+                                         const UplinkHost& host,
                                          std::chrono::seconds lifetime) {
+  if (lifetime <= std::chrono::seconds::zero()) {
+    return InvalidArgument("a token that is good for {} s is no use",
+                           lifetime.count());
+  }
   RETURN_IF_ERROR(ListFolder(manifests).status());
   const Snapshot snapshot = ManifestDir(manifests).Read();
   const StateFolder folder(state);
   ASSIGN_OR_RETURN(const ClusterIdentity identity, folder.Identity());
-  const Facts facts = FactsWithout(snapshot.world, uplink_name);
   Allocation allocation;
+  absl::Status hidden;
   RETURN_IF_ERROR(folder
                       .UpdateRecords([&](const Records& records) {
-                        allocation = Allocate(records, snapshot.world, facts);
+                        hidden = CheckNoneHidden(records, snapshot);
+                        if (!hidden.ok()) return records;
+                        allocation =
+                            AllocateNetworks(records, snapshot.world, host);
                         return allocation.records;
                       })
                       .status());
+  RETURN_IF_ERROR(hidden);
   const auto record = allocation.records.edges.find(edge);
   if (record == allocation.records.edges.end()) {
     const auto problem = allocation.problems.find(edge);
     if (problem != allocation.problems.end() && !problem->second.empty()) {
-      return FailedPrecondition("EdgeNode {}: {}", edge,
-                                problem->second[0].message);
+      return FailedPrecondition("{}", problem->second[0].message);
     }
-    for (const std::string& error : snapshot.errors) {
-      return FailedPrecondition("EdgeNode {}: not found; {}", edge, error);
+    if (!snapshot.errors.empty()) {
+      return FailedPrecondition("EdgeNode {}: not found; {}", edge,
+                                snapshot.errors[0]);
     }
     return absl::NotFoundError(
         fmt::format("EdgeNode {}: no such object in {}", edge, manifests));

@@ -9,8 +9,10 @@
 
 #include "clusteragent/agent.h"
 #include "clusteragent/commands.h"
+#include "clusteragent/uplink/host.h"
 #include "common/config/fields.h"
 #include "common/logging.h"
+#include "common/netlink/rtnetlink.h"
 #include "common/status.h"
 #include "common/version.h"
 
@@ -54,10 +56,16 @@ absl::Status RunAgent(const Arguments& arguments) {
   return agent->Run();
 }
 
+absl::StatusOr<UplinkHost> ThisHost() {
+  ASSIGN_OR_RETURN(auto rtnetlink, netlink::Rtnetlink::Open());
+  return ObserveHost(rtnetlink);
+}
+
 absl::Status RunPlan(const Arguments& arguments) {
+  ASSIGN_OR_RETURN(const UplinkHost host, ThisHost());
   ASSIGN_OR_RETURN(const std::string text,
                    PlanCommand(arguments.agent.manifests, arguments.plan_state,
-                               arguments.agent.uplink_name));
+                               arguments.agent.uplink_name, host));
   fmt::print("{}", text);
   return absl::OkStatus();
 }
@@ -85,10 +93,11 @@ absl::Status RunStatus(const Arguments& arguments) {
 absl::Status RunToken(const Arguments& arguments) {
   const auto lifetime = config::ParseDuration(arguments.lifetime);
   RETURN_IF_ERROR(Annotate(lifetime.status(), "--ttl"));
+  ASSIGN_OR_RETURN(const UplinkHost host, ThisHost());
   ASSIGN_OR_RETURN(
       const std::string token,
       TokenCommand(arguments.edge, arguments.agent.manifests,
-                   arguments.agent.state, arguments.agent.uplink_name,
+                   arguments.agent.state, host,
                    std::chrono::ceil<std::chrono::seconds>(*lifetime)));
   fmt::print("{}\n", token);
   return absl::OkStatus();
@@ -154,8 +163,8 @@ int Main(int argc, char** argv) {
   with_state(command("status", "Show what the running agent says", RunStatus))
       ->add_option("-o,--output", arguments.output, "table or json")
       ->check(CLI::IsMember({"table", "json"}));
-  CLI::App* token = with_name(with_state(with_manifests(
-      command("token", "Print a token for `edged join`", RunToken))));
+  CLI::App* token = with_state(with_manifests(
+      command("token", "Print a token for `edged join`", RunToken)));
   token->add_option("edge", arguments.edge, "Name of the EdgeNode")->required();
   token->add_option("--ttl", arguments.lifetime, "How long it is good")
       ->capture_default_str();

@@ -3,8 +3,10 @@
 #include <absl/strings/numbers.h>
 #include <absl/strings/str_split.h>
 #include <sodium.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
 
-#include <cstdio>
+#include <cerrno>
 #include <set>
 
 #include "clusteragent/source/state_json.h"
@@ -14,6 +16,9 @@
 
 namespace edged::agent {
 namespace {
+
+// For the other process that writes; each needs some milliseconds.
+constexpr auto kLockPatience = std::chrono::seconds(2);
 
 // A random UUID, version 4 (RFC 9562).
 std::string MakeUuid() {
@@ -47,6 +52,37 @@ absl::StatusOr<Value> ReadYaml(
   return value;
 }
 
+// The same for a file with a private key: what is wrong with it is told without
+// its content, which messages about a mistake quote.
+template <typename Value>
+absl::StatusOr<Value> ReadSecretYaml(
+    const std::string& path,
+    const std::function<void(config::Fields&, Value&)>& read) {
+  auto value = ReadYaml<Value>(path, read);
+  if (!absl::IsInvalidArgument(value.status())) return value;
+  const std::string_view message = Message(value.status());
+  std::string where = path;
+  if (message.starts_with(path + ":")) {
+    const std::string_view rest = message.substr(path.size() + 1);
+    const std::string_view line =
+        rest.substr(0, rest.find_first_not_of("0123456789"));
+    if (!line.empty()) where += fmt::format(":{}", line);
+  }
+  return FailedPrecondition(
+      "{}: damaged; it holds a private key, so it is not shown", where);
+}
+
+// Renames a file to the first name that is free; the new name.
+absl::StatusOr<std::string> KeepAside(const std::string& path) {
+  std::string aside = path + ".damaged";
+  for (int i = 2; link(path.c_str(), aside.c_str()) != 0; ++i) {
+    if (errno != EEXIST) return ErrnoStatus(errno, aside);
+    aside = fmt::format("{}.damaged.{}", path, i);
+  }
+  RETURN_IF_ERROR(RemoveFile(path));
+  return aside;
+}
+
 template <typename Value, typename Parse>
 void ReadParsed(config::Fields& fields, std::string_view name, Parse parse,
                 Value& value) {
@@ -73,10 +109,9 @@ absl::StatusOr<FileLock> StateFolder::LockForAgent() const {
 }
 
 absl::StatusOr<ClusterIdentity> StateFolder::Identity() const {
-  RETURN_IF_ERROR(MakeFolders(path_));
-  ASSIGN_OR_RETURN(const FileLock lock, FileLock::Take(Path("records.lock")));
+  ASSIGN_OR_RETURN(const FileLock lock, LockRecords());
   const std::string path = Path("cluster.yaml");
-  auto identity = ReadYaml<ClusterIdentity>(
+  auto identity = ReadSecretYaml<ClusterIdentity>(
       path, [](config::Fields& fields, ClusterIdentity& value) {
         value.uid = fields.RequiredString("clusterUID");
         ReadParsed(fields, "controlPrivateKey", PrivateKey::Parse,
@@ -92,9 +127,14 @@ absl::StatusOr<ClusterIdentity> StateFolder::Identity() const {
 }
 
 absl::StatusOr<uint64_t> StateFolder::NextEpoch() const {
+  const std::string path = Path("epoch");
+  const auto text = ReadFile(path);
   uint64_t epoch = 0;
-  const auto text = ReadFile(Path("epoch"));
-  if (text.ok() && !absl::SimpleAtoi(*text, &epoch)) epoch = 0;
+  if (text.ok() && !absl::SimpleAtoi(*text, &epoch)) {
+    return FailedPrecondition(
+        "{}: holds no number; write one there that no edge has seen yet", path);
+  }
+  if (!text.ok() && !absl::IsNotFound(text.status())) return text.status();
   RETURN_IF_ERROR(SetEpoch(epoch + 1));
   return epoch + 1;
 }
@@ -103,29 +143,34 @@ absl::Status StateFolder::SetEpoch(uint64_t epoch) const {
   return WriteFileAtomically(Path("epoch"), fmt::format("{}\n", epoch));
 }
 
-absl::StatusOr<Records> StateFolder::LoadRecords(std::string* warning) const {
+absl::StatusOr<FileLock> StateFolder::LockRecords() const {
+  RETURN_IF_ERROR(MakeFolders(path_));
+  return FileLock::TakeWithin(Path("records.lock"), kLockPatience);
+}
+
+absl::StatusOr<Records> StateFolder::LoadRecords() const {
   const std::string path = Path("records.json");
   const auto text = ReadFile(path);
   if (absl::IsNotFound(text.status())) return Records();
   RETURN_IF_ERROR(text.status());
   auto records = RecordsFromJson(*text);
-  if (records.ok()) return records;
-  const std::string aside = path + ".damaged";
-  std::rename(path.c_str(), aside.c_str());
-  if (warning) {
-    *warning = fmt::format("state file {} is damaged ({}); kept as {}", path,
-                           Message(records.status()), aside);
-  }
-  return Records();
+  RETURN_IF_ERROR(Annotate(records.status(), path));
+  return records;
 }
 
 absl::StatusOr<Records> StateFolder::UpdateRecords(
     const std::function<Records(const Records&)>& change) const {
-  RETURN_IF_ERROR(MakeFolders(path_));
-  ASSIGN_OR_RETURN(const FileLock lock, FileLock::Take(Path("records.lock")));
-  ASSIGN_OR_RETURN(const Records before, LoadRecords());
-  const Records after = change(before);
-  if (after != before) {
+  ASSIGN_OR_RETURN(const FileLock lock, LockRecords());
+  auto before = LoadRecords();
+  if (absl::IsDataLoss(before.status())) {
+    ASSIGN_OR_RETURN(const std::string aside, KeepAside(Path("records.json")));
+    spdlog::warn("{}; kept as {}, beginning with none",
+                 Message(before.status()), aside);
+    before = Records();
+  }
+  RETURN_IF_ERROR(before.status());
+  const Records after = change(*before);
+  if (after != *before) {
     RETURN_IF_ERROR(WriteFileAtomically(Path("records.json"), ToJson(after)));
   }
   return after;
@@ -156,7 +201,7 @@ absl::Status StateFolder::SaveToken(const std::string& edge,
 }
 
 absl::StatusOr<UplinkKey> StateFolder::LoadKey(const std::string& edge) const {
-  auto key = ReadYaml<UplinkKey>(
+  auto key = ReadSecretYaml<UplinkKey>(
       Path("keys/" + edge + ".yaml"),
       [](config::Fields& fields, UplinkKey& value) {
         ReadParsed(fields, "privateKey", PrivateKey::Parse, value.own);
@@ -219,10 +264,14 @@ absl::StatusOr<std::vector<ObjectStatus>> StateFolder::LoadStatuses() const {
     if (absl::IsNotFound(names.status())) continue;
     RETURN_IF_ERROR(names.status());
     for (const std::string& name : *names) {
-      ASSIGN_OR_RETURN(const std::string text,
-                       ReadFile(Path(folder + "/" + name)));
-      auto status = StatusFromJson(text);
-      if (!status.ok()) return Annotate(status.status(), Path(name));
+      if (name.starts_with('.')) continue;  // the agent writes it just now
+      const auto text = ReadFile(Path(folder + "/" + name));
+      if (absl::IsNotFound(text.status())) continue;  // gone meanwhile
+      RETURN_IF_ERROR(text.status());
+      auto status = StatusFromJson(*text);
+      if (!status.ok()) {
+        return Annotate(status.status(), Path(folder + "/" + name));
+      }
       statuses.push_back(*std::move(status));
     }
   }

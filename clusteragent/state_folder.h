@@ -56,12 +56,17 @@ class StateFolder {
   absl::StatusOr<FileLock> LockForAgent() const;
 
   absl::StatusOr<ClusterIdentity> Identity() const;  // made at first use
+  // FailedPrecondition when its file is damaged: a term that began at 1 again
+  // would be refused by every edge.
   absl::StatusOr<uint64_t> NextEpoch() const;
   absl::Status SetEpoch(uint64_t epoch) const;
 
-  // A damaged file is kept aside and gives empty records; `warning` says so.
-  absl::StatusOr<Records> LoadRecords(std::string* warning = nullptr) const;
-  // Reads, changes and writes under a lock; returns what was written.
+  // Touches nothing; empty where there are none yet. DataLoss names a damaged
+  // file.
+  absl::StatusOr<Records> LoadRecords() const;
+  // Reads, changes and writes under a lock; returns what was written. A damaged
+  // file is kept aside as "records.json.damaged", or with a number behind, is
+  // logged, and counts as empty.
   absl::StatusOr<Records> UpdateRecords(
       const std::function<Records(const Records&)>& change) const;
 
@@ -82,6 +87,7 @@ class StateFolder {
 
  private:
   std::string Path(const std::string& name) const { return path_ + "/" + name; }
+  absl::StatusOr<FileLock> LockRecords() const;
 
   std::string path_;
 };

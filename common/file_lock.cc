@@ -3,6 +3,8 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
+#include <thread>
 
 #include "common/files.h"
 #include "common/status.h"
@@ -36,6 +38,19 @@ absl::StatusOr<FileLock> FileLock::Take(const std::string& path) {
         pwrite(fd.get(), pid.data(), pid.size(), 0);
   }
   return FileLock(std::move(fd));
+}
+
+absl::StatusOr<FileLock> FileLock::TakeWithin(
+    const std::string& path, std::chrono::milliseconds patience) {
+  constexpr auto kPause = std::chrono::milliseconds(2);
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  while (true) {
+    auto lock = Take(path);
+    if (!absl::IsFailedPrecondition(lock.status())) return lock;
+    // A blocking flock() has no deadline, so it is asked again and again.
+    if (std::chrono::steady_clock::now() >= deadline) return lock;
+    std::this_thread::sleep_for(kPause);
+  }
 }
 
 }  // namespace edged

@@ -2,6 +2,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -42,6 +43,9 @@ absl::StatusOr<std::vector<std::string>> ListFolder(const std::string& path);
 class FileLock {
  public:
   static absl::StatusOr<FileLock> Take(const std::string& path);
+  // Waits for whoever has it, `patience` at most; blocks the thread.
+  static absl::StatusOr<FileLock> TakeWithin(
+      const std::string& path, std::chrono::milliseconds patience);
 
  private:
   explicit FileLock(UniqueFd fd) : fd_(std::move(fd)) {}

@@ -1,9 +1,13 @@
 #include "clusteragent/edge/edge_client.h"
 
 #include <grpcpp/grpcpp.h>
+#include <spdlog/spdlog.h>
 
+#include <condition_variable>
 #include <deque>
+#include <mutex>
 #include <utility>
+#include <vector>
 
 #include "clusteragent/edge/edge_proto.h"
 #include "common/status.h"
@@ -20,18 +24,79 @@ absl::Status FromGrpc(const grpc::Status& status) {
                       status.error_message());
 }
 
+// The way from gRPC's threads to the loop, and the count of the calls that gRPC
+// still holds: a call may end later than its client and its loop. What a call
+// leaves behind is never freed on a gRPC thread, because it may be the last to
+// hold its channel, and gRPC 1.51 aborts when one of its threads frees that.
+class Door {
+ public:
+  explicit Door(EventLoop& loop) : loop_(&loop) {}
+
+  void Enter() {
+    const std::lock_guard lock(mutex_);
+    ++inside_;
+  }
+  void Post(std::function<void()> call) {
+    const std::lock_guard lock(mutex_);
+    if (loop_) loop_->Post(std::move(call));
+  }
+  // gRPC uses the call no more: `last` holds all that is left of it.
+  void Leave(std::function<void()> last) {
+    const std::lock_guard lock(mutex_);
+    if (loop_) {
+      loop_->Post(std::move(last));
+    } else {
+      left_behind_.push_back(std::move(last));
+    }
+    --inside_;
+    left_.notify_all();
+  }
+  // Lets nothing through any more and waits until every call has left; they are
+  // cancelled. False when gRPC did not let go.
+  bool Close() {
+    std::vector<std::function<void()>> left_behind;
+    std::unique_lock lock(mutex_);
+    loop_ = nullptr;
+    const bool empty =
+        left_.wait_for(lock, kCallDeadline, [this] { return inside_ == 0; });
+    left_behind.swap(left_behind_);
+    return empty;
+  }
+  bool is_open() {
+    const std::lock_guard lock(mutex_);
+    return loop_ != nullptr;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable left_;
+  EventLoop* loop_;                                 // under mutex_
+  int inside_ = 0;                                  // likewise
+  std::vector<std::function<void()>> left_behind_;  // likewise
+};
+
+// One Register, until gRPC and the loop have both let go.
+struct RegisterCall {
+  grpc::ClientContext context;
+  v1::RegisterRequest request;
+  v1::RegisterResponse response;
+  std::function<void(const absl::Status&)> done;
+  std::shared_ptr<RegisterCall> self;  // until gRPC has answered
+};
+
 // The gRPC side of one stream. Lives until gRPC and the loop have both let go.
-// `listener_` and `outbox_` belong to the loop thread; gRPC's threads use only
-// the buffer of the operation that they complete.
+// `listener_`, `outbox_` and `mistake_` belong to the loop thread; gRPC's
+// threads use only the buffer of the operation that they complete.
 class SyncCall final
     : public grpc::ClientBidiReactor<v1::SyncRequest, v1::SyncResponse>,
       public std::enable_shared_from_this<SyncCall> {
  public:
-  SyncCall(EventLoop& loop, SyncListener& listener)
-      : loop_(loop), listener_(&listener) {}
+  SyncCall(std::shared_ptr<Door> door, SyncListener& listener)
+      : door_(std::move(door)), listener_(&listener) {}
 
   void Start(v1::EdgeService::Stub& stub, v1::SyncRequest hello) {
     self_ = shared_from_this();
+    door_->Enter();
     stub.async()->Sync(&context_, this);
     Send(std::move(hello));
     StartRead(&response_);
@@ -54,7 +119,7 @@ class SyncCall final
   }
 
   void OnWriteDone(bool ok) override {
-    loop_.Post([self = self_, ok] {
+    door_->Post([self = self_, ok] {
       self->outbox_.pop_front();
       if (!ok) self->End();
       if (!self->ended_ && !self->outbox_.empty()) {
@@ -65,10 +130,10 @@ class SyncCall final
 
   void OnReadDone(bool ok) override {
     if (!ok) {
-      loop_.Post([self = self_] { self->End(); });
+      door_->Post([self = self_] { self->End(); });
       return;
     }
-    loop_.Post([self = self_, response = std::move(response_)] {
+    door_->Post([self = self_, response = std::move(response_)] {
       self->Deliver(response);
     });
     response_.Clear();
@@ -76,9 +141,11 @@ class SyncCall final
   }
 
   void OnDone(const grpc::Status& status) override {
-    loop_.Post([self = std::move(self_), status = FromGrpc(status)] {
+    const std::shared_ptr<Door> door = door_;
+    door->Leave([self = std::move(self_), status = FromGrpc(status)] {
       self->End();
-      if (self->listener_) self->listener_->OnEnd(status);
+      if (!self->listener_) return;
+      self->listener_->OnEnd(self->mistake_.ok() ? status : self->mistake_);
     });
   }
 
@@ -89,8 +156,9 @@ class SyncCall final
   }
 
   void Deliver(const v1::SyncResponse& response) {
-    const absl::Status status = DeliverValue(response);
-    if (!status.ok()) context_.TryCancel();
+    if (!mistake_.ok()) return;
+    mistake_ = Annotate(DeliverValue(response), "the edge's answer");
+    if (!mistake_.ok()) context_.TryCancel();
   }
 
   absl::Status DeliverValue(const v1::SyncResponse& response) {
@@ -117,13 +185,14 @@ class SyncCall final
     return absl::OkStatus();
   }
 
-  EventLoop& loop_;
+  const std::shared_ptr<Door> door_;
   SyncListener* listener_;
   std::shared_ptr<SyncCall> self_;  // until OnDone
   grpc::ClientContext context_;
   v1::SyncResponse response_;
   std::deque<v1::SyncRequest> outbox_;  // the front is being written
   bool ended_ = false;
+  absl::Status mistake_;  // in what the edge sent: why we end the call
 };
 
 class GrpcSyncStream final : public SyncStream {
@@ -149,7 +218,8 @@ class GrpcSyncStream final : public SyncStream {
 
 class GrpcEdgeClient final : public EdgeClient {
  public:
-  GrpcEdgeClient(EventLoop& loop, const SocketAddress& address) : loop_(loop) {
+  GrpcEdgeClient(EventLoop& loop, const SocketAddress& address)
+      : door_(std::make_shared<Door>(loop)) {
     grpc::ChannelArguments arguments;
     arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMilliseconds);
     arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveMilliseconds);
@@ -167,36 +237,49 @@ class GrpcEdgeClient final : public EdgeClient {
         grpc::InsecureChannelCredentials(), arguments));
   }
 
+  ~GrpcEdgeClient() override {
+    for (const auto& waiting : registers_) {
+      if (const auto call = waiting.lock()) call->context.TryCancel();
+    }
+    if (door_->Close()) return;
+    spdlog::critical(
+        "gRPC holds a call that was cancelled; leaking its channel");
+    stub_.release();
+  }
+
   void Register(const Epoch& epoch, const protocol::Uplink& uplink,
                 const std::string& edge,
                 std::function<void(const absl::Status&)> done) override {
-    struct Call {
-      grpc::ClientContext context;
-      v1::RegisterRequest request;
-      v1::RegisterResponse response;
-    };
-    auto call = std::make_shared<Call>();
+    std::erase_if(registers_, [](const auto& call) { return call.expired(); });
+    const auto call = std::make_shared<RegisterCall>();
+    registers_.push_back(call);
     call->context.set_deadline(std::chrono::system_clock::now() +
                                kCallDeadline);
     call->request = RegisterRequest(epoch, uplink, edge);
+    call->done = std::move(done);
+    call->self = call;
+    door_->Enter();
     stub_->async()->Register(
         &call->context, &call->request, &call->response,
-        [this_loop = &loop_, call, done](const grpc::Status& status) {
-          this_loop->Post([call, done, status] { done(FromGrpc(status)); });
+        [door = door_, call = call.get()](const grpc::Status& status) {
+          door->Leave([door, self = std::move(call->self), status] {
+            if (door->is_open()) self->done(FromGrpc(status));
+          });
         });
   }
 
   std::unique_ptr<SyncStream> OpenSync(const Epoch& epoch,
                                        const protocol::Digest& digest,
                                        SyncListener& listener) override {
-    auto call = std::make_shared<SyncCall>(loop_, listener);
+    auto call = std::make_shared<SyncCall>(door_, listener);
     call->Start(*stub_, HelloRequest(epoch, digest));
     return std::make_unique<GrpcSyncStream>(std::move(call));
   }
 
  private:
-  EventLoop& loop_;
+  const std::shared_ptr<Door> door_;
   std::unique_ptr<v1::EdgeService::Stub> stub_;
+  std::vector<std::weak_ptr<RegisterCall>> registers_;
 };
 
 }  // namespace

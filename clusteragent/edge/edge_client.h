@@ -83,7 +83,9 @@ class SyncStream {
                          const protocol::EdgeDelta& delta) = 0;
 };
 
-// One edge, dialled at its overlay address.
+// One edge, dialled at its overlay address. Its streams are destroyed before
+// it; when it is, what it was asked for is cancelled and nobody is called any
+// more.
 class EdgeClient {
  public:
   virtual ~EdgeClient() = default;

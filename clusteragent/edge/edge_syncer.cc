@@ -13,6 +13,9 @@ namespace {
 
 using std::chrono::milliseconds;
 
+constexpr auto kFirstRetry = milliseconds(200);
+constexpr auto kLastRetry = milliseconds(3'000);
+
 // `state` without the mappings that were refused.
 protocol::EdgeState Without(const protocol::EdgeState& state,
                             const std::vector<RefusedMapping>& refusals) {
@@ -36,17 +39,22 @@ EdgeSyncer::EdgeSyncer(EventLoop& loop, EdgeClient& client, Epoch epoch,
       epoch_(std::move(epoch)),
       edge_(std::move(edge)),
       changed_(std::move(changed)),
-      backoff_(milliseconds(200), milliseconds(3'000)) {}
+      backoff_(kFirstRetry, kLastRetry) {}
 
-EdgeSyncer::~EdgeSyncer() { loop_.Cancel(retry_); }
+EdgeSyncer::~EdgeSyncer() {
+  loop_.Cancel(retry_);
+  loop_.Cancel(settled_);
+}
 
 void EdgeSyncer::Want(State state) {
   wanted_ = std::move(state);
   if (!stream_ && retry_ == 0) {
     Open();
-  } else {
-    SendWhatDiffers();
+    return;
   }
+  const State answered = progress_.answered;
+  SendWhatDiffers();
+  if (progress_.answered != answered) changed_();
 }
 
 void EdgeSyncer::Open() {
@@ -63,13 +71,15 @@ void EdgeSyncer::RetryLater() {
   stream_.reset();
   in_flight_.reset();
   progress_.connected = false;
+  loop_.Cancel(settled_);
   loop_.Cancel(retry_);
   retry_ = loop_.After(backoff_.Next(), [this] { Open(); });
 }
 
 void EdgeSyncer::OnWelcome(const EdgeWelcome& welcome) {
   progress_.connected = true;
-  progress_.trouble.clear();
+  loop_.Cancel(settled_);
+  settled_ = loop_.After(kLastRetry, [this] { backoff_.Reset(); });
   progress_.edge_version = welcome.version;
   progress_.reserved_ports = welcome.reserved_ports;
   TakeReport(welcome.report);
@@ -88,15 +98,16 @@ void EdgeSyncer::OnWelcome(const EdgeWelcome& welcome) {
   spdlog::info("edge {}: connected, edged {}, digest {}, {}", edge_,
                welcome.version, welcome.digest.Short(),
                snapshot_needed_ ? "sending a snapshot" : "up to date");
-  // Called last: what listens may hand us a new state.
   SendWhatDiffers();
+  if (!in_flight_) progress_.trouble.clear();
+  // Called last: what listens may hand us a new state.
   changed_();
 }
 
 void EdgeSyncer::SendWhatDiffers() {
   if (!stream_ || !progress_.connected || in_flight_) return;
   if (snapshot_needed_) {
-    in_flight_ = InFlight{++sent_version_, wanted_};
+    in_flight_ = InFlight{++sent_version_, wanted_, /*is_snapshot=*/true};
     stream_->SendSnapshot(sent_version_, *wanted_);
     return;
   }
@@ -105,10 +116,13 @@ void EdgeSyncer::SendWhatDiffers() {
   // change: the change may have made room for it.
   const protocol::EdgeDelta delta = Difference(accepted_, *wanted_);
   if (delta.empty()) {
+    // Only what was refused is wanted no more.
     progress_.answered = wanted_;
+    refused_by_result_.clear();
+    Refuse({});
     return;
   }
-  in_flight_ = InFlight{++sent_version_, wanted_};
+  in_flight_ = InFlight{++sent_version_, wanted_, /*is_snapshot=*/false};
   stream_->SendDelta(answered_version_, sent_version_, delta);
 }
 
@@ -120,7 +134,7 @@ void EdgeSyncer::OnResult(const EdgeResult& result) {
     spdlog::warn("edge {}: version {} refused: {}", edge_, result.version,
                  result.error);
     snapshot_needed_ = true;
-    if (result.snapshot_needed) {
+    if (result.snapshot_needed && !done.is_snapshot) {
       SendWhatDiffers();
     } else {
       RetryLater();

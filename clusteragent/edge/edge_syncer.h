@@ -24,7 +24,7 @@ class EdgeSyncer final : public SyncListener {
   // What is known of the edge.
   struct Progress {
     bool connected = false;  // Welcome was received on this stream
-    std::string trouble;     // the last failure; empty: none
+    std::string trouble;     // the last failure until all is well again
     State answered;          // the state of the last ACK
     std::map<protocol::Listener, std::string> refused;  // of `answered`
     std::vector<std::string> reserved_ports;            // "22/tcp"
@@ -51,6 +51,7 @@ class EdgeSyncer final : public SyncListener {
   struct InFlight {
     uint64_t version;
     State state;
+    bool is_snapshot;
   };
 
   void Open();
@@ -76,6 +77,7 @@ class EdgeSyncer final : public SyncListener {
   uint64_t answered_version_ = 0;  // likewise; 0: the state of its Welcome
   bool snapshot_needed_ = true;
   EventLoop::TimerId retry_ = 0;
+  EventLoop::TimerId settled_ = 0;  // the stream has held: forget old failures
   Backoff backoff_;
   Progress progress_;
 };

@@ -15,12 +15,6 @@ namespace edged::agent {
 namespace {
 
 constexpr uint8_t kScopeGlobal = 0;  // RT_SCOPE_UNIVERSE
-constexpr uint8_t kScopeHost = 254;  // RT_SCOPE_HOST: 127.0.0.1, ::1
-
-// Every device that we ever name: those of other agents of this host too.
-bool IsUplinkName(const std::string& name) {
-  return name.starts_with("eu-") || name.starts_with("ec-");
-}
 
 std::map<int, netlink::Link> ByIndex(const std::vector<netlink::Link>& links) {
   std::map<int, netlink::Link> indexed;
@@ -42,28 +36,7 @@ bool Uplink::IsOurs(const std::string& device) const {
 }
 
 absl::StatusOr<UplinkHost> Uplink::Observe() {
-  ASSIGN_OR_RETURN(const auto links, rtnetlink_.ListLinks());
-  ASSIGN_OR_RETURN(const auto addresses, rtnetlink_.ListAddresses());
-  ASSIGN_OR_RETURN(const auto routes, rtnetlink_.ListRoutes());
-  UplinkHost host;
-  ASSIGN_OR_RETURN(host.forwarding_everywhere,
-                   rtnetlink_.Ipv4ForwardingEverywhere());
-  const auto by_index = ByIndex(links);
-  const auto is_uplink = [&by_index](int link) {
-    const auto found = by_index.find(link);
-    return found != by_index.end() && IsUplinkName(found->second.name);
-  };
-  for (const netlink::Address& address : addresses) {
-    if (address.scope == kScopeHost || is_uplink(address.link)) continue;
-    host.local_addresses.push_back(address.address);
-  }
-  for (const netlink::Route& route : routes) {
-    if (route.destination.length() == 0 || is_uplink(route.link)) continue;
-    host.routes.push_back(route.destination);
-  }
-  std::ranges::sort(host.local_addresses);
-  std::ranges::sort(host.routes);
-  return host;
+  return ObserveHost(rtnetlink_);
 }
 
 absl::StatusOr<std::vector<TargetLink>> Uplink::LinksTo(

@@ -8,18 +8,12 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "clusteragent/core/uplink_plan.h"
+#include "clusteragent/uplink/host.h"
 #include "common/netlink/rtnetlink.h"
 #include "common/nftables/client.h"
 #include "common/wireguard/client.h"
 
 namespace edged::agent {
-
-// What this host's network namespace has, without our own devices.
-struct UplinkHost {
-  std::vector<IpAddress> local_addresses;
-  std::vector<IpPrefix> routes;  // default routes left out
-  bool forwarding_everywhere = false;
-};
 
 // This network namespace as an UplinkPlan wants it: observes and writes the
 // differences. It owns the devices that it made (their names are kept by the

@@ -2,8 +2,10 @@
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <optional>
 #include <string>
+#include <thread>
 
 #include "common/files.h"
 #include "common/status.h"
@@ -51,6 +53,35 @@ TEST_CASE("file_lock: bears an owner that has not written its pid",
   REQUIRE(truncate(path.c_str(), 0) == 0);
   CHECK(std::string(Message(FileLock::Take(path).status())) ==
         path + ": locked by another process");
+}
+
+TEST_CASE("file_lock: waits for its owner, and not for ever", "[file_lock]") {
+  using std::chrono::milliseconds;
+  const TemporaryFolder folder;
+  const std::string path = folder / "lock";
+  auto lock = std::make_optional(FileLock::Take(path));
+  REQUIRE(lock->ok());
+  const auto start = std::chrono::steady_clock::now();
+  CHECK(std::string(
+            Message(FileLock::TakeWithin(path, milliseconds(30)).status())) ==
+        fmt::format("{}: locked by process {}", path, getpid()));
+  CHECK(std::chrono::steady_clock::now() - start >= milliseconds(30));
+  std::thread owner([&lock] {
+    std::this_thread::sleep_for(milliseconds(20));
+    lock.reset();
+  });
+  CHECK(FileLock::TakeWithin(path, std::chrono::seconds(10)).ok());
+  owner.join();
+}
+
+TEST_CASE("file_lock: does not wait for what waiting cannot mend",
+          "[file_lock]") {
+  const TemporaryFolder folder;
+  const auto start = std::chrono::steady_clock::now();
+  CHECK(FileLock::TakeWithin(folder / "none/lock", std::chrono::seconds(10))
+            .status()
+            .code() == absl::StatusCode::kNotFound);
+  CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(5));
 }
 
 TEST_CASE("file_lock: says why it cannot make its file", "[file_lock]") {

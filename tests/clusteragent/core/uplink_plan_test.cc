@@ -126,12 +126,12 @@ TEST_CASE("uplink_plan: the table is what nft lists", "[uplink_plan]") {
 	chain mark-edge {
 		type filter hook prerouting priority mangle; policy accept;
 		iifname "eu-6f72ef82" ct state new ct mark set ct mark & 0xffffff01 | 0x00000001
-		iifname != @tunnels ct mark & 0x000000ff == 0x00000001 meta mark set meta mark & 0xffffff01 | 0x00000001
+		iifname != @tunnels ct direction reply ct mark & 0x000000ff == 0x00000001 meta mark set meta mark & 0xffffff01 | 0x00000001
 	}
 
 	chain mark-own {
 		type route hook output priority mangle; policy accept;
-		ct mark & 0x000000ff == 0x00000001 meta mark set meta mark & 0xffffff01 | 0x00000001
+		ct direction reply ct mark & 0x000000ff == 0x00000001 meta mark set meta mark & 0xffffff01 | 0x00000001
 	}
 
 	chain prerouting {

@@ -1,0 +1,153 @@
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <catch2/catch.hpp>
+#include <optional>
+#include <vector>
+
+#include "clusteragent/uplink/heartbeat_sender.h"
+#include "common/socket_address.h"
+#include "common/status.h"
+#include "common/unique_fd.h"
+#include "tests/clusteragent/edge/loop_runner.h"
+#include "tests/common/netlink/own_namespace.h"
+#include "tests/common/wireguard/namespaces.h"
+
+namespace edged::agent {
+namespace {
+
+using std::chrono::milliseconds;
+
+// An edge on lo that keeps the heartbeats it hears and echoes them if it may.
+class Edge {
+ public:
+  explicit Edge(EventLoop& loop)
+      : loop_(loop), fd_(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {
+    const auto [storage, length] =
+        ToSockaddr({IpAddress::FromIpv4(0x7f000001), 0});
+    REQUIRE(bind(fd_.get(), reinterpret_cast<const sockaddr*>(&storage),
+                 length) == 0);
+    REQUIRE(loop_.Watch(fd_.get(), EPOLLIN, [this](uint32_t) { Read(); }).ok());
+  }
+  ~Edge() { loop_.Unwatch(fd_.get()); }
+
+  SocketAddress address() const {
+    sockaddr_storage storage{};
+    socklen_t length = sizeof storage;
+    REQUIRE(getsockname(fd_.get(), reinterpret_cast<sockaddr*>(&storage),
+                        &length) == 0);
+    return FromSockaddr(storage).value();
+  }
+
+  bool echoes = true;
+  bool echoes_noise = false;
+  std::vector<protocol::Heartbeat> heard;
+
+ private:
+  void Read() {
+    uint8_t bytes[256];
+    sockaddr_storage from{};
+    socklen_t length = sizeof from;
+    const ssize_t size = recvfrom(fd_.get(), bytes, sizeof bytes, 0,
+                                  reinterpret_cast<sockaddr*>(&from), &length);
+    REQUIRE(size > 0);
+    const auto heartbeat = protocol::DecodeHeartbeat(
+        std::span<const uint8_t>(bytes, static_cast<size_t>(size)));
+    REQUIRE(heartbeat.ok());
+    heard.push_back(*heartbeat);
+    if (!echoes) return;
+    if (echoes_noise) bytes[0] ^= 0xff;
+    sendto(fd_.get(), bytes, static_cast<size_t>(size), 0,
+           reinterpret_cast<const sockaddr*>(&from), length);
+  }
+
+  EventLoop& loop_;
+  UniqueFd fd_;
+};
+
+struct Setup {
+  netlink::OwnNamespace own;
+  LoopRunner runner;
+  std::optional<Edge> edge;
+  std::unique_ptr<HeartbeatSender> sender;
+  std::vector<bool> changes;
+
+  explicit Setup(bool echoes = true) {
+    if (!own) return;
+    wireguard::Run("ip link set lo up");
+    edge.emplace(runner.loop());
+    edge->echoes = echoes;
+    auto started =
+        HeartbeatSender::Start(runner.loop(),
+                               {.device = "lo",
+                                .own = IpAddress::FromIpv4(0x7f000001),
+                                .edge = edge->address(),
+                                .interval = milliseconds(20),
+                                .threshold = 3},
+                               [this] { changes.push_back(sender->is_up()); });
+    REQUIRE(started.ok());
+    sender = *std::move(started);
+  }
+};
+
+TEST_CASE("heartbeat_sender: is up while the edge echoes", "[heartbeat]") {
+  Setup setup;
+  if (!setup.own) return;
+  CHECK_FALSE(setup.sender->is_up());
+  REQUIRE(setup.runner.Until([&] { return setup.sender->is_up(); }));
+  CHECK(setup.changes == std::vector<bool>{true});
+  setup.edge->echoes = false;
+  const auto start = std::chrono::steady_clock::now();
+  REQUIRE(setup.runner.Until([&] { return !setup.sender->is_up(); }));
+  // Three may be missed, 20 ms apart.
+  CHECK(std::chrono::steady_clock::now() - start >= milliseconds(55));
+  setup.edge->echoes = true;
+  REQUIRE(setup.runner.Until([&] { return setup.sender->is_up(); }));
+  CHECK(setup.changes == std::vector<bool>{true, false, true});
+}
+
+TEST_CASE("heartbeat_sender: noise is no echo", "[heartbeat]") {
+  Setup setup;
+  if (!setup.own) return;
+  setup.edge->echoes_noise = true;
+  REQUIRE(setup.runner.Until([&] { return setup.edge->heard.size() >= 5; }));
+  CHECK_FALSE(setup.sender->is_up());
+  CHECK(setup.changes.empty());
+}
+
+TEST_CASE("heartbeat_sender: says what it was told, at once", "[heartbeat]") {
+  Setup setup(/*echoes=*/false);
+  if (!setup.own) return;
+  REQUIRE(setup.runner.Until([&] { return setup.edge->heard.size() >= 2; }));
+  CHECK_FALSE(setup.edge->heard[0].ready);
+  const size_t before = setup.edge->heard.size();
+  protocol::Digest digest;
+  digest.Add(protocol::Settings());
+  setup.sender->Say(true, digest);
+  REQUIRE(
+      setup.runner.Until([&] { return setup.edge->heard.size() > before; }));
+  CHECK(setup.edge->heard.back().ready);
+  CHECK(setup.edge->heard.back().applied == digest);
+  for (size_t i = 1; i < setup.edge->heard.size(); ++i) {
+    CHECK(setup.edge->heard[i].sequence ==
+          setup.edge->heard[i - 1].sequence + 1);
+  }
+}
+
+TEST_CASE("heartbeat_sender: names the device that is not there",
+          "[heartbeat]") {
+  const netlink::OwnNamespace own;
+  if (!own) return;
+  LoopRunner runner;
+  const auto sender =
+      HeartbeatSender::Start(runner.loop(),
+                             {.device = "eu-none",
+                              .own = IpAddress::FromIpv4(0x7f000001),
+                              .edge = {IpAddress::FromIpv4(0x7f000001), 7443}},
+                             [] {});
+  CHECK(Message(sender.status()) ==
+        "heartbeats to 127.0.0.1:7443 on eu-none: No such device");
+}
+
+}  // namespace
+}  // namespace edged::agent
