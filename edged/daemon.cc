@@ -38,19 +38,22 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(
   RETURN_IF_ERROR(MakeFolders(options.config.state));
   ASSIGN_OR_RETURN(FileLock lock,
                    FileLock::Take(options.config.state + "/lock"));
+  ASSIGN_OR_RETURN(NamespaceLock namespace_lock, NamespaceLock::Take("edged"));
   ASSIGN_OR_RETURN(Kernel kernel, OpenKernel(options));
   ASSIGN_OR_RETURN(auto loop, EventLoop::Create());
   std::unique_ptr<Daemon> daemon(
-      new Daemon(options, std::move(loop), std::move(lock), std::move(kernel)));
+      new Daemon(options, std::move(loop), std::move(lock),
+                 std::move(namespace_lock), std::move(kernel)));
   RETURN_IF_ERROR(daemon->Begin());
   return daemon;
 }
 
 Daemon::Daemon(const DaemonOptions& options, std::unique_ptr<EventLoop> loop,
-               FileLock lock, Kernel kernel)
+               FileLock lock, NamespaceLock namespace_lock, Kernel kernel)
     : options_(options),
       loop_(std::move(loop)),
       lock_(std::move(lock)),
+      namespace_lock_(std::move(namespace_lock)),
       kernel_(std::move(kernel)),
       store_(options.config.state),
       serve_backoff_(milliseconds(50), std::chrono::seconds(2)) {}
