@@ -18,6 +18,7 @@
 #include "edged/core/edge_api.h"
 #include "edged/edge.h"
 #include "edged/service/api_server.h"
+#include "edged/system/service_manager.h"
 
 namespace edged::edge {
 
@@ -64,6 +65,7 @@ class Daemon final : public EdgeApi {
   void Enrol(const Join& join);
   void Unenrol();
   void ServeTunnel();
+  void TellReady();
   void OnRouteEvents();
   void Stop();
 
@@ -72,6 +74,7 @@ class Daemon final : public EdgeApi {
   FileLock lock_;
   Kernel kernel_;
   StateStore store_;
+  const ServiceManager service_manager_;
   const WallTime started_ = std::chrono::system_clock::now();
   std::unique_ptr<FolderWatch> watch_;
   std::unique_ptr<Join> join_;
