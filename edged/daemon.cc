@@ -83,6 +83,10 @@ absl::Status Daemon::Begin() {
                    ApiServer::Start("unix:" + options_.socket, *loop_, *this));
   FollowEnrolment();
   FollowRequests();
+  if (const auto interval = service_manager_.alive_interval()) {
+    loop_->Every(*interval, [this] { service_manager_.Alive(); });
+  }
+  TellReady();
   return absl::OkStatus();
 }
 
@@ -152,6 +156,7 @@ void Daemon::Unenrol() {
   const absl::Status status = edge_->Remove();
   edge_.reset();
   join_.reset();
+  TellReady();
   if (status.ok()) {
     spdlog::info("removed the table, the device and their state");
   } else {
@@ -164,6 +169,7 @@ void Daemon::ServeTunnel() {
   if (!edge_ || tunnel_server_) return;
   const auto address = edge_->api_address();
   if (!address) return;
+  TellReady();
   auto server = ApiServer::Start(address->ToString(), *loop_, *this);
   if (server.ok()) {
     tunnel_server_ = *std::move(server);
@@ -174,6 +180,13 @@ void Daemon::ServeTunnel() {
   spdlog::error("api: {}", Message(server.status()));
   loop_->Cancel(serve_timer_);
   serve_timer_ = loop_->After(serve_backoff_.Next(), [this] { ServeTunnel(); });
+}
+
+// Ready is who serves the socket and, when enrolled, has programmed the kernel.
+void Daemon::TellReady() {
+  if (!local_server_ || (edge_ && !edge_->api_address())) return;
+  service_manager_.Ready(join_ ? "enrolled as " + join_->edge
+                               : "not enrolled; waiting for `edged join`");
 }
 
 void Daemon::OnRouteEvents() {
@@ -193,6 +206,7 @@ void Daemon::OnRouteEvents() {
 
 void Daemon::Stop() {
   if (std::exchange(is_stopping_, true)) return;
+  service_manager_.Stopping();
   edge_.reset();
   watch_.reset();
   // Those that stop already need the loop too.

@@ -19,6 +19,7 @@
 #include "edged/core/edge_api.h"
 #include "edged/edge.h"
 #include "edged/service/api_server.h"
+#include "edged/system/service_manager.h"
 
 namespace edged::edge {
 
@@ -65,6 +66,7 @@ class Daemon final : public EdgeApi {
   void Enrol(const Join& join);
   void Unenrol();
   void ServeTunnel();
+  void TellReady();
   void OnRouteEvents();
   void Stop();
 
@@ -74,6 +76,7 @@ class Daemon final : public EdgeApi {
   NamespaceLock namespace_lock_;
   Kernel kernel_;
   StateStore store_;
+  const ServiceManager service_manager_;
   const WallTime started_ = std::chrono::system_clock::now();
   std::unique_ptr<FolderWatch> watch_;
   std::unique_ptr<Join> join_;

@@ -13,8 +13,10 @@
 #include "edged/config.h"
 #include "edged/daemon.h"
 #include "edged/join.h"
+#include "edged/prepare.h"
 #include "edged/reset.h"
 #include "edged/service/local_client.h"
+#include "edged/state_owner.h"
 
 namespace edged::edge {
 namespace {
@@ -28,6 +30,7 @@ struct Arguments {
   std::string output = "table";
   bool owner = false;
   bool epoch = false;
+  bool kernel = false;
 };
 
 absl::StatusOr<Config> ConfigOf(const Arguments& arguments) {
@@ -50,6 +53,7 @@ absl::Status RunJoin(const Arguments& arguments) {
   ASSIGN_OR_RETURN(const Config config, ConfigOf(arguments));
   std::string token = arguments.token;
   if (token == "-") std::getline(std::cin, token);
+  ASSIGN_OR_RETURN(const auto owner, ActAsOwner::Of(config.state));
   ASSIGN_OR_RETURN(
       const Join join,
       JoinWithToken(config.state, token, std::chrono::system_clock::now()));
@@ -63,11 +67,17 @@ absl::Status RunJoin(const Arguments& arguments) {
 
 absl::Status RunReset(const Arguments& arguments) {
   ASSIGN_OR_RETURN(const Config config, ConfigOf(arguments));
+  if (arguments.kernel) {
+    RETURN_IF_ERROR(ResetKernel(config, arguments.wireguard_program));
+    fmt::print("reset: this kernel forwards nothing for us any more\n");
+    return absl::OkStatus();
+  }
   if (!arguments.owner && !arguments.epoch) {
     RETURN_IF_ERROR(Reset(config, arguments.wireguard_program));
     fmt::print("reset: this edge is not enrolled any more\n");
     return absl::OkStatus();
   }
+  ASSIGN_OR_RETURN(const auto owner, ActAsOwner::Of(config.state));
   if (arguments.owner) {
     RETURN_IF_ERROR(ForgetOwner(config.state));
     fmt::print("reset: the next cluster that calls becomes the owner\n");
@@ -75,6 +85,19 @@ absl::Status RunReset(const Arguments& arguments) {
   if (arguments.epoch) {
     RETURN_IF_ERROR(RequestForgetEpoch(config.state));
     fmt::print("reset: the highest epoch is forgotten\n");
+  }
+  return absl::OkStatus();
+}
+
+// What could not be set is told and no failure: the daemon reports what it
+// cannot do without it.
+absl::Status RunPrepare(const Arguments&) {
+  const Preparation result = PrepareHost();
+  for (const std::string& change : result.changes) {
+    fmt::print("set {}\n", change);
+  }
+  for (const std::string& warning : result.warnings) {
+    fmt::print(stderr, "warning: {}\n", warning);
   }
   return absl::OkStatus();
 }
@@ -143,6 +166,12 @@ int Main(int argc, char** argv) {
                   "Only let another cluster become the owner");
   reset->add_flag("--epoch", arguments.epoch,
                   "Only forget the highest leadership term");
+  reset
+      ->add_flag("--kernel", arguments.kernel,
+                 "Only remove what a stopped daemon left in the kernel")
+      ->excludes("--owner", "--epoch");
+  command("prepare", "Set the sysctls that need root, before the daemon starts",
+          RunPrepare);
   with_socket(command("status", "Show what the edge does now", RunStatus))
       ->add_option("-o,--output", arguments.output, "table or json")
       ->check(CLI::IsMember({"table", "json"}));
