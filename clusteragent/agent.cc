@@ -19,6 +19,7 @@ using std::chrono::milliseconds;
 constexpr auto kPlanDelay = milliseconds(5);
 constexpr auto kTellDelay = milliseconds(20);
 constexpr auto kResyncInterval = std::chrono::seconds(30);
+constexpr auto kMissingGrace = std::chrono::seconds(1);
 
 // "22/tcp" as the edge tells it; unknown forms of a newer edge are left out.
 std::optional<ReservedPort> ParseReserved(const std::string& text) {
@@ -26,9 +27,10 @@ std::optional<ReservedPort> ParseReserved(const std::string& text) {
   if (slash == std::string::npos) return std::nullopt;
   const int port = std::atoi(text.c_str());
   if (port < 1 || port > 65535) return std::nullopt;
-  return ReservedPort{
-      text.substr(slash + 1) == "udp" ? Protocol::kUdp : Protocol::kTcp,
-      static_cast<uint16_t>(port)};
+  const std::string protocol = text.substr(slash + 1);
+  if (protocol != "tcp" && protocol != "udp") return std::nullopt;
+  return ReservedPort{protocol == "udp" ? Protocol::kUdp : Protocol::kTcp,
+                      static_cast<uint16_t>(port)};
 }
 
 std::vector<IpAddress> TargetsOf(const Plan& plan) {
@@ -47,6 +49,8 @@ absl::StatusOr<std::unique_ptr<Agent>> Agent::Start(
     const AgentOptions& options) {
   const StateFolder state(options.state);
   ASSIGN_OR_RETURN(FileLock lock, state.LockForAgent());
+  ASSIGN_OR_RETURN(NamespaceLock namespace_lock,
+                   NamespaceLock::Take("clusteragent"));
   RETURN_IF_ERROR(MakeFolders(options.state + "/tokens"));
   RETURN_IF_ERROR(ListFolder(options.manifests).status());
   RETURN_IF_ERROR(MarkMask::Create(options.mark_mask).status());
@@ -59,29 +63,35 @@ absl::StatusOr<std::unique_ptr<Agent>> Agent::Start(
   ASSIGN_OR_RETURN(auto loop, EventLoop::Create());
   ASSIGN_OR_RETURN(ClusterIdentity identity, state.Identity());
   ASSIGN_OR_RETURN(const uint64_t epoch, state.NextEpoch());
-  std::unique_ptr<Agent> agent(
-      new Agent(options, std::move(loop), std::move(lock),
-                Kernel{std::move(nft), std::move(wireguard),
-                       std::move(rtnetlink), std::move(events)},
-                std::move(identity), epoch));
+  std::unique_ptr<Agent> agent(new Agent(
+      options, std::move(loop), std::move(lock), std::move(namespace_lock),
+      Kernel{std::move(nft), std::move(wireguard), std::move(rtnetlink),
+             std::move(events)},
+      std::move(identity), epoch));
   RETURN_IF_ERROR(agent->Begin());
   return agent;
 }
 
 Agent::Agent(const AgentOptions& options, std::unique_ptr<EventLoop> loop,
-             FileLock lock, Kernel kernel, ClusterIdentity identity,
-             uint64_t epoch)
+             FileLock lock, NamespaceLock namespace_lock, Kernel kernel,
+             ClusterIdentity identity, uint64_t epoch)
     : options_(options),
       loop_(std::move(loop)),
       lock_(std::move(lock)),
+      namespace_lock_(std::move(namespace_lock)),
       kernel_(std::move(kernel)),
       state_(options.state),
       identity_(std::move(identity)),
       epoch_(epoch),
       source_(options.manifests),
       uplink_(*kernel_.nft, *kernel_.wireguard, kernel_.rtnetlink,
-              state_.LoadDevices()),
-      resolver_(*loop_) {}
+              state_.LoadDevices(),
+              [this](const std::vector<std::string>& devices) {
+                return state_.SaveDevices(devices);
+              }),
+      resolver_(*loop_),
+      switched_links_(state_.LoadSwitchedLinks()),
+      backoff_(milliseconds(250), std::chrono::seconds(10)) {}
 
 Agent::~Agent() = default;
 
@@ -137,24 +147,29 @@ void Agent::PlanSoon() {
 }
 
 void Agent::PlanAll() {
-  plan_timer_ = 0;
-  auto plan = MakePlanNow();
-  if (!plan.ok()) {
-    spdlog::error("planning: {}", Message(plan.status()));
-    return;
+  loop_->Cancel(std::exchange(plan_timer_, 0));
+  loop_->Cancel(std::exchange(retry_timer_, 0));
+  const absl::Status status = TryPlanAll();
+  if (status.ok()) {
+    backoff_.Reset();
+  } else {
+    spdlog::log(missing_since_ ? spdlog::level::info : spdlog::level::err,
+                "{}; trying again", Message(status));
+    retry_timer_ = loop_->After(backoff_.Next(), [this] { PlanAll(); });
   }
+  TellSoon();
+}
+
+absl::Status Agent::TryPlanAll() {
+  auto plan = MakePlanNow();
+  if (!plan.ok()) return Annotate(plan.status(), "planning");
   plan_ = *std::move(plan);
   std::erase_if(links_, [this](const auto& entry) {
     return plan_.Edge(entry.first) == nullptr;
   });
-  carried_ = WithLingering(plan_);
-  const absl::Status status = ApplyUplink();
-  if (!status.ok()) {
-    spdlog::error("uplink: {}", Message(status));
-    loop_->After(std::chrono::seconds(1), [this] { PlanSoon(); });
-  }
   for (const EdgePlan& edge : plan_.edges) LinkOf(edge.edge).Follow(edge);
-  TellSoon();
+  carried_ = WithLingering(plan_);
+  return Annotate(ApplyUplink(), "uplink");
 }
 
 EdgeLink& Agent::LinkOf(const std::string& edge) {
@@ -202,8 +217,32 @@ absl::StatusOr<Facts> Agent::GatherFacts() {
   return facts;
 }
 
+// Whoever replaces a file by another one may leave nothing there for a moment.
+bool Agent::IsJustMissing(const Snapshot& snapshot) {
+  const auto now = std::chrono::steady_clock::now();
+  const bool missing = std::ranges::any_of(links_, [&](const auto& entry) {
+    return std::ranges::none_of(snapshot.world.edge_nodes,
+                                [&entry](const EdgeNode& node) {
+                                  return node.meta.name == entry.first;
+                                });
+  });
+  if (!missing) {
+    missing_since_.reset();
+    return false;
+  }
+  if (!missing_since_) missing_since_ = now;
+  if (now - *missing_since_ >= kMissingGrace) {
+    missing_since_.reset();
+    return false;
+  }
+  return true;
+}
+
 absl::StatusOr<Plan> Agent::MakePlanNow() {
   Snapshot snapshot = source_.Read();
+  if (IsJustMissing(snapshot)) {
+    return Unavailable("an EdgeNode has just gone; its tunnel stays a moment");
+  }
   for (const std::string& error : snapshot.errors) {
     if (std::ranges::find(told_errors_, error) == told_errors_.end()) {
       spdlog::error("{}", error);
@@ -211,7 +250,8 @@ absl::StatusOr<Plan> Agent::MakePlanNow() {
   }
   told_errors_ = std::move(snapshot.errors);
   for (const EdgeNode& node : snapshot.world.edge_nodes) LinkOf(node.meta.name);
-  ASSIGN_OR_RETURN(const Facts facts, GatherFacts());
+  ASSIGN_OR_RETURN(Facts facts, GatherFacts());
+  facts.world_is_partial = !told_errors_.empty();
   Allocation allocation;
   RETURN_IF_ERROR(state_
                       .UpdateRecords([&](const Records& records) {
@@ -263,20 +303,41 @@ absl::Status Agent::ApplyUplink() {
   ASSIGN_OR_RETURN(input.target_links, uplink_.LinksTo(TargetsOf(carried_)));
   ASSIGN_OR_RETURN(const UplinkHost host, uplink_.Observe());
   input.forwarding_everywhere = host.forwarding_everywhere;
+  ASSIGN_OR_RETURN(input.switched_links, uplink_.LinksNamed(switched_links_));
   ASSIGN_OR_RETURN(const UplinkPlan uplink_plan,
                    MakeUplinkPlan(carried_, input));
-  const std::vector<std::string> before = uplink_.devices();
-  const absl::Status status = uplink_.Apply(uplink_plan);
-  if (uplink_.devices() != before) {
-    RETURN_IF_ERROR(state_.SaveDevices(uplink_.devices()));
-  }
-  RETURN_IF_ERROR(status);
+  RETURN_IF_ERROR(RememberSwitched(uplink_plan));
+  const Uplink::Outcome outcome = uplink_.Apply(uplink_plan);
   for (const UplinkDevice& device : uplink_plan.devices) {
-    const EdgePlan* edge = plan_.Edge(device.edge);
-    LinkOf(device.edge).Follow(*edge);
-    LinkOf(device.edge).Carry(device.wireguard.name, edge->wanted);
+    const auto link = outcome.devices.find(device.wireguard.name);
+    if (link == outcome.devices.end()) continue;
+    LinkOf(device.edge).Carry(device.wireguard.name, link->second);
   }
-  return absl::OkStatus();
+  RETURN_IF_ERROR(outcome.status);
+  return ForgetSwitchedBack(uplink_plan);
+}
+
+// Before a link is made to forward, its name is on disk: whatever happens, it
+// stays guarded until it is switched back.
+absl::Status Agent::RememberSwitched(const UplinkPlan& plan) {
+  std::set<std::string> links = switched_links_;
+  for (const LinkConf& link : plan.links) {
+    if (link.conf.forwarding) links.insert(link.link);
+  }
+  if (links == switched_links_) return absl::OkStatus();
+  switched_links_ = std::move(links);
+  return state_.SaveSwitchedLinks(switched_links_);
+}
+
+absl::Status Agent::ForgetSwitchedBack(const UplinkPlan& plan) {
+  std::set<std::string> links = switched_links_;
+  for (const LinkConf& link : plan.links) {
+    if (!link.conf.forwarding) links.erase(link.link);
+  }
+  if (links == switched_links_) return absl::OkStatus();
+  switched_links_ = std::move(links);
+  PlanSoon();  // the guard of these links goes with the next plan
+  return state_.SaveSwitchedLinks(switched_links_);
 }
 
 // ---- telling ----
@@ -290,6 +351,12 @@ void Agent::Tell() {
   tell_timer_ = 0;
   EdgeReports reports;
   for (const auto& [name, link] : links_) reports[name] = link->Report();
+  if (told_errors_ != saved_errors_) {
+    saved_errors_ = told_errors_;
+    if (const auto status = state_.SaveErrors(told_errors_); !status.ok()) {
+      spdlog::error("status files: {}", Message(status));
+    }
+  }
   const std::vector<ObjectStatus> statuses = MakeStatus(plan_, reports);
   if (const absl::Status status = state_.SaveStatuses(statuses); !status.ok()) {
     spdlog::error("status files: {}", Message(status));

@@ -2,6 +2,8 @@
 
 #include <map>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -15,8 +17,10 @@
 #include "clusteragent/source/manifest_dir.h"
 #include "clusteragent/state_folder.h"
 #include "clusteragent/uplink/uplink.h"
+#include "common/backoff.h"
 #include "common/event_loop.h"
 #include "common/files.h"
+#include "common/namespace_lock.h"
 #include "common/netlink/route_events.h"
 #include "common/netlink/rtnetlink.h"
 #include "common/nftables/client.h"
@@ -52,7 +56,8 @@ class Agent {
   };
 
   Agent(const AgentOptions& options, std::unique_ptr<EventLoop> loop,
-        FileLock lock, Kernel kernel, ClusterIdentity identity, uint64_t epoch);
+        FileLock lock, NamespaceLock namespace_lock, Kernel kernel,
+        ClusterIdentity identity, uint64_t epoch);
   absl::Status Begin();
   absl::Status WatchFolders();
   void OnRouteEvents();
@@ -60,10 +65,14 @@ class Agent {
   // Everything, from the objects to the kernel and the edges.
   void PlanSoon();
   void PlanAll();
+  absl::Status TryPlanAll();
   absl::StatusOr<Plan> MakePlanNow();
+  bool IsJustMissing(const Snapshot& snapshot);
   absl::StatusOr<Facts> GatherFacts();
   EdgeLink& LinkOf(const std::string& edge);
   absl::Status ApplyUplink();
+  absl::Status RememberSwitched(const UplinkPlan& plan);
+  absl::Status ForgetSwitchedBack(const UplinkPlan& plan);
   // The plan's mappings and those that only the edge still has: a removal
   // reaches the edge first.
   Plan WithLingering(const Plan& plan) const;
@@ -74,6 +83,7 @@ class Agent {
   const AgentOptions options_;
   std::unique_ptr<EventLoop> loop_;
   FileLock lock_;
+  NamespaceLock namespace_lock_;
   Kernel kernel_;
   const StateFolder state_;
   const ClusterIdentity identity_;
@@ -81,14 +91,19 @@ class Agent {
   ManifestDir source_;
   Uplink uplink_;
   Resolver resolver_;
+  std::set<std::string> switched_links_;  // whose forwarding we switched on
+  Backoff backoff_;
   std::map<std::string, std::unique_ptr<EdgeLink>> links_;  // by EdgeNode name
   Plan plan_;
   Plan carried_;  // as the uplink has it: `plan_` and what lingers
   std::vector<std::string> told_errors_;
+  std::vector<std::string> saved_errors_{"none told yet"};
+  std::optional<std::chrono::steady_clock::time_point> missing_since_;
   std::map<std::string, std::string> told_ready_;  // by object
   std::unique_ptr<FolderWatch> manifests_watch_;
   std::unique_ptr<FolderWatch> tokens_watch_;
   EventLoop::TimerId plan_timer_ = 0;
+  EventLoop::TimerId retry_timer_ = 0;
   EventLoop::TimerId tell_timer_ = 0;
 };
 

@@ -38,19 +38,22 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(
   RETURN_IF_ERROR(MakeFolders(options.config.state));
   ASSIGN_OR_RETURN(FileLock lock,
                    FileLock::Take(options.config.state + "/lock"));
+  ASSIGN_OR_RETURN(NamespaceLock namespace_lock, NamespaceLock::Take("edged"));
   ASSIGN_OR_RETURN(Kernel kernel, OpenKernel(options));
   ASSIGN_OR_RETURN(auto loop, EventLoop::Create());
   std::unique_ptr<Daemon> daemon(
-      new Daemon(options, std::move(loop), std::move(lock), std::move(kernel)));
+      new Daemon(options, std::move(loop), std::move(lock),
+                 std::move(namespace_lock), std::move(kernel)));
   RETURN_IF_ERROR(daemon->Begin());
   return daemon;
 }
 
 Daemon::Daemon(const DaemonOptions& options, std::unique_ptr<EventLoop> loop,
-               FileLock lock, Kernel kernel)
+               FileLock lock, NamespaceLock namespace_lock, Kernel kernel)
     : options_(options),
       loop_(std::move(loop)),
       lock_(std::move(lock)),
+      namespace_lock_(std::move(namespace_lock)),
       kernel_(std::move(kernel)),
       store_(options.config.state),
       serve_backoff_(milliseconds(50), std::chrono::seconds(2)) {}
@@ -76,10 +79,10 @@ absl::Status Daemon::Begin() {
                      FollowEnrolment();
                      FollowRequests();
                    }));
-  FollowEnrolment();
-  FollowRequests();
   ASSIGN_OR_RETURN(local_server_,
                    ApiServer::Start("unix:" + options_.socket, *loop_, *this));
+  FollowEnrolment();
+  FollowRequests();
   return absl::OkStatus();
 }
 
@@ -157,7 +160,7 @@ void Daemon::Unenrol() {
 }
 
 void Daemon::ServeTunnel() {
-  serve_timer_ = 0;
+  loop_->Cancel(std::exchange(serve_timer_, 0));
   if (!edge_ || tunnel_server_) return;
   const auto address = edge_->api_address();
   if (!address) return;
@@ -189,10 +192,14 @@ void Daemon::OnRouteEvents() {
 }
 
 void Daemon::Stop() {
+  if (std::exchange(is_stopping_, true)) return;
   edge_.reset();
   watch_.reset();
-  stopping_.emplace_back([this, local = std::move(local_server_),
+  // Those that stop already need the loop too.
+  stopping_.emplace_back([this, earlier = std::move(stopping_),
+                          local = std::move(local_server_),
                           tunnel = std::move(tunnel_server_)]() mutable {
+    earlier.clear();
     tunnel.reset();
     local.reset();
     loop_->Stop();

@@ -9,6 +9,7 @@
 #include "common/backoff.h"
 #include "common/event_loop.h"
 #include "common/files.h"
+#include "common/namespace_lock.h"
 #include "common/netlink/conntrack.h"
 #include "common/netlink/route_events.h"
 #include "common/netlink/rtnetlink.h"
@@ -56,7 +57,7 @@ class Daemon final : public EdgeApi {
   };
 
   Daemon(const DaemonOptions& options, std::unique_ptr<EventLoop> loop,
-         FileLock lock, Kernel kernel);
+         FileLock lock, NamespaceLock namespace_lock, Kernel kernel);
   static absl::StatusOr<Kernel> OpenKernel(const DaemonOptions& options);
   absl::Status Begin();
   void FollowEnrolment();
@@ -70,6 +71,7 @@ class Daemon final : public EdgeApi {
   const DaemonOptions options_;
   std::unique_ptr<EventLoop> loop_;
   FileLock lock_;
+  NamespaceLock namespace_lock_;
   Kernel kernel_;
   StateStore store_;
   const WallTime started_ = std::chrono::system_clock::now();
@@ -81,6 +83,7 @@ class Daemon final : public EdgeApi {
   std::unique_ptr<ApiServer> tunnel_server_;
   Backoff serve_backoff_;
   EventLoop::TimerId serve_timer_ = 0;
+  bool is_stopping_ = false;
   // A gRPC server stops on a thread of its own: its last calls need the loop.
   std::vector<std::jthread> stopping_;
 };
