@@ -133,8 +133,6 @@ std::string Rule() {
 std::string Settings() {
   MessageBuilder message(RTM_NEWNETCONF, 0);
   message.PutHeader(netconfmsg{.ncm_family = AF_INET});
-  // The header has 1 byte, the first attribute begins at the 4th.
-  message.PutRaw(std::vector<uint8_t>(3));
   message.PutU32(NETCONFA_IFINDEX, 7);
   message.PutU32(NETCONFA_FORWARDING, 1);
   message.PutU32(NETCONFA_RP_FILTER, 2);
