@@ -62,9 +62,7 @@ absl::Status ReadHook(const Attribute& nest, AnyHook& hook) {
           ASSIGN_OR_RETURN(const uint32_t priority, part.Be32());
           hook.priority = static_cast<int32_t>(priority);
         }
-        if (part.type == NFTA_HOOK_DEV) {
-          hook.devices.emplace_back(part.String());
-        }
+        // One device is listed twice, alone too.
         if (part.type == NFTA_HOOK_DEVS) {
           return netlink::ForEachAttribute(part.payload, [&](const auto& name) {
             hook.devices.emplace_back(name.String());

@@ -20,6 +20,8 @@ constexpr uint8_t kIcmp = 1, kTcp = 6, kUdp = 17, kIcmpv6 = 58;
 constexpr uint8_t kNfprotoIpv4 = 2, kNfprotoIpv6 = 10;
 constexpr size_t kShownElements = 6;  // of an anonymous set
 
+constexpr char kEthernetType[] = "meta protocol";
+
 // What a word holds: its name, and the field that prints its values if there
 // is one.
 struct Symbol {
@@ -52,7 +54,7 @@ Symbol OfMeta(uint32_t key) {
     case NFT_META_PKTTYPE:
       return {"meta pkttype"};
     case NFT_META_PROTOCOL:
-      return {"meta protocol"};
+      return {kEthernetType};
     case NFT_META_SKUID:
       return {"meta skuid"};
     default:
@@ -108,6 +110,12 @@ std::string AddressTypeText(const Bytes& value) {
   return type < std::size(kTypes) ? std::string(kTypes[type]) : Hex(value);
 }
 
+// Of packets on a device: which family comes next.
+uint8_t NfprotoOfEthernet(const Bytes& type) {
+  if (type == Bytes{0x08, 0x00}) return kNfprotoIpv4;
+  return type == Bytes{0x86, 0xdd} ? kNfprotoIpv6 : 0;
+}
+
 bool IsAddress(Field field) {
   return field == Field::kIpSaddr || field == Field::kIpDaddr ||
          field == Field::kIp6Saddr || field == Field::kIp6Daddr;
@@ -117,6 +125,9 @@ std::string ValueOf(const Symbol& symbol, Bytes value) {
   if (value.empty()) return "<nothing>";
   if (symbol.name.starts_with("fib") && symbol.name.ends_with("type")) {
     return AddressTypeText(value);
+  }
+  if (symbol.name == kEthernetType && NfprotoOfEthernet(value) != 0) {
+    return NfprotoOfEthernet(value) == kNfprotoIpv4 ? "ip" : "ip6";
   }
   if (!symbol.field) return Hex(value);
   const Field field = *symbol.field;
@@ -223,6 +234,7 @@ class Printer {
   const AnyTable& table_;
   std::map<uint32_t, Symbol> words_;
   std::vector<std::string> parts_;
+  std::string low_;  // the last part, if it may be the first half of a range
   std::optional<uint8_t> protocol_;
   std::optional<uint8_t> nfproto_;
   // Matches that a later one implies: nft does not list them.
@@ -251,9 +263,11 @@ Symbol Printer::OfPayload(const LoadPayload& load) {
     return SymbolOf(Field::kTcpFlags);
   }
   if (load.offset == 0 && load.size == 1 && protocol == kIcmp) {
+    Drop(nfproto_part_);
     return SymbolOf(Field::kIcmpType);
   }
   if (load.offset == 0 && load.size == 1 && protocol == kIcmpv6) {
+    Drop(nfproto_part_);
     return SymbolOf(Field::kIcmpv6Type);
   }
   return {raw, std::nullopt, load.size};
@@ -280,6 +294,9 @@ Symbol Printer::OfNetwork(const LoadPayload& load) {
   }
   Symbol symbol = SymbolOf(*field);
   symbol.size = load.size;
+  if (field == Field::kL4proto) {
+    symbol.name = load.offset == 9 ? "ip protocol" : "ip6 nexthdr";
+  }
   return symbol;
 }
 
@@ -298,14 +315,27 @@ void Printer::Remember(const Symbol& symbol, const Compare& compare) {
     nfproto_ = compare.value[0];
     nfproto_part_ = part;
   }
+  const uint8_t nfproto = NfprotoOfEthernet(compare.value);
+  if (symbol.name == kEthernetType && nfproto != 0) {
+    nfproto_ = nfproto;
+    nfproto_part_ = part;
+  }
 }
 
 void Printer::Add(const Compare& compare) {
   const Symbol symbol = At(compare.word);
   const std::string_view sign = Operator(compare.comparison);
+  const std::string low = std::exchange(low_, "");
   if (!symbol.mask) {
-    Say(fmt::format("{} {}{}", symbol.name, sign,
-                    ValueOf(symbol, compare.value)));
+    const std::string value = ValueOf(symbol, compare.value);
+    const std::string before = fmt::format("{} >= ", symbol.name);
+    if (compare.comparison == Comparison::kAtMost && low.starts_with(before)) {
+      parts_.back() = fmt::format("{} {}-{}", symbol.name,
+                                  low.substr(before.size()), value);
+      return;
+    }
+    Say(fmt::format("{} {}{}", symbol.name, sign, value));
+    if (compare.comparison == Comparison::kAtLeast) low_ = parts_.back();
     return Remember(symbol, compare);
   }
   const bool bits = symbol.field && IsBits(*symbol.field);
