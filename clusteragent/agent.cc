@@ -26,9 +26,10 @@ std::optional<ReservedPort> ParseReserved(const std::string& text) {
   if (slash == std::string::npos) return std::nullopt;
   const int port = std::atoi(text.c_str());
   if (port < 1 || port > 65535) return std::nullopt;
-  return ReservedPort{
-      text.substr(slash + 1) == "udp" ? Protocol::kUdp : Protocol::kTcp,
-      static_cast<uint16_t>(port)};
+  const std::string protocol = text.substr(slash + 1);
+  if (protocol != "tcp" && protocol != "udp") return std::nullopt;
+  return ReservedPort{protocol == "udp" ? Protocol::kUdp : Protocol::kTcp,
+                      static_cast<uint16_t>(port)};
 }
 
 std::vector<IpAddress> TargetsOf(const Plan& plan) {
@@ -80,8 +81,13 @@ Agent::Agent(const AgentOptions& options, std::unique_ptr<EventLoop> loop,
       epoch_(epoch),
       source_(options.manifests),
       uplink_(*kernel_.nft, *kernel_.wireguard, kernel_.rtnetlink,
-              state_.LoadDevices()),
-      resolver_(*loop_) {}
+              state_.LoadDevices(),
+              [this](const std::vector<std::string>& devices) {
+                return state_.SaveDevices(devices);
+              }),
+      resolver_(*loop_),
+      switched_links_(state_.LoadSwitchedLinks()),
+      backoff_(milliseconds(250), std::chrono::seconds(10)) {}
 
 Agent::~Agent() = default;
 
@@ -137,24 +143,28 @@ void Agent::PlanSoon() {
 }
 
 void Agent::PlanAll() {
-  plan_timer_ = 0;
-  auto plan = MakePlanNow();
-  if (!plan.ok()) {
-    spdlog::error("planning: {}", Message(plan.status()));
-    return;
+  loop_->Cancel(std::exchange(plan_timer_, 0));
+  loop_->Cancel(std::exchange(retry_timer_, 0));
+  const absl::Status status = TryPlanAll();
+  if (status.ok()) {
+    backoff_.Reset();
+  } else {
+    spdlog::error("{}; trying again", Message(status));
+    retry_timer_ = loop_->After(backoff_.Next(), [this] { PlanAll(); });
   }
+  TellSoon();
+}
+
+absl::Status Agent::TryPlanAll() {
+  auto plan = MakePlanNow();
+  if (!plan.ok()) return Annotate(plan.status(), "planning");
   plan_ = *std::move(plan);
   std::erase_if(links_, [this](const auto& entry) {
     return plan_.Edge(entry.first) == nullptr;
   });
-  carried_ = WithLingering(plan_);
-  const absl::Status status = ApplyUplink();
-  if (!status.ok()) {
-    spdlog::error("uplink: {}", Message(status));
-    loop_->After(std::chrono::seconds(1), [this] { PlanSoon(); });
-  }
   for (const EdgePlan& edge : plan_.edges) LinkOf(edge.edge).Follow(edge);
-  TellSoon();
+  carried_ = WithLingering(plan_);
+  return Annotate(ApplyUplink(), "uplink");
 }
 
 EdgeLink& Agent::LinkOf(const std::string& edge) {
@@ -211,7 +221,8 @@ absl::StatusOr<Plan> Agent::MakePlanNow() {
   }
   told_errors_ = std::move(snapshot.errors);
   for (const EdgeNode& node : snapshot.world.edge_nodes) LinkOf(node.meta.name);
-  ASSIGN_OR_RETURN(const Facts facts, GatherFacts());
+  ASSIGN_OR_RETURN(Facts facts, GatherFacts());
+  facts.world_is_partial = !told_errors_.empty();
   Allocation allocation;
   RETURN_IF_ERROR(state_
                       .UpdateRecords([&](const Records& records) {
@@ -263,20 +274,41 @@ absl::Status Agent::ApplyUplink() {
   ASSIGN_OR_RETURN(input.target_links, uplink_.LinksTo(TargetsOf(carried_)));
   ASSIGN_OR_RETURN(const UplinkHost host, uplink_.Observe());
   input.forwarding_everywhere = host.forwarding_everywhere;
+  ASSIGN_OR_RETURN(input.switched_links, uplink_.LinksNamed(switched_links_));
   ASSIGN_OR_RETURN(const UplinkPlan uplink_plan,
                    MakeUplinkPlan(carried_, input));
-  const std::vector<std::string> before = uplink_.devices();
-  const absl::Status status = uplink_.Apply(uplink_plan);
-  if (uplink_.devices() != before) {
-    RETURN_IF_ERROR(state_.SaveDevices(uplink_.devices()));
-  }
-  RETURN_IF_ERROR(status);
+  RETURN_IF_ERROR(RememberSwitched(uplink_plan));
+  const Uplink::Outcome outcome = uplink_.Apply(uplink_plan);
   for (const UplinkDevice& device : uplink_plan.devices) {
-    const EdgePlan* edge = plan_.Edge(device.edge);
-    LinkOf(device.edge).Follow(*edge);
-    LinkOf(device.edge).Carry(device.wireguard.name, edge->wanted);
+    const auto link = outcome.devices.find(device.wireguard.name);
+    if (link == outcome.devices.end()) continue;
+    LinkOf(device.edge).Carry(device.wireguard.name, link->second);
   }
-  return absl::OkStatus();
+  RETURN_IF_ERROR(outcome.status);
+  return ForgetSwitchedBack(uplink_plan);
+}
+
+// Before a link is made to forward, its name is on disk: whatever happens, it
+// stays guarded until it is switched back.
+absl::Status Agent::RememberSwitched(const UplinkPlan& plan) {
+  std::set<std::string> links = switched_links_;
+  for (const LinkConf& link : plan.links) {
+    if (link.conf.forwarding) links.insert(link.link);
+  }
+  if (links == switched_links_) return absl::OkStatus();
+  switched_links_ = std::move(links);
+  return state_.SaveSwitchedLinks(switched_links_);
+}
+
+absl::Status Agent::ForgetSwitchedBack(const UplinkPlan& plan) {
+  std::set<std::string> links = switched_links_;
+  for (const LinkConf& link : plan.links) {
+    if (!link.conf.forwarding) links.erase(link.link);
+  }
+  if (links == switched_links_) return absl::OkStatus();
+  switched_links_ = std::move(links);
+  PlanSoon();  // the guard of these links goes with the next plan
+  return state_.SaveSwitchedLinks(switched_links_);
 }
 
 // ---- telling ----

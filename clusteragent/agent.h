@@ -2,6 +2,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@
 #include "clusteragent/source/manifest_dir.h"
 #include "clusteragent/state_folder.h"
 #include "clusteragent/uplink/uplink.h"
+#include "common/backoff.h"
 #include "common/event_loop.h"
 #include "common/files.h"
 #include "common/netlink/route_events.h"
@@ -60,10 +62,13 @@ class Agent {
   // Everything, from the objects to the kernel and the edges.
   void PlanSoon();
   void PlanAll();
+  absl::Status TryPlanAll();
   absl::StatusOr<Plan> MakePlanNow();
   absl::StatusOr<Facts> GatherFacts();
   EdgeLink& LinkOf(const std::string& edge);
   absl::Status ApplyUplink();
+  absl::Status RememberSwitched(const UplinkPlan& plan);
+  absl::Status ForgetSwitchedBack(const UplinkPlan& plan);
   // The plan's mappings and those that only the edge still has: a removal
   // reaches the edge first.
   Plan WithLingering(const Plan& plan) const;
@@ -81,6 +86,8 @@ class Agent {
   ManifestDir source_;
   Uplink uplink_;
   Resolver resolver_;
+  std::set<std::string> switched_links_;  // whose forwarding we switched on
+  Backoff backoff_;
   std::map<std::string, std::unique_ptr<EdgeLink>> links_;  // by EdgeNode name
   Plan plan_;
   Plan carried_;  // as the uplink has it: `plan_` and what lingers
@@ -89,6 +96,7 @@ class Agent {
   std::unique_ptr<FolderWatch> manifests_watch_;
   std::unique_ptr<FolderWatch> tokens_watch_;
   EventLoop::TimerId plan_timer_ = 0;
+  EventLoop::TimerId retry_timer_ = 0;
   EventLoop::TimerId tell_timer_ = 0;
 };
 

@@ -57,15 +57,8 @@ void EdgeLink::LoadEnrolment() {
   }
   key_ = *std::move(key);
   if (token_ == *token) return;
-  const bool again = token_.has_value();
+  if (token_) spdlog::info("edge {}: a new token was given out", edge_);
   token_ = *std::move(token);
-  if (!again) return;
-  // A new token: the edge begins anew, with a key of its own.
-  spdlog::info("edge {}: a new token was given out", edge_);
-  syncer_.reset();
-  client_.reset();
-  heartbeats_.reset();
-  heartbeat_options_.reset();
 }
 
 void EdgeLink::Follow(const EdgePlan& plan) {
@@ -75,14 +68,15 @@ void EdgeLink::Follow(const EdgePlan& plan) {
     wanted_ = std::make_shared<const protocol::EdgeState>(plan.wanted);
   }
   if (token_) LookUp();
-  if (syncer_) syncer_->Want(wanted_);
 }
 
 void EdgeLink::LookUp() {
+  if (std::exchange(looking_up_, true)) return;
   context_.resolver.Resolve(
       plan_->address,
       [this, alive = alive_](const absl::StatusOr<IpAddress>& address) {
         if (!*alive) return;
+        looking_up_ = false;
         if (!address.ok()) {
           // Where it was last time may still be right.
           trouble_ = std::string(Message(address.status()));
@@ -92,19 +86,15 @@ void EdgeLink::LookUp() {
         if (const auto mtu = context_.uplink.MtuTo(*address); mtu.ok()) {
           underlay_mtu_ = *mtu;
         }
-        const bool moved = std::exchange(address_, *address) != *address;
-        if (!registered() && control_device_.empty()) {
-          Introduce();
-        } else if (moved) {
-          replan_();
-        }
+        if (std::exchange(address_, *address) != *address) replan_();
+        IntroduceIfNew();
       });
 }
 
 EdgeAccess EdgeLink::access() const {
   EdgeAccess access;
   access.own_key = key_.own;
-  if (registered()) access.edge_key = token_->edge_key;
+  if (registered()) access.edge_key = key_.registered_with;
   if (address_ && plan_) {
     access.endpoint = SocketAddress{*address_, plan_->listen_port};
   }
@@ -118,15 +108,22 @@ void EdgeLink::CheckContact() {
   const auto now = std::chrono::steady_clock::now();
   if (in_contact()) {
     last_contact_ = now;
-  } else if (registered() && control_device_.empty() && introduce_timer_ == 0 &&
-             now - last_contact_ > kNoContact) {
+    return;
+  }
+  IntroduceIfNew();
+  if (!is_new_to_edge() && now - last_contact_ > kNoContact) {
     last_contact_ = now;
     Introduce();
   }
 }
 
+void EdgeLink::IntroduceIfNew() {
+  if (is_new_to_edge() && introduce_timer_ == 0) Introduce();
+}
+
 void EdgeLink::Introduce() {
-  introduce_timer_ = 0;
+  context_.loop.Cancel(std::exchange(introduce_timer_, 0));
+  if (!control_device_.empty()) return;  // it is under way
   if (in_contact() || !token_ || !address_ || !plan_ || plan_->own_block == 0) {
     return;
   }
@@ -161,7 +158,7 @@ void EdgeLink::OnRegistered(const absl::Status& status) {
       spdlog::warn("edge {}: no contact yet: {}", edge_, trouble);
     }
     trouble_ = trouble;
-    if (!registered()) IntroduceLater();
+    if (is_new_to_edge()) IntroduceLater();
     changed_();
     return;
   }
@@ -173,6 +170,7 @@ void EdgeLink::OnRegistered(const absl::Status& status) {
     spdlog::error("edge {}: {}", edge_, Message(saved));
   }
   spdlog::info("edge {}: registered, token {} is used up", edge_, token_->id);
+  last_contact_ = std::chrono::steady_clock::now();
 }
 
 void EdgeLink::IntroduceLater() {
@@ -190,17 +188,15 @@ void EdgeLink::DropControlDevice() {
 
 // ---- service ----
 
-void EdgeLink::Carry(const std::string& device,
-                     const protocol::EdgeState& carried) {
-  if (!carried_ || *carried_ != carried) {
-    carried_ = std::make_shared<const protocol::EdgeState>(carried);
-  }
+void EdgeLink::Carry(const std::string& device, int link) {
+  carried_ = wanted_;
   const HeartbeatSender::Options options{
       .device = device,
+      .link = link,
       .own = OverlayOf(*plan_).UplinkAddress(plan_->own_block),
       .edge = ApiAddress(*plan_),
-      .interval = carried.settings.heartbeat_interval,
-      .threshold = carried.settings.unhealthy_threshold};
+      .interval = wanted_->settings.heartbeat_interval,
+      .threshold = wanted_->settings.unhealthy_threshold};
   if (!heartbeats_ || heartbeat_options_ != options) {
     heartbeats_.reset();
     auto sender =

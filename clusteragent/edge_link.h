@@ -42,12 +42,13 @@ class EdgeLink {
            std::function<void()> replan, std::function<void()> changed);
   ~EdgeLink();
 
-  // What the edge should be now. Looks its token and address up again.
+  // The plan to reach it by. Looks its token and address up again.
   void Follow(const EdgePlan& plan);
   // What is known to reach it; no edge key until it is enrolled and knows ours.
   EdgeAccess access() const;
-  // The uplink's device is as the plan wants it: speak through it.
-  void Carry(const std::string& device, const protocol::EdgeState& carried);
+  // The uplink's device (`link` is its index) is as the plan wants it: speak
+  // through it, and tell the edge what it should be.
+  void Carry(const std::string& device, int link);
 
   bool enrolled() const { return token_.has_value(); }
   PublicKey own_key() const { return key_.own.Public(); }
@@ -60,11 +61,15 @@ class EdgeLink {
     return (heartbeats_ && heartbeats_->is_up()) ||
            (syncer_ && syncer_->progress().connected);
   }
-  bool registered() const {
-    return token_ && key_.registered_with == token_->edge_key;
+  bool registered() const { return !key_.registered_with.is_zero(); }
+  // The edge of the last token has not heard of our key yet. Until it has, the
+  // one that knows us is served.
+  bool is_new_to_edge() const {
+    return token_ && key_.registered_with != token_->edge_key;
   }
   void LoadEnrolment();
   void LookUp();
+  void IntroduceIfNew();
   void Introduce();
   void OnRegistered(const absl::Status& status);
   void OnProgress();
@@ -86,6 +91,7 @@ class EdgeLink {
   std::optional<IssuedToken> token_;
   UplinkKey key_;
   std::optional<IpAddress> address_;
+  bool looking_up_ = false;
   uint32_t underlay_mtu_ = 1500;
   std::string trouble_;
 

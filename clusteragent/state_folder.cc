@@ -235,6 +235,18 @@ absl::Status StateFolder::SaveDevices(
                              fmt::format("{}\n", fmt::join(devices, "\n")));
 }
 
+std::set<std::string> StateFolder::LoadSwitchedLinks() const {
+  const auto text = ReadFile(Path("switched-links"));
+  if (!text.ok()) return {};
+  return absl::StrSplit(*text, '\n', absl::SkipEmpty());
+}
+
+absl::Status StateFolder::SaveSwitchedLinks(
+    const std::set<std::string>& links) const {
+  return WriteFileAtomically(Path("switched-links"),
+                             fmt::format("{}\n", fmt::join(links, "\n")));
+}
+
 absl::Status StateFolder::SaveStatuses(
     const std::vector<ObjectStatus>& statuses) const {
   std::set<std::string> wanted;

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,7 @@
 //   tokens/EDGE.yaml   the token last given out for an edge
 //   keys/EDGE.yaml     this uplink's key for an edge, and who has registered it
 //   devices            names of the devices that this agent made
+//   switched-links     names of the links that it switched to forwarding
 //   status/...         what is said about every object
 
 namespace edged::agent {
@@ -80,6 +82,10 @@ class StateFolder {
 
   std::vector<std::string> LoadDevices() const;
   absl::Status SaveDevices(const std::vector<std::string>& devices) const;
+
+  // Links whose forwarding this agent switched on.
+  std::set<std::string> LoadSwitchedLinks() const;
+  absl::Status SaveSwitchedLinks(const std::set<std::string>& links) const;
 
   // Writes what changed and removes what is not in `statuses`.
   absl::Status SaveStatuses(const std::vector<ObjectStatus>& statuses) const;

@@ -76,10 +76,10 @@ absl::Status Daemon::Begin() {
                      FollowEnrolment();
                      FollowRequests();
                    }));
-  FollowEnrolment();
-  FollowRequests();
   ASSIGN_OR_RETURN(local_server_,
                    ApiServer::Start("unix:" + options_.socket, *loop_, *this));
+  FollowEnrolment();
+  FollowRequests();
   return absl::OkStatus();
 }
 
@@ -157,7 +157,7 @@ void Daemon::Unenrol() {
 }
 
 void Daemon::ServeTunnel() {
-  serve_timer_ = 0;
+  loop_->Cancel(std::exchange(serve_timer_, 0));
   if (!edge_ || tunnel_server_) return;
   const auto address = edge_->api_address();
   if (!address) return;
@@ -189,10 +189,14 @@ void Daemon::OnRouteEvents() {
 }
 
 void Daemon::Stop() {
+  if (std::exchange(is_stopping_, true)) return;
   edge_.reset();
   watch_.reset();
-  stopping_.emplace_back([this, local = std::move(local_server_),
+  // Those that stop already need the loop too.
+  stopping_.emplace_back([this, earlier = std::move(stopping_),
+                          local = std::move(local_server_),
                           tunnel = std::move(tunnel_server_)]() mutable {
+    earlier.clear();
     tunnel.reset();
     local.reset();
     loop_->Stop();

@@ -81,6 +81,7 @@ class Daemon final : public EdgeApi {
   std::unique_ptr<ApiServer> tunnel_server_;
   Backoff serve_backoff_;
   EventLoop::TimerId serve_timer_ = 0;
+  bool is_stopping_ = false;
   // A gRPC server stops on a thread of its own: its last calls need the loop.
   std::vector<std::jthread> stopping_;
 };

@@ -22,9 +22,27 @@ constexpr auto kPeersInterval = std::chrono::seconds(5);
 // Applying this many mappings leaves enough garbage to give back.
 constexpr size_t kBulk = 1'000;
 
+bool AddsToTunnel(const protocol::EdgeDelta& delta) {
+  return delta.settings || !delta.uplinks.empty();
+}
+
 bool ChangesTunnel(const protocol::EdgeDelta& delta) {
-  return delta.settings || !delta.uplinks.empty() ||
-         !delta.removed_uplinks.empty();
+  return AddsToTunnel(delta) || !delta.removed_uplinks.empty();
+}
+
+// What stays refused after `delta`: all but what it speaks of.
+std::vector<Refusal> Untouched(const std::vector<Refusal>& refusals,
+                               const protocol::EdgeDelta& delta) {
+  std::set<protocol::Listener> touched(delta.removed_mappings.begin(),
+                                       delta.removed_mappings.end());
+  for (const protocol::Mapping& mapping : delta.mappings) {
+    touched.insert(mapping.listener);
+  }
+  std::vector<Refusal> rest = refusals;
+  std::erase_if(rest, [&touched](const Refusal& refusal) {
+    return touched.contains(refusal.listener);
+  });
+  return rest;
 }
 
 }  // namespace
@@ -47,7 +65,7 @@ Edge::~Edge() {
   if (save_timer_ != 0) Save();
   if (stream_) {
     std::exchange(stream_, nullptr)
-        ->End(absl::UnavailableError("this edge is no longer enrolled"));
+        ->End(absl::UnavailableError("edged stops, or its enrolment ended"));
   }
   for (const auto timer :
        {retry_timer_, save_timer_, health_timer_, peers_timer_, flows_timer_}) {
@@ -111,7 +129,7 @@ bool Edge::AdoptKernel() {
 
 void Edge::Reconcile() {
   const auto start = SteadyClock::now();
-  retry_timer_ = 0;
+  loop_.Cancel(std::exchange(retry_timer_, 0));
   if (adopting_) return;
   const absl::Status status =
       dataplane_.Reconcile(model_, health_.Evaluate(start), endpoints_);
@@ -123,6 +141,7 @@ void Edge::Reconcile() {
     return;
   }
   trouble_.clear();
+  in_doubt_ = false;
   backoff_.Reset();
   if (dataplane_.facts().switched_interfaces != stored_switched_) SaveSoon();
   if (!was_programmed) {
@@ -196,6 +215,7 @@ protocol::EdgeDelta Edge::RegistrationDelta(
 
 absl::Status Edge::Register(const RegisterCall& call) {
   RETURN_IF_ERROR(TakeEpoch(call.epoch));
+  if (adopting_ && dataplane_.HasPeer(call.uplink.key)) return absl::OkStatus();
   ASSIGN_OR_RETURN(const Judgement judged,
                    model_.Judge(RegistrationDelta(call.uplink), limits_));
   RETURN_IF_ERROR(ApplyJudged(judged.accepted));
@@ -219,6 +239,7 @@ absl::StatusOr<Welcome> Edge::Open(const Hello& hello, SyncStream& stream) {
   }
   if (!adopting_ && audited != dataplane_.ProgrammedDigest(model_)) {
     spdlog::warn("the kernel's mappings differ from the last good state");
+    in_doubt_ = true;
     ReconcileSoon();
   }
   stream_ = &stream;
@@ -280,7 +301,9 @@ SyncResult Edge::Change(SyncStream& stream, ChangeCall call) {
     return result;
   }
   stream_version_ = result.version;
-  refused_ = judged->refusals;
+  refused_ = delta ? Untouched(refused_, delta->delta) : std::vector<Refusal>();
+  refused_.insert(refused_.end(), judged->refusals.begin(),
+                  judged->refusals.end());
   result.refused = judged->refusals;
   result.digest = dataplane_.ProgrammedDigest(model_);
   result.apply_time = SteadyClock::now() - start;
@@ -304,6 +327,7 @@ SyncResult Edge::Change(SyncStream& stream, ChangeCall call) {
 absl::Status Edge::ApplyJudged(const protocol::EdgeDelta& accepted) {
   if (adopting_) {
     adopting_ = false;
+    in_doubt_ = true;
     model_.Commit(accepted);
     SaveSoon();
     // Uplinks that the kernel already serves go on while they are first heard.
@@ -311,8 +335,20 @@ absl::Status Edge::ApplyJudged(const protocol::EdgeDelta& accepted) {
     Reconcile();
     return programmed_ ? absl::OkStatus() : Unavailable("{}", trouble_);
   }
-  if (accepted.empty()) return absl::OkStatus();
+  // An ACK speaks of what was read back, also when nothing is to be changed.
+  if (in_doubt_) Reconcile();
   if (!programmed_) return Unavailable("not serving yet: {}", trouble_);
+  if (accepted.empty()) return absl::OkStatus();
+  if (AddsToTunnel(accepted)) {
+    // Before the table: nothing of it is written when this fails.
+    EdgeModel after = model_;
+    after.Commit(accepted);
+    const absl::Status status = dataplane_.ReconcileTunnel(after, endpoints_);
+    if (!status.ok()) {
+      ReconcileSoon();
+      return status;
+    }
+  }
   if (const absl::Status status = dataplane_.ApplyDelta(model_, accepted);
       !status.ok()) {
     ReconcileSoon();  // back to the last good state, observed anew
@@ -325,9 +361,13 @@ absl::Status Edge::ApplyJudged(const protocol::EdgeDelta& accepted) {
   health_.Update(model_, SteadyClock::now());
   ArmHealthTimer();
   CheckHealth();
+  // What was removed goes last; the mappings serve already.
   const absl::Status status = dataplane_.ReconcileTunnel(model_, endpoints_);
-  if (!status.ok()) ReconcileSoon();
-  return status;
+  if (!status.ok()) {
+    spdlog::warn("tunnel: {}; trying again", Message(status));
+    ReconcileSoon();
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<MappingStatus>> Edge::Mappings() const {
@@ -335,7 +375,7 @@ absl::StatusOr<std::vector<MappingStatus>> Edge::Mappings() const {
 }
 
 void Edge::ForgetEpoch() {
-  gate_.Forget();
+  gate_ = EpochGate(join_.cluster_uid, std::nullopt);
   Save();
 }
 

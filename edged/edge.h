@@ -98,6 +98,7 @@ class Edge {
   HealthPolicy health_;
   Endpoints endpoints_;
   std::unique_ptr<HeartbeatServer> heartbeats_;
+  int heartbeat_link_ = 0;  // index of the device that it is bound to
   std::map<std::string, WallTime> last_heartbeats_;
   std::map<PublicKey, wireguard::Peer> peers_;  // as last read
   std::set<std::string> long_dead_;             // likewise
@@ -109,6 +110,7 @@ class Edge {
   bool contacted_ = false;
 
   bool programmed_ = false;  // the last Reconcile() succeeded
+  bool in_doubt_ = false;    // the kernel differed from the model
   // The stored state is lost but the kernel still forwards: it is left as it is
   // until an agent says what should be.
   bool adopting_ = false;

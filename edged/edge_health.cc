@@ -34,7 +34,11 @@ bool SameReport(const Report& a, const Report& b) {
 }  // namespace
 
 void Edge::StartHeartbeats() {
-  if (heartbeats_) return;
+  // A socket stays bound to the device that it was bound to, not to its name.
+  const int link = dataplane_.device_index();
+  if (heartbeats_ && heartbeat_link_ == link) return;
+  heartbeats_.reset();
+  heartbeat_link_ = link;
   auto server = HeartbeatServer::Start(
       loop_, limits_.overlay.EdgeAddress(), dataplane_.facts().device,
       [this](const IpAddress& from, const protocol::Heartbeat& heartbeat) {
@@ -56,6 +60,7 @@ void Edge::OnHeartbeat(const IpAddress& from,
       });
   if (uplink == model_.uplinks().end()) return;
   const auto now = SteadyClock::now();
+  health_.Tick(now);  // our own stall is not the silence of the others
   health_.OnHeartbeat(uplink->first, heartbeat, now);
   last_heartbeats_[uplink->first] = std::chrono::system_clock::now();
   CheckHealth();
@@ -186,7 +191,9 @@ void Edge::FillStatus(EdgeStatus& status) const {
   const Report report = MakeReport();
   status.enrolled = true;
   status.contacted = contacted_;
-  status.cluster_uid = join_.cluster_uid;
+  status.cluster_uid = join_.cluster_uid.empty() && gate_.seen()
+                           ? gate_.seen()->cluster_uid
+                           : join_.cluster_uid;
   status.edge = join_.edge;
   status.device = dataplane_.facts().device;
   status.public_key = join_.private_key.Public();

@@ -15,14 +15,16 @@ namespace edged::edge {
 
 absl::Status Reset(const Config& config, const std::string& wireguard_program) {
   const auto join = LoadJoin(config.state);
-  if (absl::IsNotFound(join.status())) {
-    return FailedPrecondition("this edge is not enrolled: {} is not there",
-                              JoinPath(config.state));
-  }
-  RETURN_IF_ERROR(Leave(config.state));
-  // A running daemon holds the lock, notices, and removes what it made.
+  // A running daemon holds the lock, notices that the enrolment is gone, and
+  // removes what it made.
   const auto lock = FileLock::Take(config.state + "/lock");
-  if (!lock.ok()) return absl::OkStatus();
+  if (!lock.ok()) {
+    if (absl::IsNotFound(join.status())) {
+      return FailedPrecondition("this edge is not enrolled: {} is not there",
+                                JoinPath(config.state));
+    }
+    return Leave(config.state);
+  }
   ASSIGN_OR_RETURN(auto nft, nftables::Client::Open());
   ASSIGN_OR_RETURN(auto wireguard,
                    wireguard::OpenClient(config.wireguard, wireguard_program));
@@ -34,8 +36,12 @@ absl::Status Reset(const Config& config, const std::string& wireguard_program) {
   ASSIGN_OR_RETURN(const auto overlay, protocol::Overlay::Create(network));
   Dataplane dataplane({*nft, *wireguard, rtnetlink, conntrack},
                       Limits{.overlay = overlay}, {});
+  StateStore store(config.state);
+  const auto stored = store.Load();
+  if (stored.ok()) dataplane.RememberSwitched(stored->switched_interfaces);
   RETURN_IF_ERROR(dataplane.Remove());
-  return StateStore(config.state).Remove();
+  RETURN_IF_ERROR(store.Remove());
+  return Leave(config.state);
 }
 
 }  // namespace edged::edge

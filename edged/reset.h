@@ -8,7 +8,9 @@
 namespace edged::edge {
 
 // `edged reset`: removes the enrolment and everything that was made in the
-// kernel, through the running daemon when there is one.
+// kernel, through the running daemon when there is one. Without one it may be
+// repeated until nothing is left; FailedPrecondition when a daemon runs and is
+// not enrolled.
 absl::Status Reset(const Config& config, const std::string& wireguard_program);
 
 }  // namespace edged::edge

@@ -63,10 +63,11 @@ class Allocator {
     Records& records = allocation_.records;
     std::map<std::string, std::string> uids;  // by name
     for (const EdgeNode* node : nodes_) uids[node->meta.name] = node->meta.uid;
-    std::erase_if(records.edges, [&uids](const auto& entry) {
+    std::erase_if(records.edges, [this, &uids](const auto& entry) {
       const auto found = uids.find(entry.first);
+      if (found == uids.end()) return !facts_.world_is_partial;
       const std::string& was = entry.second.uid;
-      return found == uids.end() || (!was.empty() && found->second != was);
+      return !was.empty() && found->second != was;
     });
     std::vector<std::string> gone;
     for (const auto& [name, number] : records.numbers.taken) {

@@ -50,6 +50,8 @@ struct Facts {
   std::vector<IpPrefix> host_routes;
   std::map<std::string, EdgeFacts> edges;  // by EdgeNode name; absent: defaults
   uint32_t mark_mask = 0xff;               // --mark-mask
+  // Some object could not be read: an EdgeNode that is missing may be there.
+  bool world_is_partial = false;
   // Where networks of EdgeNodes that name none are taken from: free /22s.
   IpPrefix supernet = DefaultSupernet();
 

@@ -94,12 +94,28 @@ std::vector<UplinkTarget> TargetsOf(const EdgePlan& edge,
   return targets;
 }
 
+// Links that we switched to forwarding and that lead to no target any more.
+std::vector<TargetLink> SwitchedBack(const UplinkInput& input) {
+  std::vector<TargetLink> links;
+  if (input.forwarding_everywhere) return links;
+  for (const TargetLink& link : input.switched_links) {
+    const bool needed = std::ranges::any_of(
+        input.target_links,
+        [&link](const TargetLink& target) { return target.name == link.name; });
+    if (!needed && link.conf.forwarding) links.push_back(link);
+  }
+  return links;
+}
+
 // With ip_forward=0 a link forwards only because we made it: it is guarded, so
 // that this host does not become a router for whoever is beside it.
 std::vector<std::string> GuardedLinks(const UplinkInput& input) {
   std::vector<std::string> names;
   if (input.forwarding_everywhere) return names;
   for (const TargetLink& link : input.target_links) names.push_back(link.name);
+  // One that is switched back stays guarded until it is.
+  for (const TargetLink& link : SwitchedBack(input)) names.push_back(link.name);
+  std::ranges::sort(names);
   return names;
 }
 
@@ -142,6 +158,10 @@ absl::StatusOr<UplinkPlan> MakeUplinkPlan(const Plan& plan,
     if (link.conf.forwarding) continue;
     result.links.push_back(
         {link.name, {.forwarding = true, .rp_filter = link.conf.rp_filter}});
+  }
+  for (const TargetLink& link : SwitchedBack(input)) {
+    result.links.push_back(
+        {link.name, {.forwarding = false, .rp_filter = link.conf.rp_filter}});
   }
   result.table = MakeUplinkTable(tunnels, marks, GuardedLinks(input));
   return result;

@@ -44,7 +44,9 @@ struct UplinkInput {
   std::string uplink;                        // own name
   std::map<std::string, EdgeAccess> access;  // by EdgeNode name
   std::vector<TargetLink> target_links;      // sorted by name
-  bool forwarding_everywhere = false;        // net.ipv4.ip_forward
+  // Those that an earlier plan switched to forwarding, as they are now.
+  std::vector<TargetLink> switched_links;
+  bool forwarding_everywhere = false;  // net.ipv4.ip_forward
   uint32_t mark_mask = 0xff;
 };
 
@@ -68,7 +70,9 @@ struct LinkConf {
 struct UplinkPlan {
   std::vector<UplinkDevice> devices;  // sorted by edge
   std::vector<netlink::Rule> rules;
-  std::vector<LinkConf> links;  // target links that must forward and do not
+  // Target links that must forward and do not, and links that were switched to
+  // forwarding and lead to no target any more.
+  std::vector<LinkConf> links;
   nftables::Table table;
   bool operator==(const UplinkPlan&) const = default;
 };

@@ -18,6 +18,7 @@ namespace {
 
 constexpr auto kCallDeadline = std::chrono::seconds(5);
 constexpr int kKeepaliveMilliseconds = 5'000;
+constexpr int kReceiveLimit = 64 << 20;
 
 absl::Status FromGrpc(const grpc::Status& status) {
   return absl::Status(static_cast<absl::StatusCode>(status.error_code()),
@@ -228,6 +229,8 @@ class GrpcEdgeClient final : public EdgeClient {
     arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
     arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2'000);
     arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+    // A report may name every mapping.
+    arguments.SetMaxReceiveMessageSize(kReceiveLimit);
     // Two edges never share a connection, even where two namespaces give them
     // the same address.
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);

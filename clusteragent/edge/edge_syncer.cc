@@ -15,6 +15,10 @@ using std::chrono::milliseconds;
 
 constexpr auto kFirstRetry = milliseconds(200);
 constexpr auto kLastRetry = milliseconds(3'000);
+// An edge that lives answers a version far sooner, also a snapshot of 60,000.
+constexpr auto kAnswerDeadline = std::chrono::seconds(15);
+// Mappings in one message; more go as a snapshot, which is sent in chunks.
+constexpr size_t kLargestDelta = 10'000;
 
 // `state` without the mappings that were refused.
 protocol::EdgeState Without(const protocol::EdgeState& state,
@@ -42,6 +46,7 @@ EdgeSyncer::EdgeSyncer(EventLoop& loop, EdgeClient& client, Epoch epoch,
       backoff_(kFirstRetry, kLastRetry) {}
 
 EdgeSyncer::~EdgeSyncer() {
+  loop_.Cancel(answer_);
   loop_.Cancel(retry_);
   loop_.Cancel(settled_);
 }
@@ -65,12 +70,25 @@ void EdgeSyncer::Open() {
   const protocol::Digest digest =
       DigestOf(progress_.answered ? accepted_ : *wanted_);
   stream_ = client_.OpenSync(epoch_, digest, *this);
+  ExpectAnswer();
+}
+
+void EdgeSyncer::ExpectAnswer() {
+  loop_.Cancel(answer_);
+  answer_ = loop_.After(kAnswerDeadline, [this] {
+    progress_.trouble =
+        fmt::format("no answer for {} s", kAnswerDeadline.count());
+    spdlog::warn("edge {}: {}; beginning anew", edge_, progress_.trouble);
+    RetryLater();
+    changed_();
+  });
 }
 
 void EdgeSyncer::RetryLater() {
   stream_.reset();
   in_flight_.reset();
   progress_.connected = false;
+  loop_.Cancel(answer_);
   loop_.Cancel(settled_);
   loop_.Cancel(retry_);
   retry_ = loop_.After(backoff_.Next(), [this] { Open(); });
@@ -78,6 +96,7 @@ void EdgeSyncer::RetryLater() {
 
 void EdgeSyncer::OnWelcome(const EdgeWelcome& welcome) {
   progress_.connected = true;
+  loop_.Cancel(answer_);
   loop_.Cancel(settled_);
   settled_ = loop_.After(kLastRetry, [this] { backoff_.Reset(); });
   progress_.edge_version = welcome.version;
@@ -109,6 +128,7 @@ void EdgeSyncer::SendWhatDiffers() {
   if (snapshot_needed_) {
     in_flight_ = InFlight{++sent_version_, wanted_, /*is_snapshot=*/true};
     stream_->SendSnapshot(sent_version_, *wanted_);
+    ExpectAnswer();
     return;
   }
   if (wanted_ == progress_.answered || *wanted_ == *progress_.answered) return;
@@ -122,13 +142,20 @@ void EdgeSyncer::SendWhatDiffers() {
     Refuse({});
     return;
   }
+  if (delta.mappings.size() + delta.removed_mappings.size() > kLargestDelta) {
+    snapshot_needed_ = true;  // it goes in chunks
+    SendWhatDiffers();
+    return;
+  }
   in_flight_ = InFlight{++sent_version_, wanted_, /*is_snapshot=*/false};
   stream_->SendDelta(answered_version_, sent_version_, delta);
+  ExpectAnswer();
 }
 
 void EdgeSyncer::OnResult(const EdgeResult& result) {
   if (!in_flight_ || in_flight_->version != result.version) return;
   const InFlight done = *std::exchange(in_flight_, std::nullopt);
+  loop_.Cancel(answer_);
   if (!result.ack) {
     progress_.trouble = result.error;
     spdlog::warn("edge {}: version {} refused: {}", edge_, result.version,

@@ -57,6 +57,7 @@ class EdgeSyncer final : public SyncListener {
   void Open();
   void RetryLater();
   void SendWhatDiffers();
+  void ExpectAnswer();
   void TakeReport(const EdgeLifeReport& report);
   void Refuse(const std::vector<RefusedMapping>& refusals);
   void CheckDigest(const protocol::Digest& digest);
@@ -77,6 +78,7 @@ class EdgeSyncer final : public SyncListener {
   uint64_t answered_version_ = 0;  // likewise; 0: the state of its Welcome
   bool snapshot_needed_ = true;
   EventLoop::TimerId retry_ = 0;
+  EventLoop::TimerId answer_ = 0;
   EventLoop::TimerId settled_ = 0;  // the stream has held: forget old failures
   Backoff backoff_;
   Progress progress_;

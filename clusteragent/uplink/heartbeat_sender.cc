@@ -36,11 +36,11 @@ class UdpHeartbeatSender final : public HeartbeatSender {
       Send();
       Judge();
     });
-    Send();
     return absl::OkStatus();
   }
 
   void Say(bool ready, const protocol::Digest& applied) override {
+    said_ = true;
     heartbeat_.ready = ready;
     heartbeat_.applied = applied;
     Send();
@@ -50,6 +50,7 @@ class UdpHeartbeatSender final : public HeartbeatSender {
 
  private:
   void Send() {
+    if (!said_) return;
     ++heartbeat_.sequence;
     const std::string bytes = Encode(heartbeat_);
     const auto [storage, length] = ToSockaddr(options_.edge);
@@ -81,6 +82,7 @@ class UdpHeartbeatSender final : public HeartbeatSender {
   const Options options_;
   const std::function<void()> changed_;
   protocol::Heartbeat heartbeat_;
+  bool said_ = false;
   std::optional<SteadyClock::time_point> last_echo_;
   bool up_ = false;
   EventLoop::TimerId timer_ = 0;

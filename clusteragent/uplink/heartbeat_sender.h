@@ -19,6 +19,7 @@ class HeartbeatSender {
  public:
   struct Options {
     std::string device;  // the tunnel device that it is bound to
+    int link = 0;        // its index: one that was made anew is another one
     IpAddress own;       // this uplink's overlay address
     SocketAddress edge;  // the edge's API address
     std::chrono::milliseconds interval{250};
@@ -31,7 +32,7 @@ class HeartbeatSender {
       EventLoop& loop, const Options& options, std::function<void()> changed);
   virtual ~HeartbeatSender() = default;
 
-  // What the next heartbeats say; sends one at once.
+  // What the heartbeats say; sends one at once. Nothing is sent before.
   virtual void Say(bool ready, const protocol::Digest& applied) = 0;
   // Echoes arrive in time.
   virtual bool is_up() const = 0;

@@ -25,19 +25,30 @@ std::map<int, netlink::Link> ByIndex(const std::vector<netlink::Link>& links) {
 }  // namespace
 
 Uplink::Uplink(nftables::Client& nft, wireguard::Client& wireguard,
-               netlink::Rtnetlink& rtnetlink, std::vector<std::string> devices)
+               netlink::Rtnetlink& rtnetlink, std::vector<std::string> devices,
+               SaveDevices save_devices)
     : nft_(nft),
       wireguard_(wireguard),
       rtnetlink_(rtnetlink),
+      save_devices_(std::move(save_devices)),
       devices_(std::move(devices)) {}
 
-bool Uplink::IsOurs(const std::string& device) const {
-  return std::ranges::find(devices_, device) != devices_.end();
+absl::Status Uplink::Remember(const std::string& device) {
+  if (std::ranges::find(devices_, device) != devices_.end()) {
+    return absl::OkStatus();
+  }
+  devices_.push_back(device);
+  return save_devices_(devices_);
 }
 
-absl::StatusOr<UplinkHost> Uplink::Observe() {
-  return ObserveHost(rtnetlink_);
+absl::Status Uplink::RemoveDevice(const std::string& device) {
+  RETURN_IF_ERROR(wireguard_.Remove(device));
+  std::erase(devices_, device);
+  dialled_.erase(device);
+  return save_devices_(devices_);
 }
+
+absl::StatusOr<UplinkHost> Uplink::Observe() { return ObserveHost(rtnetlink_); }
 
 absl::StatusOr<std::vector<TargetLink>> Uplink::LinksTo(
     const std::vector<IpAddress>& targets) {
@@ -56,6 +67,18 @@ absl::StatusOr<std::vector<TargetLink>> Uplink::LinksTo(
   return result;
 }
 
+absl::StatusOr<std::vector<TargetLink>> Uplink::LinksNamed(
+    const std::set<std::string>& names) {
+  std::vector<TargetLink> result;
+  if (names.empty()) return result;
+  ASSIGN_OR_RETURN(const auto links, rtnetlink_.ListLinks());
+  for (const netlink::Link& link : links) {
+    if (names.contains(link.name)) result.push_back({link.name, link.ipv4});
+  }
+  std::ranges::sort(result, {}, &TargetLink::name);
+  return result;
+}
+
 absl::StatusOr<uint32_t> Uplink::MtuTo(const IpAddress& address) {
   ASSIGN_OR_RETURN(const auto links, rtnetlink_.ListLinks());
   ASSIGN_OR_RETURN(const netlink::Route route, rtnetlink_.RouteTo(address));
@@ -65,21 +88,38 @@ absl::StatusOr<uint32_t> Uplink::MtuTo(const IpAddress& address) {
   return absl::NotFoundError("no link to " + address.ToString());
 }
 
-absl::Status Uplink::Apply(const UplinkPlan& plan) {
-  RETURN_IF_ERROR(ApplyTable(plan.table));
-  RETURN_IF_ERROR(ApplyRules(plan.rules));
+Uplink::Outcome Uplink::Apply(const UplinkPlan& plan) {
+  Outcome outcome;
+  const auto note = [&outcome](const absl::Status& status) {
+    if (outcome.status.ok()) outcome.status = status;
+  };
+  // Without its table no device may be up.
+  outcome.status = ApplyTable(plan.table);
+  if (!outcome.status.ok()) return outcome;
+  note(ApplyRules(plan.rules));
   for (const UplinkDevice& device : plan.devices) {
-    RETURN_IF_ERROR(
-        Annotate(ApplyDevice(device), "device " + device.wireguard.name));
+    const std::string& name = device.wireguard.name;
+    const auto link = ApplyDevice(device);
+    if (link.ok()) {
+      outcome.devices.emplace(name, *link);
+    } else {
+      note(Annotate(link.status(), "device " + name));
+    }
   }
-  for (const LinkConf& link : plan.links) {
+  note(ApplyLinks(plan.links));
+  note(RemoveOldDevices(plan));
+  return outcome;
+}
+
+absl::Status Uplink::ApplyLinks(const std::vector<LinkConf>& links) {
+  for (const LinkConf& link : links) {
     ASSIGN_OR_RETURN(const netlink::Link found, rtnetlink_.GetLink(link.link));
     if (found.ipv4 == link.conf) continue;
     RETURN_IF_ERROR(rtnetlink_.SetIpv4Conf(found.index, link.conf));
     spdlog::info("link {}: forwarding {}, rp_filter {}", link.link,
                  link.conf.forwarding, link.conf.rp_filter);
   }
-  return RemoveOldDevices(plan);
+  return absl::OkStatus();
 }
 
 absl::Status Uplink::ApplyTable(const nftables::Table& table) {
@@ -96,10 +136,10 @@ absl::Status Uplink::ApplyTable(const nftables::Table& table) {
   return absl::OkStatus();
 }
 
-absl::Status Uplink::ApplyDevice(const UplinkDevice& device) {
+absl::StatusOr<int> Uplink::ApplyDevice(const UplinkDevice& device) {
   const std::string& name = device.wireguard.name;
+  RETURN_IF_ERROR(Remember(name));
   RETURN_IF_ERROR(wireguard_.Ensure(name));
-  if (!IsOurs(name)) devices_.push_back(name);
   RETURN_IF_ERROR(ApplyPeers(device));
   ASSIGN_OR_RETURN(const netlink::Link link, rtnetlink_.GetLink(name));
   RETURN_IF_ERROR(ApplyAddresses(device, link.index));
@@ -109,7 +149,8 @@ absl::Status Uplink::ApplyDevice(const UplinkDevice& device) {
   if (link.ipv4 != device.conf) {
     RETURN_IF_ERROR(rtnetlink_.SetIpv4Conf(link.index, device.conf));
   }
-  return ApplyRoutes(device, link.index);
+  RETURN_IF_ERROR(ApplyRoutes(device, link.index));
+  return link.index;
 }
 
 absl::Status Uplink::ApplyPeers(const UplinkDevice& device) {
@@ -163,8 +204,11 @@ absl::Status Uplink::ApplyAddresses(const UplinkDevice& device, int link) {
 absl::Status Uplink::ApplyRoutes(const UplinkDevice& device, int link) {
   ASSIGN_OR_RETURN(const auto observed, rtnetlink_.ListRoutes());
   std::vector<netlink::Route> wanted = device.routes;
+  const bool is_control = control_devices_.contains(device.wireguard.name);
   for (netlink::Route& route : wanted) {
     route.link = link;
+    // While we introduce ourselves, the way to the edge's API is not this one.
+    if (!is_control && IsTakenByControlDevice(route.destination)) continue;
     if (std::ranges::find(observed, route) == observed.end()) {
       RETURN_IF_ERROR(rtnetlink_.ReplaceRoute(route));
     }
@@ -194,32 +238,39 @@ absl::Status Uplink::ApplyRules(const std::vector<netlink::Rule>& rules) {
   return absl::OkStatus();
 }
 
+bool Uplink::IsTakenByControlDevice(const IpPrefix& destination) const {
+  return std::ranges::any_of(control_devices_, [&](const auto& entry) {
+    return entry.second.contains(destination);
+  });
+}
+
 absl::Status Uplink::RemoveOldDevices(const UplinkPlan& plan) {
-  std::set<std::string> wanted = control_devices_;
+  std::set<std::string> wanted;
+  for (const auto& [name, destinations] : control_devices_) wanted.insert(name);
   for (const UplinkDevice& device : plan.devices) {
     wanted.insert(device.wireguard.name);
   }
   const std::vector<std::string> before = devices_;
   for (const std::string& name : before) {
     if (wanted.contains(name)) continue;
-    RETURN_IF_ERROR(wireguard_.Remove(name));
-    std::erase(devices_, name);
-    dialled_.erase(name);
+    RETURN_IF_ERROR(RemoveDevice(name));
     spdlog::info("device {}: removed", name);
   }
   return absl::OkStatus();
 }
 
 absl::Status Uplink::AddControlDevice(const UplinkDevice& device) {
-  control_devices_.insert(device.wireguard.name);
-  return Annotate(ApplyDevice(device), "device " + device.wireguard.name);
+  const std::string& name = device.wireguard.name;
+  std::set<IpPrefix>& destinations = control_devices_[name];
+  for (const netlink::Route& route : device.routes) {
+    destinations.insert(route.destination);
+  }
+  return Annotate(ApplyDevice(device).status(), "device " + name);
 }
 
 absl::Status Uplink::RemoveControlDevice(const std::string& name) {
   control_devices_.erase(name);
-  std::erase(devices_, name);
-  dialled_.erase(name);
-  return wireguard_.Remove(name);
+  return RemoveDevice(name);
 }
 
 absl::StatusOr<wireguard::Device> Uplink::Tunnel(const std::string& device) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -21,20 +22,36 @@ namespace edged::agent {
 // number. Belongs to the loop thread.
 class Uplink {
  public:
-  // All are borrowed. `devices`: those of an earlier run.
+  // Keeps the names of our devices for the next run.
+  using SaveDevices =
+      std::function<absl::Status(const std::vector<std::string>&)>;
+
+  // What came of a plan: the devices that are as it wants them, with their
+  // indexes, and the first error. One device that fails holds up no other.
+  struct Outcome {
+    absl::Status status;
+    std::map<std::string, int> devices;  // name → interface index
+  };
+
+  // All are borrowed. `devices`: those of an earlier run. A device's name is
+  // saved before the device is made.
   Uplink(nftables::Client& nft, wireguard::Client& wireguard,
-         netlink::Rtnetlink& rtnetlink, std::vector<std::string> devices);
+         netlink::Rtnetlink& rtnetlink, std::vector<std::string> devices,
+         SaveDevices save_devices);
 
   absl::StatusOr<UplinkHost> Observe();
   // The links over which `targets` are reached; local ones have none.
   absl::StatusOr<std::vector<TargetLink>> LinksTo(
       const std::vector<IpAddress>& targets);
+  // Those of `names` that are there, sorted.
+  absl::StatusOr<std::vector<TargetLink>> LinksNamed(
+      const std::set<std::string>& names);
   // Of the link that leads to `address`, in bytes.
   absl::StatusOr<uint32_t> MtuTo(const IpAddress& address);
 
   // The table comes before any device. Devices that this object made and the
   // plan does not name are removed.
-  absl::Status Apply(const UplinkPlan& plan);
+  Outcome Apply(const UplinkPlan& plan);
   // The short-lived device that introduces us; it takes over the route to the
   // edge's API address.
   absl::Status AddControlDevice(const UplinkDevice& device);
@@ -43,25 +60,29 @@ class Uplink {
   // Of one device of ours. NotFound when it is not there.
   absl::StatusOr<wireguard::Device> Tunnel(const std::string& device);
 
-  // The devices that are there, for the next run.
   const std::vector<std::string>& devices() const { return devices_; }
   wireguard::Backend backend() const { return wireguard_.backend(); }
 
  private:
   absl::Status ApplyTable(const nftables::Table& table);
-  absl::Status ApplyDevice(const UplinkDevice& device);
+  absl::Status ApplyLinks(const std::vector<LinkConf>& links);
+  absl::StatusOr<int> ApplyDevice(const UplinkDevice& device);
   absl::Status ApplyPeers(const UplinkDevice& device);
   absl::Status ApplyAddresses(const UplinkDevice& device, int link);
   absl::Status ApplyRoutes(const UplinkDevice& device, int link);
   absl::Status ApplyRules(const std::vector<netlink::Rule>& rules);
   absl::Status RemoveOldDevices(const UplinkPlan& plan);
-  bool IsOurs(const std::string& device) const;
+  bool IsTakenByControlDevice(const IpPrefix& destination) const;
+  absl::Status Remember(const std::string& device);
+  absl::Status RemoveDevice(const std::string& device);
 
   nftables::Client& nft_;
   wireguard::Client& wireguard_;
   netlink::Rtnetlink& rtnetlink_;
+  SaveDevices save_devices_;
   std::vector<std::string> devices_;
-  std::set<std::string> control_devices_;  // of these, those in use
+  // Of these the control devices in use, and where alone they lead.
+  std::map<std::string, std::set<IpPrefix>> control_devices_;
   // How each device's peer was last dialled. Only a change of it is written to
   // a live peer, which may have roamed since.
   struct Dialled {

@@ -25,7 +25,6 @@ class EpochGate {
   bool Accept(const Epoch& epoch);
 
   const std::optional<Epoch>& seen() const { return seen_; }
-  void Forget() { seen_.reset(); }
 
  private:
   std::string owner_;

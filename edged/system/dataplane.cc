@@ -58,6 +58,20 @@ absl::StatusOr<bool> Dataplane::IsProgrammed() const {
   return listing.exists;
 }
 
+int Dataplane::device_index() const {
+  for (const netlink::Link& link : host_.routes.links) {
+    if (link.name == facts_.device) return link.index;
+  }
+  return 0;
+}
+
+bool Dataplane::HasPeer(const PublicKey& key) const {
+  const auto device = kernel_.wireguard.Get(facts_.device);
+  return device.ok() &&
+         std::ranges::find(device->peers, key, &wireguard::Peer::key) !=
+             device->peers.end();
+}
+
 absl::Status Dataplane::Reconcile(const EdgeModel& model, UplinkHealth health,
                                   const Endpoints& endpoints) {
   facts_.health = std::move(health);
@@ -105,8 +119,9 @@ uint32_t Dataplane::TunnelMtu(const EdgeModel& model) const {
 absl::Status Dataplane::ReconcileTable(const EdgeModel& model) {
   const Stopwatch watch;
   ASSIGN_OR_RETURN(const nftables::Listing listing, kernel_.nft.List(kTable));
-  if (!std::exchange(marks_known_, true)) {
+  if (!marks_known_) {
     ASSIGN_OR_RETURN(marks_, GroupMarks::TakeOver(listing, model));
+    marks_known_ = true;
     facts_.switched_interfaces = SwitchedInterfaces(
         facts_, host_.routes.links, SwitchedInterfacesOf(listing));
   }
@@ -280,15 +295,17 @@ absl::Status Dataplane::Remove() {
   note(host.status());
   // The device first: without it nothing reaches what the table guarded.
   note(kernel_.wireguard.Remove(facts_.device));
-  if (listing.ok() && listing->exists) {
-    if (host.ok()) {
-      for (const netlink::Link& link : host->routes.links) {
-        if (!SwitchedInterfacesOf(*listing).contains(link.name)) continue;
-        netlink::Ipv4Conf conf = link.ipv4;
-        conf.forwarding = false;
-        note(kernel_.rtnetlink.SetIpv4Conf(link.index, conf));
-      }
+  std::set<std::string> switched = facts_.switched_interfaces;
+  if (listing.ok()) switched.merge(SwitchedInterfacesOf(*listing));
+  if (host.ok()) {
+    for (const netlink::Link& link : host->routes.links) {
+      if (!switched.contains(link.name)) continue;
+      netlink::Ipv4Conf conf = link.ipv4;
+      conf.forwarding = false;
+      note(kernel_.rtnetlink.SetIpv4Conf(link.index, conf));
     }
+  }
+  if (listing.ok() && listing->exists) {
     nftables::Transaction removal(kTable);
     removal.Add(nftables::DeleteTable{});
     note(kernel_.nft.Apply(removal));

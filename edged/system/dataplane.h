@@ -45,6 +45,7 @@ class Dataplane {
   }
   // True when the kernel still has a table and peers of an earlier run.
   absl::StatusOr<bool> IsProgrammed() const;
+  bool HasPeer(const PublicKey& key) const;
 
   // The whole: device, table, peers, addresses, routes; writes differences
   // only. The table comes before anything that lets packets in.
@@ -82,6 +83,7 @@ class Dataplane {
   absl::StatusOr<wireguard::Device> Tunnel() const;
   wireguard::Backend backend() const { return kernel_.wireguard.backend(); }
   const HostFacts& facts() const { return facts_; }
+  int device_index() const;  // as last observed; 0: there is none
 
   // Removes everything that was made: table, device, switched forwarding.
   absl::Status Remove();

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 
+#include "common/files.h"
 #include "common/nftables/client.h"
 #include "common/status.h"
 #include "edged/core/nft_names.h"
@@ -384,6 +385,95 @@ TEST_CASE("edge: removed, it leaves nothing behind", "[edge]") {
   CHECK(!host->Table().exists);
   CHECK(absl::IsNotFound(host->rtnetlink->GetLink(kDevice).status()));
   CHECK(*host->store.Load() == StoredState());
+}
+
+TEST_CASE("edge: a forgotten owner and epoch let another cluster in",
+          "[edge]") {
+  const auto host = Host::Make();
+  if (!host) return;
+  { const Synced synced(*host); }
+  const auto edge = host->NewEdge(/*owner=*/"");
+  edge->ForgetEpoch();
+  Stream stream;
+  CHECK(edge->Open({.epoch = {"y", 1}}, stream).status() == absl::OkStatus());
+  CHECK(StatusOf(*edge).cluster_uid == "y");
+}
+
+TEST_CASE("edge: a delta forgets no other refusal", "[edge]") {
+  const auto host = Host::Make();
+  if (!host) return;
+  Synced synced(*host);
+  REQUIRE(WordsOf(synced.edge->Change(synced.stream,
+                                      Snapshot(2, {Tcp(22), Tcp(80)}))) ==
+          "ACK; ReservedPort 203.0.113.1 tcp/22");
+  REQUIRE(WordsOf(synced.edge->Change(synced.stream, Upsert(2, 3, Tcp(81)))) ==
+          "ACK");
+  CHECK(StatusOf(*synced.edge).refused.size() == 1);
+  DeltaCall removal{.base_version = 3, .version = 4};
+  removal.delta.removed_mappings = {Tcp(22)};
+  REQUIRE(WordsOf(synced.edge->Change(synced.stream, removal)) == "ACK");
+  CHECK(StatusOf(*synced.edge).refused.empty());
+}
+
+TEST_CASE("edge: a NACK means that nothing was applied", "[edge]") {
+  const auto host = Host::Make();
+  if (!host) return;
+  Synced synced(*host);
+  host->wireguard->FailNext(Unavailable("no answer"));
+  protocol::EdgeState state = Wanted({Tcp(80), Tcp(81)});
+  state.uplinks[0].key = Key(77);
+  const auto result =
+      synced.edge->Change(synced.stream, SnapshotCall{2, state});
+  CHECK(WordsOf(result) == "NACK UNAVAILABLE: device edged0: no answer");
+  CHECK(result.digest == StatusOf(*synced.edge).digest);
+  CHECK(ListenersOf(*synced.edge) == "203.0.113.1 tcp/80; ");
+}
+
+TEST_CASE(
+    "edge: without a state file, a known uplink's Register changes nothing",
+    "[edge]") {
+  const auto host = Host::Make();
+  if (!host) return;
+  { const Synced synced(*host); }
+  REQUIRE(host->store.Remove().ok());
+  const auto edge = host->NewEdge();
+  CHECK(edge->api_address().has_value());
+  const protocol::Uplink known = Wanted({Tcp(80)}).uplinks[0];
+  REQUIRE(edge->Register({.epoch = {"x", 2}, .uplink = known}) ==
+          absl::OkStatus());
+  CHECK(host->Table().sets.at("ports4").elements.size() == 1);
+}
+
+TEST_CASE("edge: without a state file a snapshot is applied by difference",
+          "[edge]") {
+  const auto host = Host::Make();
+  if (!host) return;
+  { const Synced synced(*host); }
+  REQUIRE(host->store.Remove().ok());
+  const auto before = host->Table();
+  const auto edge = host->NewEdge();
+  CHECK(host->Table() == before);
+  Stream stream;
+  REQUIRE(edge->Open({.epoch = {"x", 2}}, stream).ok());
+  const auto result = edge->Change(stream, Snapshot(1, {Tcp(80)}));
+  CHECK(WordsOf(result) == "ACK");
+  CHECK(result.digest == protocol::DigestOf(Wanted({Tcp(80)})));
+  CHECK(host->Table().sets == before.sets);
+}
+
+TEST_CASE("edge: a damaged state file is told and kept aside", "[edge]") {
+  const auto host = Host::Make();
+  if (!host) return;
+  { const Synced synced(*host); }
+  REQUIRE(WriteFileAtomically(host->folder / "state", "rubbish").ok());
+  const auto edge = host->NewEdge();
+  CHECK(*ReadFile(host->folder / "state.damaged") == "rubbish");
+  REQUIRE(StatusOf(*edge).warnings.size() == 1);
+  CHECK_THAT(StatusOf(*edge).warnings[0], Catch::Contains("is damaged"));
+  Stream stream;
+  REQUIRE(edge->Open({.epoch = {"x", 2}}, stream).ok());
+  REQUIRE(WordsOf(edge->Change(stream, Snapshot(1, {Tcp(80)}))) == "ACK");
+  CHECK(StatusOf(*edge).mapping_count == 1);
 }
 
 }  // namespace

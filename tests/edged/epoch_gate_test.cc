@@ -62,8 +62,7 @@ TEST_CASE("epoch_gate: only a new epoch must be made durable", "[epoch_gate]") {
 
 TEST_CASE("epoch_gate: a forgotten epoch lets its cluster count anew",
           "[epoch_gate]") {
-  EpochGate gate("x", Epoch{"x", 7});
-  gate.Forget();
+  const EpochGate gate("x", std::nullopt);  // what Edge::ForgetEpoch() makes
   CHECK(!gate.seen());
   CHECK(Decision(gate, {"x", 1}) == "OK");
   CHECK(Decision(gate, {"y", 9}) ==

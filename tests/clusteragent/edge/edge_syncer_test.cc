@@ -281,8 +281,21 @@ TEST_CASE("edge_syncer: a wish during the wait opens nothing earlier",
   setup.loop.Advance(milliseconds(200));
   setup.edge.Welcome("80");
   CHECK(setup.edge.Heard() == "open, epoch 7, hello 80\n1: of 0, +81\n");
+  setup.edge.Ack(1, "80 81");
   setup.loop.Advance(seconds(60));
   CHECK(setup.edge.opened() == 2);
+}
+
+TEST_CASE("edge_syncer: begins anew when no answer comes", "[edge_syncer]") {
+  Setup setup("80");
+  setup.edge.Heard();
+  setup.Want("80 81");
+  setup.edge.Heard();
+  setup.loop.Advance(seconds(14));
+  CHECK(setup.edge.opened() == 1);
+  setup.loop.Advance(seconds(2));
+  CHECK(setup.edge.opened() == 2);
+  CHECK(setup.progress().trouble == "no answer for 15 s");
 }
 
 TEST_CASE("edge_syncer: forgets old failures once a stream has held",

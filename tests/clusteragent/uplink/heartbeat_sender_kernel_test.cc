@@ -72,7 +72,8 @@ struct Setup {
   std::unique_ptr<HeartbeatSender> sender;
   std::vector<bool> changes;
 
-  explicit Setup(bool echoes = true) {
+  // `says` ready from the beginning; otherwise nothing is sent yet.
+  explicit Setup(bool echoes = true, bool says = true) {
     if (!own) return;
     wireguard::Run("ip link set lo up");
     edge.emplace(runner.loop());
@@ -87,6 +88,7 @@ struct Setup {
                                [this] { changes.push_back(sender->is_up()); });
     REQUIRE(started.ok());
     sender = *std::move(started);
+    if (says) sender->Say(true, protocol::Digest());
   }
 };
 
@@ -116,16 +118,20 @@ TEST_CASE("heartbeat_sender: noise is no echo", "[heartbeat]") {
 }
 
 TEST_CASE("heartbeat_sender: says what it was told, at once", "[heartbeat]") {
-  Setup setup(/*echoes=*/false);
+  Setup setup(/*echoes=*/false, /*says=*/false);
   if (!setup.own) return;
-  REQUIRE(setup.runner.Until([&] { return setup.edge->heard.size() >= 2; }));
-  CHECK_FALSE(setup.edge->heard[0].ready);
-  const size_t before = setup.edge->heard.size();
+  // A heartbeat that says "not ready" would make a serving uplink dead.
+  const auto start = std::chrono::steady_clock::now();
+  REQUIRE(setup.runner.Until([&] {
+    return std::chrono::steady_clock::now() - start > milliseconds(100);
+  }));
+  CHECK(setup.edge->heard.empty());
   protocol::Digest digest;
   digest.Add(protocol::Settings());
   setup.sender->Say(true, digest);
-  REQUIRE(
-      setup.runner.Until([&] { return setup.edge->heard.size() > before; }));
+  REQUIRE(setup.runner.Until([&] { return setup.edge->heard.size() >= 3; }));
+  CHECK(setup.edge->heard.front().ready);
+  CHECK(setup.edge->heard.front().applied == digest);
   CHECK(setup.edge->heard.back().ready);
   CHECK(setup.edge->heard.back().applied == digest);
   for (size_t i = 1; i < setup.edge->heard.size(); ++i) {

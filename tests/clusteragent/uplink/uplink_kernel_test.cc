@@ -68,8 +68,9 @@ class Host {
 
   // As after a new start of the agent that remembers these devices.
   void Restart(std::vector<std::string> devices) {
-    uplink_ = std::make_unique<Uplink>(*nft_, *wireguard_, *rtnetlink_,
-                                       std::move(devices));
+    uplink_ = std::make_unique<Uplink>(
+        *nft_, *wireguard_, *rtnetlink_, std::move(devices),
+        [](const std::vector<std::string>&) { return absl::OkStatus(); });
   }
   Uplink& uplink() { return *uplink_; }
 
@@ -96,7 +97,7 @@ class Host {
     return MakeUplinkPlan(PlanOf(world, FactsFor(edges)), input).value();
   }
   void Apply(const std::vector<std::string>& edges) {
-    const absl::Status status = uplink_->Apply(PlanFor(edges));
+    const absl::Status status = uplink_->Apply(PlanFor(edges)).status;
     INFO(status);
     REQUIRE(status.ok());
   }
@@ -240,7 +241,7 @@ TEST_CASE("uplink: a device that vanished is made anew", "[uplink]") {
   // wireguard-go ends some time after its link.
   absl::Status status;
   for (int i = 0; i < 50; ++i) {
-    status = host.uplink().Apply(host.PlanFor({"a"}));
+    status = host.uplink().Apply(host.PlanFor({"a"})).status;
     if (status.ok()) break;
     usleep(20'000);
   }

@@ -101,6 +101,52 @@ def killed_after_the_first_apply(lab):
 
 
 @case
+def devices_are_made_anew(lab):
+    """A tunnel device that is deleted on either side comes back, and serves again."""
+    setup = serving(lab).start()
+    setup.agent.bind("web", tcp(80, f"{BACKEND}:8080"))
+    links = setup.world.home.run(["ip", "-o", "link"]).stdout
+    uplink = next(word.rstrip(":") for word in links.split() if word.startswith("eu-"))
+    for host, device in ((setup.edge.host, "edged0"), (setup.world.home, uplink)):
+        host.ip(f"link del {device}")
+        # Long enough for heartbeats that are not heard to have made the uplink dead.
+        time.sleep(3)
+        becomes(lambda: setup.ask(ask.page, A, 80), f"backend:8080 saw {HOME_LAN}", seconds=15)
+        setup.agent.wait_edge_ready("a", seconds=15)
+
+
+@case
+def edge_state_and_kernel_are_lost(lab):
+    """An edge that lost its state and rebooted is found again: the agent introduces itself."""
+    setup = serving(lab).start()
+    setup.agent.bind("web", tcp(80, f"{BACKEND}:8080"))
+    edge = setup.edge
+    edge.process.kill()
+    for pid in edge.host.pids_of("wireguard-go"):
+        os.kill(pid, signal.SIGKILL)
+    edge.host.run(["nft", "flush", "ruleset"])
+    (edge.host.folder / "var/lib/edged/state").unlink()
+    edge.run()
+    becomes(lambda: setup.ask(ask.page, A, 80), f"backend:8080 saw {HOME_LAN}", seconds=25)
+    setup.agent.wait_edge_ready("a", seconds=15)
+
+
+@case
+def a_new_token_disturbs_nobody(lab):
+    """A token that is only given out leaves the edge serving; joined, it takes over."""
+    setup = serving(lab).start()
+    setup.agent.bind("web", tcp(80, f"{BACKEND}:8080"))
+    token = setup.agent.token("a").stdout
+    for _ in range(8):
+        expect(setup.ask(ask.page, A, 80), f"backend:8080 saw {HOME_LAN}")
+        time.sleep(0.25)
+    expect(setup.edge.cli("reset").returncode, 0, "exit code")
+    setup.edge.join(token)
+    becomes(lambda: setup.ask(ask.page, A, 80), f"backend:8080 saw {HOME_LAN}", seconds=20)
+    setup.agent.wait_edge_ready("a", seconds=15)
+
+
+@case
 def one_edge_not_reachable(lab):
     """An edge that cannot be reached is said so, and the other edge is served meanwhile."""
     setup = serving(lab, ("a", "b"))
