@@ -101,6 +101,7 @@ struct DoctorFacts {
   Answer running = Answer::kUnknown;  // edged answers on its socket
   Answer enrolled = Answer::kUnknown;
   std::string enrolment_error;  // join.yaml is there but not good
+  std::string config_error;     // the same of edged.yaml
   EnrolmentFacts enrolment;
 
   std::string device = "edged0";

@@ -30,7 +30,7 @@ std::optional<int64_t> Sysctl(const DoctorFacts& facts,
 // The line that sets it now, and the one that keeps it over a reboot.
 std::vector<std::string> SetSysctl(const std::string& name, int64_t value) {
   return {fmt::format("sysctl -w {}={}", name, value),
-          fmt::format("echo {}={} > /etc/sysctl.d/60-edged.conf", name, value)};
+          fmt::format("echo {0}={1} > /etc/sysctl.d/60-{0}.conf", name, value)};
 }
 
 std::string DeviceSysctl(std::string_view device, std::string_view name) {

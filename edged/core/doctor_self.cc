@@ -154,6 +154,10 @@ void CheckClock(const DoctorFacts& facts, Findings found) {
 }
 
 void CheckEdge(const DoctorFacts& facts, Findings found) {
+  if (!facts.config_error.empty()) {
+    found.Error(facts.config_error, "edged does not start with this file.",
+                {"edged check-config"});
+  }
   if (!facts.enrolment_error.empty()) {
     found.Error(facts.enrolment_error,
                 "A running edged goes on with what it had; the next start "
@@ -162,7 +166,8 @@ void CheckEdge(const DoctorFacts& facts, Findings found) {
   } else if (facts.enrolled == Answer::kNo) {
     found.Warning("this edge is not enrolled",
                   "It belongs to no cluster and forwards nothing. "
-                  "`clusteragent token EDGE` prints a token.",
+                  "`clusteragent token EDGE` prints a token. Rules, addresses "
+                  "and ports can only be checked then.",
                   {"edged join TOKEN"});
   }
   if (facts.running == Answer::kNo) {
