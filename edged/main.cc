@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include <CLI/CLI.hpp>
+#include <functional>
 #include <iostream>
 #include <string>
 
@@ -12,6 +13,8 @@
 #include "common/version.h"
 #include "edged/config.h"
 #include "edged/daemon.h"
+#include "edged/doctor/doctor.h"
+#include "edged/doctor/report.h"
 #include "edged/join.h"
 #include "edged/prepare.h"
 #include "edged/reset.h"
@@ -110,6 +113,14 @@ absl::Status RunStatus(const Arguments& arguments) {
   return absl::OkStatus();
 }
 
+int RunDoctor(const Arguments& arguments) {
+  const std::vector<Finding> findings =
+      ExamineHost({arguments.config, arguments.state, arguments.socket});
+  fmt::print("{}", arguments.output == "json" ? ReportJson(findings)
+                                              : ReportText(findings));
+  return ExitStatusOf(findings);
+}
+
 absl::Status RunCheckConfig(const Arguments& arguments) {
   RETURN_IF_ERROR(ReadFile(arguments.config).status());
   RETURN_IF_ERROR(LoadConfig(arguments.config).status());
@@ -122,17 +133,26 @@ absl::Status RunVersion(const Arguments&) {
   return absl::OkStatus();
 }
 
+int ExitStatus(int code) { return code; }
+int ExitStatus(const absl::Status& status) {
+  if (status.ok()) return 0;
+  fmt::print(stderr, "edged: {}\n", Message(status));
+  return 1;
+}
+
 }  // namespace
 
 int Main(int argc, char** argv) {
   Arguments arguments;
-  absl::Status (*run)(const Arguments&) = nullptr;
+  std::function<int()> run;
   CLI::App app("edged: the front door of a private cluster, on a VPS");
   app.require_subcommand(1);
   const auto command = [&](const std::string& name, const std::string& help,
-                           absl::Status (*function)(const Arguments&)) {
+                           auto function) {
     CLI::App* added = app.add_subcommand(name, help);
-    added->callback([&run, function] { run = function; });
+    added->callback([&arguments, &run, function] {
+      run = [&arguments, function] { return ExitStatus(function(arguments)); };
+    });
     return added;
   };
   const auto with_config = [&arguments](CLI::App* added) {
@@ -146,6 +166,10 @@ int Main(int argc, char** argv) {
     added->add_option("--socket", arguments.socket, "Root-only API socket")
         ->capture_default_str();
     return added;
+  };
+  const auto with_output = [&arguments](CLI::App* added) {
+    added->add_option("-o,--output", arguments.output, "table or json")
+        ->check(CLI::IsMember({"table", "json"}));
   };
   const auto with_program = [&arguments](CLI::App* added) {
     added->add_option("--wireguard-go", arguments.wireguard_program,
@@ -172,9 +196,10 @@ int Main(int argc, char** argv) {
       ->excludes("--owner", "--epoch");
   command("prepare", "Set the sysctls that need root, before the daemon starts",
           RunPrepare);
-  with_socket(command("status", "Show what the edge does now", RunStatus))
-      ->add_option("-o,--output", arguments.output, "table or json")
-      ->check(CLI::IsMember({"table", "json"}));
+  with_output(
+      with_socket(command("status", "Show what the edge does now", RunStatus)));
+  with_output(with_socket(with_config(command(
+      "doctor", "Look for what keeps traffic from flowing", RunDoctor))));
   command("check-config", "Check edged.yaml and tell what is wrong",
           RunCheckConfig)
       ->add_option("file", arguments.config, "The file")
@@ -186,10 +211,7 @@ int Main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
-  const absl::Status status = run(arguments);
-  if (status.ok()) return 0;
-  fmt::print(stderr, "edged: {}\n", Message(status));
-  return 1;
+  return run();
 }
 
 }  // namespace edged::edge

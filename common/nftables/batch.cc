@@ -61,10 +61,10 @@ class Batch::Writer {
     return Append(end).status();
   }
 
-  absl::Status operator()(const AddTable&) {
+  absl::Status operator()(const AddTable& add) {
     MessageBuilder message = TableMessage(NFT_MSG_NEWTABLE, NLM_F_CREATE);
     message.PutString(NFTA_TABLE_NAME, table_);
-    message.PutBe32(NFTA_TABLE_FLAGS, 0);
+    message.PutBe32(NFTA_TABLE_FLAGS, add.owned ? NFT_TABLE_F_OWNER : 0);
     return Finish(message);
   }
   absl::Status operator()(const DeleteTable&) {

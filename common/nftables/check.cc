@@ -293,6 +293,7 @@ class RuleCheck {
   }
   absl::Status CheckOne(const ClampMss&) { return absl::OkStatus(); }
   absl::Status CheckOne(const Counter&) { return absl::OkStatus(); }
+  absl::Status CheckOne(const SetTrace&) { return absl::OkStatus(); }
 
   RuleContext context_;
   bool ended_ = false;

@@ -201,6 +201,12 @@ void ExpressionWriter::SetMark() {
   U32(NFTNL_EXPR_META_SREG, kWork);
 }
 
+void ExpressionWriter::SetTrace() {
+  Begin("meta");
+  U32(NFTNL_EXPR_META_KEY, NFT_META_NFTRACE);
+  U32(NFTNL_EXPR_META_SREG, kWork);
+}
+
 void ExpressionWriter::SetCtMark() {
   Begin("ct");
   U32(NFTNL_EXPR_CT_KEY, NFT_CT_MARK);

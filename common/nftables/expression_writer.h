@@ -39,6 +39,7 @@ class ExpressionWriter {
   void Hash(uint32_t word, size_t size, uint32_t modulus, uint32_t seed);
 
   void SetMark();
+  void SetTrace();
   void SetCtMark();
   // The port lies at `port_word`; 0: the port stays. `flags` are
   // NF_NAT_RANGE_*.

@@ -174,8 +174,9 @@ std::string ElementsText(const std::string& table, const Set& set,
 struct Command {
   const std::string& table;
 
-  std::string operator()(const AddTable&) const {
-    return fmt::format("add table inet {}", table);
+  std::string operator()(const AddTable& add) const {
+    return fmt::format("add table inet {}{}", table,
+                       add.owned ? " { flags owner; }" : "");
   }
   std::string operator()(const DeleteTable&) const {
     return fmt::format("delete table inet {}", table);

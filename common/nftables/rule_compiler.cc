@@ -81,6 +81,7 @@ class Compiler {
   void Compile(const Reject& reject);
   void Compile(const ClampMss&);
   void Compile(const Counter&) { out_.Count(); }
+  void Compile(const SetTrace&);
   void Compile(const Verdict& verdict) { out_.Decide(verdict); }
 
   // Checks in front of a field what only packets that have it can be, unless
@@ -270,6 +271,11 @@ void Compiler::Compile(const Reject& reject) {
   constexpr uint8_t kIcmpPort = 3, kIcmpv6Port = 4;
   out_.Reject(NFT_REJECT_ICMP_UNREACH,
               context_.family == Family::kIpv4 ? kIcmpPort : kIcmpv6Port);
+}
+
+void Compiler::Compile(const SetTrace&) {
+  out_.Immediate({1});
+  out_.SetTrace();
 }
 
 void Compiler::Compile(const ClampMss&) {

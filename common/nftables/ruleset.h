@@ -181,10 +181,15 @@ struct Counter {
   bool operator==(const Counter&) const = default;
 };
 
+// `meta nftrace set 1`: the kernel tells what becomes of the packet (trace.h).
+struct SetTrace {
+  bool operator==(const SetTrace&) const = default;
+};
+
 using Statement =
     std::variant<Match, MatchAnyOf, MatchSet, VerdictMap, SetCtMark, SetMark,
                  SetCtMarkFromMap, NatTo, NatToMap, NatByHash, Masquerade,
-                 Reject, ClampMss, Counter, Verdict>;
+                 Reject, ClampMss, Counter, SetTrace, Verdict>;
 
 struct Rule {
   std::vector<Statement> statements;

@@ -12,7 +12,10 @@
 
 namespace edged::nftables {
 
-struct AddTable {};
+// An owned table can be changed by the client's socket alone, and goes with it.
+struct AddTable {
+  bool owned = false;
+};
 struct DeleteTable {};
 struct AddSet {
   Set set;

@@ -401,6 +401,7 @@ std::vector<Rule> EveryAction() {
       {{kSyn, ClampMss{}}},
       {{tcp, ClampMss{}}},
       {{Counter{}, kNew, JumpTo("other")}},
+      {{tcp, Is(Field::kThDport, PortBytes(80)), SetTrace{}}},
       {{kNew, Verdict{VerdictKind::kReturn}}},
       {{VerdictMap{{Field::kCtMark}, "groups"}}},
       {{VerdictMap{{Field::kMark}, "groups"}, Counter{}}},

@@ -1,0 +1,265 @@
+#include "edged/core/firewall_trials.h"
+
+#include <fmt/format.h>
+#include <linux/netfilter.h>
+
+#include <algorithm>
+
+#include "common/protocol/overlay.h"
+#include "edged/core/doctor_checks.h"
+
+namespace edged::edge {
+namespace {
+
+using nftables::AnyHook;
+using nftables::AnyTable;
+
+constexpr uint32_t kInetIngress = 5;
+constexpr int kOurTranslation = -110;
+
+// All packets of ours on their way through one hook.
+class Trials {
+ public:
+  explicit Trials(const DoctorFacts& facts) : facts_(facts) {
+    for (const PublicAddressFacts& address : facts.addresses) {
+      if (address.nic_address) Add(address.interface, *address.nic_address);
+    }
+    if (arrivals_.empty()) {
+      for (const std::string& name : PublicInterfaces(facts)) {
+        Add(name, std::nullopt);
+      }
+    }
+    if (facts.enrolment.network) {
+      const auto overlay = protocol::Overlay::Create(*facts.enrolment.network);
+      if (overlay.ok()) overlay_ = *overlay;
+    }
+    if (facts.uplinks) {
+      for (const UplinkFacts& uplink : *facts.uplinks) {
+        if (uplink.endpoint) sender_ = uplink.endpoint->address;
+      }
+    }
+  }
+
+  std::vector<Trial> Through(const AnyTable& table, const AnyHook& hook) const;
+
+ private:
+  struct Arrival {
+    std::string interface;
+    std::optional<IpAddress> address;
+  };
+
+  void Add(const std::string& interface, std::optional<IpAddress> address) {
+    arrivals_.push_back({interface, address});
+  }
+  Family TunnelFamily() const {
+    return facts_.enrolment.network ? facts_.enrolment.network->family()
+                                    : Family::kIpv4;
+  }
+  uint32_t IndexOf(const std::string& name) const {
+    const netlink::Link* link = FindLink(facts_, name);
+    return link == nullptr ? 0 : static_cast<uint32_t>(link->index);
+  }
+  Probe Between(const std::string& in, const std::string& out) const {
+    return {.in = in,
+            .out = out,
+            .in_index = IndexOf(in),
+            .out_index = IndexOf(out)};
+  }
+  void AddArriving(const AnyHook& hook, bool early,
+                   std::vector<Trial>& trials) const;
+  void AddForwarded(std::vector<Trial>& trials) const;
+  void AddLeaving(std::vector<Trial>& trials) const;
+  Trial ApiTrial(Purpose purpose, Protocol protocol) const;
+  void AddInto(const Arrival& arrival, bool translated, const std::string& out,
+               std::vector<Trial>& trials) const;
+  Trial Back(const Arrival& arrival) const;
+
+  const DoctorFacts& facts_;
+  std::vector<Arrival> arrivals_;
+  std::optional<protocol::Overlay> overlay_;
+  std::optional<IpAddress> sender_;  // of an uplink's encrypted packets
+};
+
+Trial Trials::ApiTrial(Purpose purpose, Protocol protocol) const {
+  const bool in = purpose == Purpose::kApiIn;
+  Trial trial{
+      purpose, Between(in ? facts_.device : "", in ? "" : facts_.device), {}};
+  trial.probe.family = TunnelFamily();
+  trial.probe.protocol = protocol;
+  trial.probe.established = !in;
+  trial.probe.to_this_host = in;
+  (in ? trial.probe.destination_port : trial.probe.source_port) =
+      protocol::kApiPort;
+  if (!overlay_) return trial;
+  const IpAddress uplink = overlay_->UplinkAddress(1);
+  trial.probe.source = in ? uplink : overlay_->EdgeAddress();
+  trial.probe.destination = in ? overlay_->EdgeAddress() : uplink;
+  return trial;
+}
+
+// The mapped ports of one address, by protocol.
+void Trials::AddInto(const Arrival& arrival, bool translated,
+                     const std::string& out, std::vector<Trial>& trials) const {
+  for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp}) {
+    Trial trial{Purpose::kForwardIn, Between(arrival.interface, out), {}};
+    for (const MappedPorts& mapped :
+         facts_.mappings.value_or(std::vector<MappedPorts>())) {
+      if (mapped.protocol == protocol &&
+          mapped.nic_address == arrival.address) {
+        trial.mapped.push_back(mapped);
+      }
+    }
+    if (trial.mapped.empty()) continue;
+    trial.probe.family = arrival.address->family();
+    trial.probe.protocol = protocol;
+    trial.probe.destination = arrival.address;
+    trial.probe.translated = translated;
+    trial.probe.to_this_host = !translated;
+    if (translated && overlay_) {
+      trial.probe.destination = overlay_->MappingAddress(1, 1);
+    }
+    trials.push_back(std::move(trial));
+  }
+}
+
+Trial Trials::Back(const Arrival& arrival) const {
+  Trial trial{
+      Purpose::kForwardBack, Between(facts_.device, arrival.interface), {}};
+  trial.probe.family = TunnelFamily();
+  trial.probe.protocol = Protocol::kTcp;
+  trial.probe.established = true;
+  trial.probe.translated = true;
+  if (overlay_) trial.probe.source = overlay_->MappingAddress(1, 1);
+  return trial;
+}
+
+// Ingress, prerouting and input.
+void Trials::AddArriving(const AnyHook& hook, bool early,
+                         std::vector<Trial>& trials) const {
+  const bool input = !early && hook.number == NF_INET_LOCAL_IN;
+  for (const Arrival& arrival : arrivals_) {
+    const bool here = !early || hook.devices.empty() ||
+                      std::ranges::count(hook.devices, arrival.interface) > 0;
+    if (!here) continue;
+    Trial tunnel{Purpose::kTunnelIn, Between(arrival.interface, ""), {}};
+    tunnel.probe.source = sender_;
+    tunnel.probe.destination = arrival.address;
+    if (arrival.address) tunnel.probe.family = arrival.address->family();
+    tunnel.probe.destination_port = facts_.enrolment.listen_port;
+    tunnel.probe.to_this_host = true;
+    if (!sender_ || sender_->family() == tunnel.probe.family) {
+      trials.push_back(tunnel);
+    }
+    if (input) continue;
+    AddInto(arrival, !early && hook.priority >= kOurTranslation, "", trials);
+  }
+  const bool device =
+      !early || std::ranges::count(hook.devices, facts_.device) > 0;
+  if (!device) return;
+  for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp}) {
+    trials.push_back(ApiTrial(Purpose::kApiIn, protocol));
+  }
+  if (!input && !arrivals_.empty()) {
+    Trial back = Back(arrivals_.front());
+    back.probe.out.clear();
+    back.probe.out_index = 0;
+    trials.push_back(std::move(back));
+  }
+}
+
+void Trials::AddForwarded(std::vector<Trial>& trials) const {
+  for (const Arrival& arrival : arrivals_) {
+    trials.push_back(Back(arrival));
+    AddInto(arrival, true, facts_.device, trials);
+  }
+}
+
+void Trials::AddLeaving(std::vector<Trial>& trials) const {
+  for (const Arrival& arrival : arrivals_) {
+    Trial tunnel{Purpose::kTunnelOut, Between("", arrival.interface), {}};
+    tunnel.probe.source = arrival.address;
+    tunnel.probe.destination = sender_;
+    if (arrival.address) tunnel.probe.family = arrival.address->family();
+    tunnel.probe.source_port = facts_.enrolment.listen_port;
+    tunnel.probe.destination_port = 40'000;
+    tunnel.probe.established = true;
+    if (!sender_ || sender_->family() == tunnel.probe.family) {
+      trials.push_back(std::move(tunnel));
+    }
+  }
+  for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp}) {
+    trials.push_back(ApiTrial(Purpose::kApiOut, protocol));
+  }
+}
+
+std::vector<Trial> Trials::Through(const AnyTable& table,
+                                   const AnyHook& hook) const {
+  std::vector<Trial> trials;
+  const bool netdev = table.family == NFPROTO_NETDEV;
+  if (netdev && hook.number != 0) return {};  // egress
+  if (netdev || hook.number == kInetIngress) {
+    AddArriving(hook, true, trials);
+  } else if (hook.number == NF_INET_PRE_ROUTING ||
+             hook.number == NF_INET_LOCAL_IN) {
+    AddArriving(hook, false, trials);
+  } else if (hook.number == NF_INET_FORWARD) {
+    AddForwarded(trials);
+  } else if (hook.number == NF_INET_LOCAL_OUT) {
+    AddLeaving(trials);
+  } else if (hook.number == NF_INET_POST_ROUTING) {
+    AddForwarded(trials);
+    AddLeaving(trials);
+  }
+  const auto other_family = [&table](const Trial& trial) {
+    const bool ipv4 = trial.probe.family == Family::kIpv4;
+    return (table.family == NFPROTO_IPV4 && !ipv4) ||
+           (table.family == NFPROTO_IPV6 && ipv4);
+  };
+  std::erase_if(trials, other_family);
+  return trials;
+}
+
+}  // namespace
+
+std::string TextOf(Purpose purpose, const DoctorFacts& facts) {
+  switch (purpose) {
+    case Purpose::kTunnelIn:
+      return fmt::format("udp {} of the tunnel", facts.enrolment.listen_port);
+    case Purpose::kTunnelOut:
+      return "what the tunnel sends";
+    case Purpose::kApiIn:
+      return fmt::format("port {} on {} (uplinks' calls and heartbeats)",
+                         protocol::kApiPort, facts.device);
+    case Purpose::kApiOut:
+      return "answers to uplinks";
+    case Purpose::kForwardIn:
+      return "connections to mapped ports";
+    case Purpose::kForwardBack:
+      return fmt::format("answers out of {}", facts.device);
+  }
+  return "";
+}
+
+std::string MeaningOf(Purpose purpose) {
+  switch (purpose) {
+    case Purpose::kTunnelIn:
+      return "No uplink reaches this host.";
+    case Purpose::kTunnelOut:
+      return "This host cannot answer uplinks.";
+    case Purpose::kApiIn:
+    case Purpose::kApiOut:
+      return "Uplinks count as dead, and nothing can be changed.";
+    case Purpose::kForwardIn:
+      return "Clients get no connection.";
+    case Purpose::kForwardBack:
+      return "Clients get no answer.";
+  }
+  return "";
+}
+
+std::vector<Trial> TrialsThrough(const AnyTable& table, const AnyHook& hook,
+                                 const DoctorFacts& facts) {
+  return Trials(facts).Through(table, hook);
+}
+
+}  // namespace edged::edge
