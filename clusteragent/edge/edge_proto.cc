@@ -154,10 +154,9 @@ absl::StatusOr<EdgeResult> FromProto(const v1::Result& proto) {
   ASSIGN_OR_RETURN(result.refused, Refusals(proto.refused()));
   // Any number can stand there; nanoseconds count to 292 years.
   constexpr int64_t kMostSeconds = 24 * 60 * 60;
-  result.apply_time =
-      std::chrono::seconds(std::clamp<int64_t>(proto.apply_time().seconds(), 0,
-                                               kMostSeconds)) +
-      std::chrono::nanoseconds(proto.apply_time().nanos());
+  result.apply_time = std::chrono::seconds(std::clamp<int64_t>(
+                          proto.apply_time().seconds(), 0, kMostSeconds)) +
+                      std::chrono::nanoseconds(proto.apply_time().nanos());
   return result;
 }
 

@@ -211,8 +211,7 @@ std::string Delta(const protocol::EdgeState& state, const IpAddress& first) {
   v1::Delta& delta = *request.mutable_delta();
   delta.set_base_version(1);
   delta.set_version(2);
-  *delta.add_removed_mappings() =
-      record_proto::ToProto(
+  *delta.add_removed_mappings() = record_proto::ToProto(
       protocol::Listener{first, Protocol::kUdp, {5000, 5999}});
   *delta.add_mappings() = record_proto::ToProto(
       protocol::Mapping{{first, Protocol::kTcp, {80, 80}}, "g1"});
