@@ -18,7 +18,7 @@ constexpr uint32_t kLeastIpv6Mtu = 1280;
 // alone.
 constexpr uint64_t kMemoryPerConnection = 32 * 1024;
 constexpr uint64_t kLeastConnections = 32'768;
-constexpr uint64_t kUsualConnections = 65'536;
+constexpr uint64_t kFewConnections = 65'536, kManyConnections = 262'144;
 
 std::optional<int64_t> Sysctl(const DoctorFacts& facts,
                               const std::string& name) {
@@ -200,8 +200,9 @@ void CheckConntrack(const DoctorFacts& facts, Findings found) {
     found.Add(percent >= 90 ? Severity::kError : Severity::kWarning, fill,
               "When the table is full the kernel drops every new connection.",
               SetSysctl(name, std::max(wanted, *most * 2)));
-  } else if (facts.memory != 0 && *most < wanted) {
-    const bool small = *most < std::min<int64_t>(wanted, kUsualConnections);
+  } else if (facts.memory != 0 &&
+             *most < std::min<int64_t>(wanted, kManyConnections)) {
+    const bool small = *most < std::min<int64_t>(wanted, kFewConnections);
     found.Add(small ? Severity::kWarning : Severity::kNote,
               fmt::format("room for {} connections, with {} MiB of memory",
                           *most, facts.memory >> 20),
