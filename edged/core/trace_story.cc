@@ -277,17 +277,17 @@ Lines TraceStory::Passed(const Packet& packet, Time now) {
     const std::string from =
         flow.uplink.empty() ? "" : fmt::format(" from {}", flow.uplink);
     const auto took = (now - flow.began).count();
-    if (flow.end == End::kAnswered) {
-      return {fmt::format("{}: came back{} after {} ms, sent on by {}",
-                          Name(flow), from, took, out)};
-    }
-    return {fmt::format("{}: came back{} as {} after {} ms, sent on by {}",
-                        Name(flow), from,
-                        reset ? "a TCP reset" : "an ICMP error (unreachable)",
-                        took, out),
-            "  nothing listens at the target, it has no ready endpoint, or a "
-            "firewall there refuses",
-            "  $ clusteragent status"};
+    const std::string how = flow.end == End::kAnswered ? ""
+                            : reset                    ? " as a TCP reset"
+                                    : " as an ICMP error (unreachable)";
+    Lines lines{fmt::format("{}: came back{}{} after {} ms, sent on by {}",
+                            flow.client.ToString(), from, how, took, out)};
+    if (flow.end == End::kAnswered) return lines;
+    lines.push_back(
+        "  nothing listens at the target, it has no ready endpoint, or a "
+        "firewall there refuses");
+    lines.push_back("  $ clusteragent status");
+    return lines;
   }
   if (flow.told) return {};  // the first packet told the way
   Lines lines = WayOf(packet);
