@@ -19,6 +19,7 @@ using std::chrono::milliseconds;
 constexpr auto kPlanDelay = milliseconds(5);
 constexpr auto kTellDelay = milliseconds(20);
 constexpr auto kResyncInterval = std::chrono::seconds(30);
+constexpr auto kMissingGrace = std::chrono::seconds(1);
 
 // "22/tcp" as the edge tells it; unknown forms of a newer edge are left out.
 std::optional<ReservedPort> ParseReserved(const std::string& text) {
@@ -48,6 +49,8 @@ absl::StatusOr<std::unique_ptr<Agent>> Agent::Start(
     const AgentOptions& options) {
   const StateFolder state(options.state);
   ASSIGN_OR_RETURN(FileLock lock, state.LockForAgent());
+  ASSIGN_OR_RETURN(NamespaceLock namespace_lock,
+                   NamespaceLock::Take("clusteragent"));
   RETURN_IF_ERROR(MakeFolders(options.state + "/tokens"));
   RETURN_IF_ERROR(ListFolder(options.manifests).status());
   RETURN_IF_ERROR(MarkMask::Create(options.mark_mask).status());
@@ -60,21 +63,22 @@ absl::StatusOr<std::unique_ptr<Agent>> Agent::Start(
   ASSIGN_OR_RETURN(auto loop, EventLoop::Create());
   ASSIGN_OR_RETURN(ClusterIdentity identity, state.Identity());
   ASSIGN_OR_RETURN(const uint64_t epoch, state.NextEpoch());
-  std::unique_ptr<Agent> agent(
-      new Agent(options, std::move(loop), std::move(lock),
-                Kernel{std::move(nft), std::move(wireguard),
-                       std::move(rtnetlink), std::move(events)},
-                std::move(identity), epoch));
+  std::unique_ptr<Agent> agent(new Agent(
+      options, std::move(loop), std::move(lock), std::move(namespace_lock),
+      Kernel{std::move(nft), std::move(wireguard), std::move(rtnetlink),
+             std::move(events)},
+      std::move(identity), epoch));
   RETURN_IF_ERROR(agent->Begin());
   return agent;
 }
 
 Agent::Agent(const AgentOptions& options, std::unique_ptr<EventLoop> loop,
-             FileLock lock, Kernel kernel, ClusterIdentity identity,
-             uint64_t epoch)
+             FileLock lock, NamespaceLock namespace_lock, Kernel kernel,
+             ClusterIdentity identity, uint64_t epoch)
     : options_(options),
       loop_(std::move(loop)),
       lock_(std::move(lock)),
+      namespace_lock_(std::move(namespace_lock)),
       kernel_(std::move(kernel)),
       state_(options.state),
       identity_(std::move(identity)),
@@ -149,7 +153,8 @@ void Agent::PlanAll() {
   if (status.ok()) {
     backoff_.Reset();
   } else {
-    spdlog::error("{}; trying again", Message(status));
+    spdlog::log(missing_since_ ? spdlog::level::info : spdlog::level::err,
+                "{}; trying again", Message(status));
     retry_timer_ = loop_->After(backoff_.Next(), [this] { PlanAll(); });
   }
   TellSoon();
@@ -212,8 +217,32 @@ absl::StatusOr<Facts> Agent::GatherFacts() {
   return facts;
 }
 
+// Whoever replaces a file by another one may leave nothing there for a moment.
+bool Agent::IsJustMissing(const Snapshot& snapshot) {
+  const auto now = std::chrono::steady_clock::now();
+  const bool missing = std::ranges::any_of(links_, [&](const auto& entry) {
+    return std::ranges::none_of(snapshot.world.edge_nodes,
+                                [&entry](const EdgeNode& node) {
+                                  return node.meta.name == entry.first;
+                                });
+  });
+  if (!missing) {
+    missing_since_.reset();
+    return false;
+  }
+  if (!missing_since_) missing_since_ = now;
+  if (now - *missing_since_ >= kMissingGrace) {
+    missing_since_.reset();
+    return false;
+  }
+  return true;
+}
+
 absl::StatusOr<Plan> Agent::MakePlanNow() {
   Snapshot snapshot = source_.Read();
+  if (IsJustMissing(snapshot)) {
+    return Unavailable("an EdgeNode has just gone; its tunnel stays a moment");
+  }
   for (const std::string& error : snapshot.errors) {
     if (std::ranges::find(told_errors_, error) == told_errors_.end()) {
       spdlog::error("{}", error);
@@ -322,6 +351,12 @@ void Agent::Tell() {
   tell_timer_ = 0;
   EdgeReports reports;
   for (const auto& [name, link] : links_) reports[name] = link->Report();
+  if (told_errors_ != saved_errors_) {
+    saved_errors_ = told_errors_;
+    if (const auto status = state_.SaveErrors(told_errors_); !status.ok()) {
+      spdlog::error("status files: {}", Message(status));
+    }
+  }
   const std::vector<ObjectStatus> statuses = MakeStatus(plan_, reports);
   if (const absl::Status status = state_.SaveStatuses(statuses); !status.ok()) {
     spdlog::error("status files: {}", Message(status));

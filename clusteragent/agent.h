@@ -2,6 +2,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -19,6 +20,7 @@
 #include "common/backoff.h"
 #include "common/event_loop.h"
 #include "common/files.h"
+#include "common/namespace_lock.h"
 #include "common/netlink/route_events.h"
 #include "common/netlink/rtnetlink.h"
 #include "common/nftables/client.h"
@@ -54,7 +56,8 @@ class Agent {
   };
 
   Agent(const AgentOptions& options, std::unique_ptr<EventLoop> loop,
-        FileLock lock, Kernel kernel, ClusterIdentity identity, uint64_t epoch);
+        FileLock lock, NamespaceLock namespace_lock, Kernel kernel,
+        ClusterIdentity identity, uint64_t epoch);
   absl::Status Begin();
   absl::Status WatchFolders();
   void OnRouteEvents();
@@ -64,6 +67,7 @@ class Agent {
   void PlanAll();
   absl::Status TryPlanAll();
   absl::StatusOr<Plan> MakePlanNow();
+  bool IsJustMissing(const Snapshot& snapshot);
   absl::StatusOr<Facts> GatherFacts();
   EdgeLink& LinkOf(const std::string& edge);
   absl::Status ApplyUplink();
@@ -79,6 +83,7 @@ class Agent {
   const AgentOptions options_;
   std::unique_ptr<EventLoop> loop_;
   FileLock lock_;
+  NamespaceLock namespace_lock_;
   Kernel kernel_;
   const StateFolder state_;
   const ClusterIdentity identity_;
@@ -92,6 +97,8 @@ class Agent {
   Plan plan_;
   Plan carried_;  // as the uplink has it: `plan_` and what lingers
   std::vector<std::string> told_errors_;
+  std::vector<std::string> saved_errors_{"none told yet"};
+  std::optional<std::chrono::steady_clock::time_point> missing_since_;
   std::map<std::string, std::string> told_ready_;  // by object
   std::unique_ptr<FolderWatch> manifests_watch_;
   std::unique_ptr<FolderWatch> tokens_watch_;

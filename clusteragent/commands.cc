@@ -128,8 +128,14 @@ absl::StatusOr<std::string> StatusCommand(const std::string& state, bool json) {
     return absl::NotFoundError(fmt::format(
         "{}/status: no status yet; is `clusteragent run` running?", state));
   }
-  if (!json) return StatusTable(statuses);
   std::string text;
+  if (!json) {
+    text = StatusTable(statuses);
+    for (const std::string& error : StateFolder(state).LoadErrors()) {
+      text += "error: " + error + "\n";
+    }
+    return text;
+  }
   for (const ObjectStatus& status : statuses) text += ToJson(status) + "\n";
   return text;
 }

@@ -247,6 +247,18 @@ absl::Status StateFolder::SaveSwitchedLinks(
                              fmt::format("{}\n", fmt::join(links, "\n")));
 }
 
+absl::Status StateFolder::SaveErrors(
+    const std::vector<std::string>& errors) const {
+  return WriteFileAtomically(Path("errors"),
+                             fmt::format("{}\n", fmt::join(errors, "\n")));
+}
+
+std::vector<std::string> StateFolder::LoadErrors() const {
+  const auto text = ReadFile(Path("errors"));
+  if (!text.ok()) return {};
+  return absl::StrSplit(*text, '\n', absl::SkipEmpty());
+}
+
 absl::Status StateFolder::SaveStatuses(
     const std::vector<ObjectStatus>& statuses) const {
   std::set<std::string> wanted;

@@ -26,6 +26,7 @@
 //   keys/EDGE.yaml     this uplink's key for an edge, and who has registered it
 //   devices            names of the devices that this agent made
 //   switched-links     names of the links that it switched to forwarding
+//   errors             what is wrong with the manifests
 //   status/...         what is said about every object
 
 namespace edged::agent {
@@ -90,6 +91,10 @@ class StateFolder {
   // Writes what changed and removes what is not in `statuses`.
   absl::Status SaveStatuses(const std::vector<ObjectStatus>& statuses) const;
   absl::StatusOr<std::vector<ObjectStatus>> LoadStatuses() const;
+
+  // What is wrong with the manifests, a sentence each.
+  absl::Status SaveErrors(const std::vector<std::string>& errors) const;
+  std::vector<std::string> LoadErrors() const;
 
  private:
   std::string Path(const std::string& name) const { return path_ + "/" + name; }

@@ -1,5 +1,6 @@
 # How everything is compiled. One place, so that no folder has flags of its own.
 option(EDGED_BUILD_TESTS "Build the unit tests" ON)
+option(EDGED_FUZZ "Build the fuzz targets; needs clang" OFF)
 option(EDGED_STATIC "Link the libraries of the data and control path statically" OFF)
 set(EDGED_SANITIZE "" CACHE STRING "Comma-separated sanitizers, for example address,undefined")
 
@@ -27,6 +28,9 @@ if(EDGED_SANITIZE)
   add_compile_options(-fsanitize=${EDGED_SANITIZE} -fno-omit-frame-pointer
                       -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${EDGED_SANITIZE})
+endif()
+if(EDGED_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
 endif()
 if(EDGED_STATIC)
   add_compile_options(-ffunction-sections -fdata-sections)

@@ -33,29 +33,6 @@ std::string_view NameOf(spdlog::level::level_enum level) {
   return "critical";
 }
 
-// One line, whatever a message repeats from outside: control characters and
-// what is not UTF-8 are escaped, for JSON also quotes and backslashes.
-void AppendEscaped(std::string_view text, bool json,
-                   spdlog::memory_buf_t& line) {
-  const auto out = std::back_inserter(line);
-  while (!text.empty()) {
-    const size_t length = Utf8Length(text);
-    const auto first = static_cast<uint8_t>(text[0]);
-    if (length == 0) {
-      fmt::format_to(out, "\\ufffd");
-    } else if (first == '\n') {
-      fmt::format_to(out, "\\n");
-    } else if (first < 0x20 || first == 0x7f) {
-      fmt::format_to(out, "\\u{:04x}", first);
-    } else if (json && (first == '"' || first == '\\')) {
-      fmt::format_to(out, "\\{}", text[0]);
-    } else {
-      line.append(text.data(), text.data() + length);
-    }
-    text.remove_prefix(length == 0 ? 1 : length);
-  }
-}
-
 class LineFormatter : public spdlog::formatter {
  public:
   LineFormatter(std::string program, bool json)
@@ -69,20 +46,19 @@ class LineFormatter : public spdlog::formatter {
         fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03d}Z",
                     fmt::gmtime(spdlog::log_clock::to_time_t(time)),
                     time.time_since_epoch().count() % 1000);
-    const std::string_view text(message.payload.data(), message.payload.size());
+    // Whatever a message repeats from outside.
+    const std::string text = Escaped(
+        {message.payload.data(), message.payload.size()}, json_ ? "\"\\" : "");
     const std::string_view level = NameOf(message.level);
     const auto out = std::back_inserter(line);
     if (json_) {
-      fmt::format_to(out,
-                     R"({{"time":"{}","level":"{}","program":"{}","message":")",
-                     stamp, level, program_);
-      AppendEscaped(text, json_, line);
-      fmt::format_to(out, "\"}}\n");
+      fmt::format_to(
+          out, R"({{"time":"{}","level":"{}","program":"{}","message":"{}"}})",
+          stamp, level, program_, text);
     } else {
-      fmt::format_to(out, "{} {} {}: ", stamp, program_, level);
-      AppendEscaped(text, json_, line);
-      line.push_back('\n');
+      fmt::format_to(out, "{} {} {}: {}", stamp, program_, level, text);
     }
+    line.push_back('\n');
   }
 
   std::unique_ptr<spdlog::formatter> clone() const override {

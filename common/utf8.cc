@@ -1,5 +1,7 @@
 #include "common/utf8.h"
 
+#include <fmt/format.h>
+
 #include <cstdint>
 
 namespace edged {
@@ -25,6 +27,31 @@ size_t Utf8Length(std::string_view text) {
                : 0;
   }
   return 0;
+}
+
+std::string Escaped(std::string_view text, std::string_view also) {
+  std::string line;
+  line.reserve(text.size());
+  while (!text.empty()) {
+    const size_t length = Utf8Length(text);
+    const auto first = static_cast<uint8_t>(text[0]);
+    // U+0080 to U+009F are controls as well, two bytes each.
+    const bool c1 =
+        length == 2 && first == 0xc2 && static_cast<uint8_t>(text[1]) <= 0x9f;
+    if (length == 0) {
+      line += "\\ufffd";
+    } else if (first == '\n') {
+      line += "\\n";
+    } else if (first < 0x20 || first == 0x7f || c1) {
+      const int code = c1 ? static_cast<uint8_t>(text[1]) : first;
+      line += fmt::format("\\u{:04x}", code);
+    } else {
+      if (also.find(text[0]) != std::string_view::npos) line += '\\';
+      line += text.substr(0, length);
+    }
+    text.remove_prefix(length == 0 ? 1 : length);
+  }
+  return line;
 }
 
 }  // namespace edged

@@ -6,6 +6,7 @@
 #include "common/config/fields.h"
 #include "common/files.h"
 #include "common/status.h"
+#include "common/utf8.h"
 
 namespace edged::edge {
 
@@ -21,7 +22,7 @@ absl::StatusOr<ReservedPort> ParseReservedPort(std::string_view text) {
       slash == std::string_view::npos ? "" : text.substr(slash + 1);
   if (!whole || port < 1 || port > 65535 ||
       (protocol != "tcp" && protocol != "udp")) {
-    return InvalidArgument("\"{}\" is not PORT/tcp or PORT/udp", text);
+    return InvalidArgument("\"{}\" is not PORT/tcp or PORT/udp", Escaped(text));
   }
   return ReservedPort{protocol == "tcp" ? Protocol::kTcp : Protocol::kUdp,
                       static_cast<uint16_t>(port)};

@@ -39,19 +39,22 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(
   RETURN_IF_ERROR(MakeFolders(options.config.state));
   ASSIGN_OR_RETURN(FileLock lock,
                    FileLock::Take(options.config.state + "/lock"));
+  ASSIGN_OR_RETURN(NamespaceLock namespace_lock, NamespaceLock::Take("edged"));
   ASSIGN_OR_RETURN(Kernel kernel, OpenKernel(options));
   ASSIGN_OR_RETURN(auto loop, EventLoop::Create());
   std::unique_ptr<Daemon> daemon(
-      new Daemon(options, std::move(loop), std::move(lock), std::move(kernel)));
+      new Daemon(options, std::move(loop), std::move(lock),
+                 std::move(namespace_lock), std::move(kernel)));
   RETURN_IF_ERROR(daemon->Begin());
   return daemon;
 }
 
 Daemon::Daemon(const DaemonOptions& options, std::unique_ptr<EventLoop> loop,
-               FileLock lock, Kernel kernel)
+               FileLock lock, NamespaceLock namespace_lock, Kernel kernel)
     : options_(options),
       loop_(std::move(loop)),
       lock_(std::move(lock)),
+      namespace_lock_(std::move(namespace_lock)),
       kernel_(std::move(kernel)),
       store_(options.config.state),
       serve_backoff_(milliseconds(50), std::chrono::seconds(2)) {}
@@ -85,6 +88,10 @@ absl::Status Daemon::Begin() {
                    ApiServer::Start("unix:" + options_.socket, *loop_, *this));
   FollowEnrolment();
   FollowRequests();
+  if (const auto interval = service_manager_.alive_interval()) {
+    loop_->Every(*interval, [this] { service_manager_.Alive(); });
+  }
+  TellReady();
   return absl::OkStatus();
 }
 
@@ -154,6 +161,7 @@ void Daemon::Unenrol() {
   const absl::Status status = edge_->Remove();
   edge_.reset();
   join_.reset();
+  TellReady();
   if (status.ok()) {
     spdlog::info("removed the table, the device and their state");
   } else {
@@ -166,6 +174,7 @@ void Daemon::ServeTunnel() {
   if (!edge_ || tunnel_server_) return;
   const auto address = edge_->api_address();
   if (!address) return;
+  TellReady();
   auto server = ApiServer::Start(address->ToString(), *loop_, *this);
   if (server.ok()) {
     tunnel_server_ = *std::move(server);
@@ -176,6 +185,13 @@ void Daemon::ServeTunnel() {
   spdlog::error("api: {}", Message(server.status()));
   loop_->Cancel(serve_timer_);
   serve_timer_ = loop_->After(serve_backoff_.Next(), [this] { ServeTunnel(); });
+}
+
+// Ready is who serves the socket and, when enrolled, has programmed the kernel.
+void Daemon::TellReady() {
+  if (!local_server_ || (edge_ && !edge_->api_address())) return;
+  service_manager_.Ready(join_ ? "enrolled as " + join_->edge
+                               : "not enrolled; waiting for `edged join`");
 }
 
 void Daemon::OnRouteEvents() {
@@ -195,6 +211,7 @@ void Daemon::OnRouteEvents() {
 
 void Daemon::Stop() {
   if (std::exchange(is_stopping_, true)) return;
+  service_manager_.Stopping();
   edge_.reset();
   watch_.reset();
   // Those that stop already need the loop too.

@@ -9,6 +9,7 @@
 #include "common/backoff.h"
 #include "common/event_loop.h"
 #include "common/files.h"
+#include "common/namespace_lock.h"
 #include "common/netlink/conntrack.h"
 #include "common/netlink/route_events.h"
 #include "common/netlink/rtnetlink.h"
@@ -18,6 +19,7 @@
 #include "edged/core/edge_api.h"
 #include "edged/edge.h"
 #include "edged/service/api_server.h"
+#include "edged/system/service_manager.h"
 
 namespace edged::edge {
 
@@ -56,7 +58,7 @@ class Daemon final : public EdgeApi {
   };
 
   Daemon(const DaemonOptions& options, std::unique_ptr<EventLoop> loop,
-         FileLock lock, Kernel kernel);
+         FileLock lock, NamespaceLock namespace_lock, Kernel kernel);
   static absl::StatusOr<Kernel> OpenKernel(const DaemonOptions& options);
   absl::Status Begin();
   void FollowEnrolment();
@@ -64,14 +66,17 @@ class Daemon final : public EdgeApi {
   void Enrol(const Join& join);
   void Unenrol();
   void ServeTunnel();
+  void TellReady();
   void OnRouteEvents();
   void Stop();
 
   const DaemonOptions options_;
   std::unique_ptr<EventLoop> loop_;
   FileLock lock_;
+  NamespaceLock namespace_lock_;
   Kernel kernel_;
   StateStore store_;
+  const ServiceManager service_manager_;
   const WallTime started_ = std::chrono::system_clock::now();
   std::unique_ptr<FolderWatch> watch_;
   std::unique_ptr<Join> join_;

@@ -54,7 +54,9 @@ Edge::Edge(EventLoop& loop, const KernelClients& kernel, StateStore& store,
       join_(options.join),
       limits_{.overlay = *protocol::Overlay::Create(options.join.network),
               .listen_port = options.join.listen_port,
-              .reserved = options.reserved_ports},
+              .reserved = options.reserved_ports,
+              .taken_keys = {options.join.private_key.Public(),
+                             options.join.control_key}},
       serving_(options.serving),
       dataplane_(kernel, limits_,
                  {options.join.private_key, options.join.control_key}),
@@ -214,10 +216,11 @@ protocol::EdgeDelta Edge::RegistrationDelta(
 }
 
 absl::Status Edge::Register(const RegisterCall& call) {
-  RETURN_IF_ERROR(TakeEpoch(call.epoch));
+  RETURN_IF_ERROR(gate_.Check(call.epoch));
   if (adopting_ && dataplane_.HasPeer(call.uplink.key)) return absl::OkStatus();
   ASSIGN_OR_RETURN(const Judgement judged,
                    model_.Judge(RegistrationDelta(call.uplink), limits_));
+  RETURN_IF_ERROR(TakeEpoch(call.epoch));
   RETURN_IF_ERROR(ApplyJudged(judged.accepted));
   Save();  // the agent drops the control key now: this must outlive a crash
   spdlog::info("uplink {}: registered, key {}, block {}, epoch {}",

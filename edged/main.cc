@@ -18,8 +18,10 @@
 #include "edged/doctor/doctor.h"
 #include "edged/doctor/report.h"
 #include "edged/join.h"
+#include "edged/prepare.h"
 #include "edged/reset.h"
 #include "edged/service/local_client.h"
+#include "edged/state_owner.h"
 #include "edged/trace.h"
 
 namespace edged::edge {
@@ -37,6 +39,7 @@ struct Arguments {
   size_t flows = 5;
   bool owner = false;
   bool epoch = false;
+  bool kernel = false;
 };
 
 absl::StatusOr<Config> ConfigOf(const Arguments& arguments) {
@@ -59,6 +62,7 @@ absl::Status RunJoin(const Arguments& arguments) {
   ASSIGN_OR_RETURN(const Config config, ConfigOf(arguments));
   std::string token = arguments.token;
   if (token == "-") std::getline(std::cin, token);
+  ASSIGN_OR_RETURN(const auto owner, ActAsOwner::Of(config.state));
   ASSIGN_OR_RETURN(
       const Join join,
       JoinWithToken(config.state, token, std::chrono::system_clock::now()));
@@ -72,11 +76,17 @@ absl::Status RunJoin(const Arguments& arguments) {
 
 absl::Status RunReset(const Arguments& arguments) {
   ASSIGN_OR_RETURN(const Config config, ConfigOf(arguments));
+  if (arguments.kernel) {
+    RETURN_IF_ERROR(ResetKernel(config, arguments.wireguard_program));
+    fmt::print("reset: this kernel forwards nothing for us any more\n");
+    return absl::OkStatus();
+  }
   if (!arguments.owner && !arguments.epoch) {
     RETURN_IF_ERROR(Reset(config, arguments.wireguard_program));
     fmt::print("reset: this edge is not enrolled any more\n");
     return absl::OkStatus();
   }
+  ASSIGN_OR_RETURN(const auto owner, ActAsOwner::Of(config.state));
   if (arguments.owner) {
     RETURN_IF_ERROR(ForgetOwner(config.state));
     fmt::print("reset: the next cluster that calls becomes the owner\n");
@@ -84,6 +94,19 @@ absl::Status RunReset(const Arguments& arguments) {
   if (arguments.epoch) {
     RETURN_IF_ERROR(RequestForgetEpoch(config.state));
     fmt::print("reset: the highest epoch is forgotten\n");
+  }
+  return absl::OkStatus();
+}
+
+// What could not be set is told and no failure: the daemon reports what it
+// cannot do without it.
+absl::Status RunPrepare(const Arguments&) {
+  const Preparation result = PrepareHost();
+  for (const std::string& change : result.changes) {
+    fmt::print("set {}\n", change);
+  }
+  for (const std::string& warning : result.warnings) {
+    fmt::print(stderr, "warning: {}\n", warning);
   }
   return absl::OkStatus();
 }
@@ -189,6 +212,12 @@ int Main(int argc, char** argv) {
                   "Only let another cluster become the owner");
   reset->add_flag("--epoch", arguments.epoch,
                   "Only forget the highest leadership term");
+  reset
+      ->add_flag("--kernel", arguments.kernel,
+                 "Only remove what a stopped daemon left in the kernel")
+      ->excludes("--owner", "--epoch");
+  command("prepare", "Set the sysctls that need root, before the daemon starts",
+          RunPrepare);
   with_output(
       with_socket(command("status", "Show what the edge does now", RunStatus)));
   with_output(with_socket(with_config(command(

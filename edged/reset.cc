@@ -8,40 +8,73 @@
 #include "common/status.h"
 #include "common/wireguard/client.h"
 #include "edged/join.h"
+#include "edged/state_owner.h"
 #include "edged/system/dataplane.h"
 #include "edged/system/state_store.h"
 
 namespace edged::edge {
+namespace {
 
-absl::Status Reset(const Config& config, const std::string& wireguard_program) {
-  const auto join = LoadJoin(config.state);
-  // A running daemon holds the lock, notices that the enrolment is gone, and
-  // removes what it made.
-  const auto lock = FileLock::Take(config.state + "/lock");
-  if (!lock.ok()) {
-    if (absl::IsNotFound(join.status())) {
-      return FailedPrecondition("this edge is not enrolled: {} is not there",
-                                JoinPath(config.state));
-    }
-    return Leave(config.state);
-  }
+// What the state folder says. A running daemon holds the lock.
+struct Traces {
+  absl::StatusOr<Join> join;
+  absl::StatusOr<FileLock> lock;
+  absl::StatusOr<StoredState> stored;
+};
+
+absl::StatusOr<Traces> FindTraces(const std::string& state) {
+  ASSIGN_OR_RETURN(const auto owner, ActAsOwner::Of(state));
+  return Traces{LoadJoin(state), FileLock::Take(state + "/lock"),
+                StateStore(state).Load()};
+}
+
+absl::Status RemoveFromKernel(const Config& config,
+                              const std::string& wireguard_program,
+                              const Traces& traces) {
   ASSIGN_OR_RETURN(auto nft, nftables::Client::Open());
   ASSIGN_OR_RETURN(auto wireguard,
                    wireguard::OpenClient(config.wireguard, wireguard_program));
   ASSIGN_OR_RETURN(auto rtnetlink, netlink::Rtnetlink::Open());
   ASSIGN_OR_RETURN(auto conntrack, netlink::Conntrack::Open());
   // Any network will do: what is removed is found by name.
-  const IpPrefix network =
-      join.ok() ? join->network : IpPrefix(IpAddress::FromIpv4(0x0ac80000), 22);
+  const IpPrefix network = traces.join.ok()
+                               ? traces.join->network
+                               : IpPrefix(IpAddress::FromIpv4(0x0ac80000), 22);
   ASSIGN_OR_RETURN(const auto overlay, protocol::Overlay::Create(network));
   Dataplane dataplane({*nft, *wireguard, rtnetlink, conntrack},
                       Limits{.overlay = overlay}, {});
-  StateStore store(config.state);
-  const auto stored = store.Load();
-  if (stored.ok()) dataplane.RememberSwitched(stored->switched_interfaces);
-  RETURN_IF_ERROR(dataplane.Remove());
-  RETURN_IF_ERROR(store.Remove());
+  if (traces.stored.ok()) {
+    dataplane.RememberSwitched(traces.stored->switched_interfaces);
+  }
+  return dataplane.Remove();
+}
+
+}  // namespace
+
+absl::Status Reset(const Config& config, const std::string& wireguard_program) {
+  ASSIGN_OR_RETURN(const Traces traces, FindTraces(config.state));
+  if (!traces.lock.ok() && absl::IsNotFound(traces.join.status())) {
+    return FailedPrecondition("this edge is not enrolled: {} is not there",
+                              JoinPath(config.state));
+  }
+  // A running daemon notices that the enrolment is gone, and removes what it
+  // made.
+  if (traces.lock.ok()) {
+    RETURN_IF_ERROR(RemoveFromKernel(config, wireguard_program, traces));
+  }
+  ASSIGN_OR_RETURN(const auto owner, ActAsOwner::Of(config.state));
+  if (traces.lock.ok()) RETURN_IF_ERROR(StateStore(config.state).Remove());
   return Leave(config.state);
+}
+
+absl::Status ResetKernel(const Config& config,
+                         const std::string& wireguard_program) {
+  ASSIGN_OR_RETURN(const Traces traces, FindTraces(config.state));
+  if (!traces.lock.ok()) {
+    return Annotate(traces.lock.status(),
+                    "stop edged first, it would put all back");
+  }
+  return RemoveFromKernel(config, wireguard_program, traces);
 }
 
 }  // namespace edged::edge

@@ -13,4 +13,9 @@ namespace edged::edge {
 // not enrolled.
 absl::Status Reset(const Config& config, const std::string& wireguard_program);
 
+// Only what was made in the kernel: the enrolment stays, and `edged run` puts
+// all back. FailedPrecondition while a daemon runs.
+absl::Status ResetKernel(const Config& config,
+                         const std::string& wireguard_program);
+
 }  // namespace edged::edge

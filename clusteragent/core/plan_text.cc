@@ -41,7 +41,7 @@ std::string SettingsText(const EdgePlan& edge) {
          fmt::format(
              "{} ({}, key {})", uplink.name,
              overlay.ok() ? overlay->BlockPrefix(uplink.block).ToString() : "-",
-             uplink.key.Short())});
+             uplink.key.is_zero() ? "not known here" : uplink.key.Short())});
   }
   for (const protocol::Group& group : edge.wanted.groups) {
     rows.push_back({"group", fmt::format("{}: {} to [{}]", group.name,

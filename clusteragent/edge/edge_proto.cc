@@ -1,5 +1,7 @@
 #include "clusteragent/edge/edge_proto.h"
 
+#include <algorithm>
+
 #include "common/record_proto/record_proto.h"
 #include "common/status.h"
 #include "common/version.h"
@@ -150,8 +152,12 @@ absl::StatusOr<EdgeResult> FromProto(const v1::Result& proto) {
   result.snapshot_needed = proto.snapshot_needed();
   ASSIGN_OR_RETURN(result.digest, DigestFromProto(proto.digest()));
   ASSIGN_OR_RETURN(result.refused, Refusals(proto.refused()));
-  result.apply_time = std::chrono::seconds(proto.apply_time().seconds()) +
-                      std::chrono::nanoseconds(proto.apply_time().nanos());
+  // Any number can stand there; nanoseconds count to 292 years.
+  constexpr int64_t kMostSeconds = 24 * 60 * 60;
+  result.apply_time =
+      std::chrono::seconds(std::clamp<int64_t>(proto.apply_time().seconds(), 0,
+                                               kMostSeconds)) +
+      std::chrono::nanoseconds(proto.apply_time().nanos());
   return result;
 }
 

@@ -204,6 +204,11 @@ void EdgeSyncer::CheckDigest(const protocol::Digest& digest) {
 
 void EdgeSyncer::OnReport(const EdgeLifeReport& report) {
   TakeReport(report);
+  // Somebody else may have changed the edge since. While a version is under
+  // way the edge may be ahead of what we know.
+  if (progress_.connected && !in_flight_ && !snapshot_needed_) {
+    CheckDigest(report.digest);
+  }
   changed_();
 }
 

@@ -20,10 +20,14 @@ namespace {
 
 constexpr size_t kMostBytes = 32 << 20;
 constexpr size_t kMostDepth = 64;
+// Every field keeps its path: under long names, deeply nested, 3 MB of text
+// would take 100 GB. Bytes for each byte of text, and for small ones.
+constexpr size_t kPathBytes = 16;
+constexpr size_t kLeastPathBytes = 1 << 20;
 
 absl::Status MistakeAt(const std::string& file, int line,
                        std::string_view message) {
-  return InvalidArgument("{}:{}: {}", file, line, message);
+  return InvalidArgument("{}:{}: {}", file, line, Escaped(message));
 }
 
 std::string TooDeep() {
@@ -56,7 +60,8 @@ absl::Status CheckText(std::string_view text, const std::string& file) {
 // rest pass.
 class Builder : public YAML::EventHandler {
  public:
-  explicit Builder(const std::string& file) : file_(file) {}
+  Builder(const std::string& file, size_t text_size)
+      : file_(file), room_(kPathBytes * text_size + kLeastPathBytes) {}
 
   absl::StatusOr<std::vector<Document>> Take() && {
     if (!mistake_.ok()) return mistake_;
@@ -150,7 +155,7 @@ class Builder : public YAML::EventHandler {
                                 document_.lines[path]));
       return;
     }
-    document_.lines[path] = mark.line + 1;
+    NoteLine(mark, path);
     map.key = name;
   }
 
@@ -158,14 +163,23 @@ class Builder : public YAML::EventHandler {
   // values of maps got that of their key.
   std::string Begin(const YAML::Mark& mark) {
     if (open_.empty()) {
-      document_.lines[""] = mark.line + 1;
+      NoteLine(mark, "");
       return "";
     }
     const Container& parent = open_.back();
     if (parent.key) return FieldPath(parent.path, *parent.key);
     std::string path = ItemPath(parent.path, parent.value.size());
-    document_.lines[path] = mark.line + 1;
+    NoteLine(mark, path);
     return path;
+  }
+
+  void NoteLine(const YAML::Mark& mark, const std::string& path) {
+    if (path.size() > room_) {
+      Mistake(mark, "the names of its fields are too long");
+      return;
+    }
+    room_ -= path.size();
+    document_.lines[path] = mark.line + 1;
   }
 
   void Add(nlohmann::json value) {
@@ -201,6 +215,7 @@ class Builder : public YAML::EventHandler {
   }
 
   const std::string& file_;
+  size_t room_;  // for paths of all documents, in bytes
   absl::Status mistake_;
   Document document_;
   int start_ = -1;  // where it began in the text
@@ -246,7 +261,7 @@ std::string Document::Where(const std::string& path) const {
 absl::StatusOr<std::vector<Document>> ParseYaml(std::string_view text,
                                                 const std::string& file) {
   RETURN_IF_ERROR(CheckText(text, file));
-  Builder builder(file);
+  Builder builder(file, text.size());
   try {
     std::istringstream stream{std::string(text)};
     YAML::Parser parser(stream);

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "common/status.h"
+#include "common/utf8.h"
 
 namespace edged::config {
 namespace {
@@ -65,8 +66,9 @@ struct Fields::Reading {
   void Fail(const std::string& path, std::string_view message) {
     if (!mistake.ok()) return;
     const std::string where = document.Where(path);
-    mistake = where.empty() ? InvalidArgument("{}", message)
-                            : InvalidArgument("{}: {}", where, message);
+    mistake = InvalidArgument(
+        "{}", Escaped(where.empty() ? std::string(message)
+                                    : fmt::format("{}: {}", where, message)));
   }
 
   void RefuseUnknown(const std::string& path, const Object& object) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "absl/strings/cord.h"
 #include "common/status.h"
@@ -76,6 +77,10 @@ absl::StatusOr<KernelError> ReadAck(const MessageView& message) {
   KernelError error;
   error.sequence = message.sequence;
   ASSIGN_OR_RETURN(const int32_t code, message.HeaderAs<int32_t>());
+  // No errno, and what it would be negated to is no int.
+  if (code == std::numeric_limits<int32_t>::min()) {
+    return InvalidArgument("netlink acknowledgement of error {}", code);
+  }
   error.error = code < 0 ? -code : 0;
   size_t attributes = sizeof code;
   if (message.type == NLMSG_ERROR) {

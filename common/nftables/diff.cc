@@ -33,11 +33,13 @@ std::vector<const Element*> Sorted(const std::vector<Element>& elements) {
   if (!std::ranges::is_sorted(sorted, less)) {
     std::ranges::stable_sort(sorted, less);
   }
-  const auto repeated = std::ranges::unique(
-      sorted, [](const Element* left, const Element* right) {
-        return !KeyLess(*left, *right);
-      });
-  sorted.erase(repeated.begin(), repeated.end());
+  // Not std::ranges::unique: clang 14 cannot compile libstdc++ 12's.
+  const auto repeated =
+      std::unique(sorted.begin(), sorted.end(),
+                  [](const Element* left, const Element* right) {
+                    return !KeyLess(*left, *right);
+                  });
+  sorted.erase(repeated, sorted.end());
   return sorted;
 }
 

@@ -12,6 +12,7 @@
 #include <optional>
 #include <set>
 
+#include "common/nftables/expression_shapes.h"
 #include "common/status.h"
 
 namespace edged::nftables {
@@ -114,17 +115,37 @@ bool IsProtocolCheck(const nftnl_expr* load, const nftnl_expr* comparison) {
          U32(comparison, NFTNL_EXPR_CMP_OP) == NFT_CMP_EQ;
 }
 
-// Unset when there is an expression that libnftnl does not know.
+// A message for libnftnl, which wants it whole and aligned: the rule with its
+// expressions and nothing else. Unset when one of them is not for it.
+std::optional<std::vector<uint64_t>> ForLibrary(
+    const netlink::MessageView& message) {
+  netlink::MessageBuilder copy(message.type, 0, message.payload.size() + 64);
+  copy.PutHeader(nfgenmsg{});
+  const absl::Status status = netlink::ForEachAttribute(
+      message.AttributesAfter(sizeof(nfgenmsg)),
+      [&copy](const netlink::Attribute& attribute) -> absl::Status {
+        if (attribute.type != NFTA_RULE_EXPRESSIONS) return absl::OkStatus();
+        copy.Put(attribute.type, attribute.payload);
+        return netlink::ForEachAttribute(
+            attribute.payload, [](const netlink::Attribute& expression) {
+              return HasItsShape(expression)
+                         ? absl::OkStatus()
+                         : InvalidArgument("an expression that is not ours");
+            });
+      });
+  const auto bytes = copy.Finish();
+  if (!status.ok() || !bytes.ok()) return std::nullopt;
+  std::vector<uint64_t> aligned(bytes->size() / sizeof(uint64_t) + 1);
+  std::memcpy(aligned.data(), bytes->data(), bytes->size());
+  return aligned;
+}
+
+// Unset when there is an expression that we do not know.
 std::optional<std::string> ExpressionsIn(const netlink::MessageView& message,
                                          const SetText& set_text) {
-  // libnftnl wants the whole message, aligned.
-  const size_t size = MNL_NLMSG_HDRLEN + message.payload.size();
-  std::vector<uint64_t> copy(size / sizeof(uint64_t) + 1);
-  nlmsghdr* whole = mnl_nlmsg_put_header(copy.data());
-  whole->nlmsg_type = message.type;
-  whole->nlmsg_len = static_cast<uint32_t>(size);
-  std::memcpy(mnl_nlmsg_get_payload(whole), message.payload.data(),
-              message.payload.size());
+  auto copy = ForLibrary(message);
+  if (!copy) return std::nullopt;
+  const auto* whole = reinterpret_cast<const nlmsghdr*>(copy->data());
   const std::unique_ptr<nftnl_rule, void (*)(const nftnl_rule*)> rule(
       nftnl_rule_alloc(), nftnl_rule_free);
   if (rule == nullptr || nftnl_rule_nlmsg_parse(whole, rule.get()) < 0) {

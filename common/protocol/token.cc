@@ -54,6 +54,14 @@ absl::StatusOr<std::string> FromBase64(std::string_view text) {
   return bytes;
 }
 
+// Seconds that the clock, which counts nanoseconds, can be compared with.
+bool IsTime(std::chrono::sys_seconds time) {
+  using std::chrono::seconds;
+  using Clock = std::chrono::system_clock;
+  return time >= std::chrono::ceil<seconds>(Clock::time_point::min()) &&
+         time <= std::chrono::floor<seconds>(Clock::time_point::max());
+}
+
 bool IsId(std::string_view text) {
   return text.size() == kIdSize &&
          text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
@@ -84,6 +92,7 @@ absl::StatusOr<Token> ReadBody(std::span<const uint8_t> body) {
   if (token.network.address() != address || token.network.length() != length) {
     return Damaged("its network is not a prefix");
   }
+  if (!IsTime(token.expires)) return Damaged("its expiry is no time");
   if (!IsId(token.id) || token.cluster_uid.empty() || token.edge.empty() ||
       token.listen_port == 0 || token.edge_key.is_zero() ||
       token.control_key.is_zero()) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "absl/strings/ascii.h"
 #include "common/status.h"
 
 namespace edged::record_proto {
@@ -28,6 +29,37 @@ absl::Status AtField(const absl::Status& status, std::string_view what,
   return Annotate(status, fmt::format("{} {}", what, field));
 }
 
+constexpr size_t kLongestName = 253;      // as a host name
+constexpr size_t kLongestInterface = 15;  // IFNAMSIZ without the final 0
+
+bool IsNameCharacter(char c) {
+  return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '-' ||
+         c == '.' || c == '_';
+}
+
+// Names go into logs, tables and files: letters, digits, dashes, dots.
+absl::Status CheckName(std::string_view what, std::string_view name) {
+  if (name.empty()) return InvalidArgument("{} name: is empty", what);
+  if (name.size() > kLongestName) {
+    return InvalidArgument("{} name: has {} characters, more than {}", what,
+                           name.size(), kLongestName);
+  }
+  if (!std::ranges::all_of(name, IsNameCharacter)) {
+    return InvalidArgument(
+        "{} name: holds something else than letters, digits, '-', '.', '_'",
+        what);
+  }
+  return absl::OkStatus();
+}
+
+bool IsInterfaceName(std::string_view name) {
+  return name.size() <= kLongestInterface && name != "." && name != ".." &&
+         std::ranges::all_of(name, [](char c) {
+           return absl::ascii_isgraph(static_cast<unsigned char>(c)) &&
+                  c != '/' && c != ':';
+         });
+}
+
 absl::StatusOr<protocol::PublicAddress> FromProto(
     const v1::PublicAddress& proto) {
   protocol::PublicAddress address;
@@ -36,6 +68,10 @@ absl::StatusOr<protocol::PublicAddress> FromProto(
     return AtField(parsed.status(), "public address", "address");
   address.address = *parsed;
   address.interface = proto.interface();
+  if (!address.interface.empty() && !IsInterfaceName(address.interface)) {
+    return InvalidArgument("public address {} interface: not a device's name",
+                           proto.address());
+  }
   if (!proto.nic_address().empty()) {
     auto nic = IpAddress::Parse(proto.nic_address());
     if (!nic.ok()) {
@@ -138,7 +174,7 @@ absl::StatusOr<protocol::Settings> FromProto(const v1::Settings& proto) {
 }
 
 absl::StatusOr<protocol::Uplink> FromProto(const v1::Uplink& proto) {
-  if (proto.name().empty()) return InvalidArgument("uplink name: is empty");
+  RETURN_IF_ERROR(CheckName("uplink", proto.name()));
   auto key = PublicKey::Parse(proto.public_key());
   if (!key.ok()) {
     return AtField(key.status(), "uplink " + proto.name(), "public_key");
@@ -147,7 +183,7 @@ absl::StatusOr<protocol::Uplink> FromProto(const v1::Uplink& proto) {
 }
 
 absl::StatusOr<protocol::Group> FromProto(const v1::Group& proto) {
-  if (proto.name().empty()) return InvalidArgument("group name: is empty");
+  RETURN_IF_ERROR(CheckName("group", proto.name()));
   auto address = IpAddress::Parse(proto.public_address());
   if (!address.ok()) {
     return AtField(address.status(), "group " + proto.name(), "public_address");

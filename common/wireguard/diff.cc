@@ -11,8 +11,8 @@ namespace {
 
 std::vector<IpPrefix> Sorted(std::vector<IpPrefix> prefixes) {
   std::ranges::sort(prefixes);
-  const auto twice = std::ranges::unique(prefixes);
-  prefixes.erase(twice.begin(), twice.end());
+  // Not std::ranges::unique: clang 14 cannot compile libstdc++ 12's.
+  prefixes.erase(std::unique(prefixes.begin(), prefixes.end()), prefixes.end());
   return prefixes;
 }
 

@@ -181,6 +181,14 @@ absl::Status DeltaJudge::JudgeUplinks() {
   for (const auto& name : delta_.removed_uplinks) new_uplinks_.erase(name);
   for (const auto& uplink : delta_.uplinks) new_uplinks_[uplink.name] = uplink;
   RETURN_IF_ERROR(CheckUplinks(new_uplinks_));
+  for (const auto& uplink : delta_.uplinks) {
+    if (std::ranges::find(limits_.taken_keys, uplink.key) !=
+        limits_.taken_keys.end()) {
+      return InvalidArgument(
+          "uplink {} has key {}, which is this edge's own or the control key",
+          uplink.name, uplink.key.Short());
+    }
+  }
 
   for (const auto& [name, uplink] : model_.uplinks()) {
     if (!new_uplinks_.contains(name)) {

@@ -3,10 +3,20 @@
 #include "common/status.h"
 
 namespace edged::edge {
+namespace {
+
+// Leaves room to count on from any number that was ever accepted.
+constexpr uint64_t kNumberLimit = uint64_t{1} << 62;
+
+}  // namespace
 
 absl::Status EpochGate::Check(const Epoch& epoch) const {
   if (epoch.cluster_uid.empty()) {
     return InvalidArgument("epoch cluster_uid: is empty");
+  }
+  if (epoch.number >= kNumberLimit) {
+    return InvalidArgument("epoch number: {} is not below {}", epoch.number,
+                           kNumberLimit);
   }
   if (!owner_.empty() && epoch.cluster_uid != owner_) {
     return FailedPrecondition(

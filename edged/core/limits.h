@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "common/keys.h"
 #include "common/net_types.h"
 #include "common/protocol/overlay.h"
 
@@ -21,6 +22,8 @@ struct Limits {
   protocol::Overlay overlay;
   uint16_t listen_port = protocol::kDefaultListenPort;  // WireGuard, UDP
   std::vector<ReservedPort> reserved;
+  // The edge's own key and the control key: no uplink may have them.
+  std::vector<PublicKey> taken_keys;
 };
 
 }  // namespace edged::edge

@@ -204,11 +204,8 @@ Chain Chains::Input() const {
       .name = "input",
       .hook = Hook{ChainType::kFilter, HookPoint::kInput, 0},
       .rules = {
-          {{to_edge,
-            MatchSet{.key = {Field::kIifname},
-                     .set = InsideSet().name,
-                     .negate = true},
-            Drop()}},
+          // Not from lo either: whoever has a shell here is no uplink.
+          {{to_edge, NotIn(), Drop()}},
           {{In(), MatchSet{{names_.source}, names_.callers}, to_edge,
             MatchSet{{Field::kL4proto, Field::kThDport}, ServicesSet().name},
             Accept()}},

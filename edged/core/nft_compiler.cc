@@ -345,7 +345,6 @@ nftables::Table CompileTable(const EdgeModel& model, const GroupMarks& marks,
   add(ReservedSet(), ReservedElements(facts.limits));
   add(ServicesSet(), {PortElement(Protocol::kTcp, protocol::kApiPort),
                       PortElement(Protocol::kUdp, protocol::kApiPort)});
-  add(InsideSet(), NameElements({facts.device, "lo"}));
   add(SwitchedSet(), NameElements(facts.switched_interfaces));
   return table;
 }

@@ -77,8 +77,6 @@ Set ServicesSet() {
   return {.name = "services", .key = {Type::kInetProto, Type::kInetService}};
 }
 
-Set InsideSet() { return {.name = "inside", .key = {Type::kIfname}}; }
-
 Set SwitchedSet() { return {.name = "switched", .key = {Type::kIfname}}; }
 
 std::string GroupChainName(std::string_view group) {

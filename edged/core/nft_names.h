@@ -34,7 +34,6 @@ nftables::Set CallersSet(Family family);
 nftables::Set GroupsSet();    // map: mark : goto group chain
 nftables::Set ReservedSet();  // protocol . port that is never translated
 nftables::Set ServicesSet();  // protocol . port of API and heartbeats
-nftables::Set InsideSet();    // the tunnel device and lo
 nftables::Set SwitchedSet();  // interfaces whose forwarding we switched on
 
 // The chain of a group, and back: empty for the name of another chain.

@@ -85,7 +85,7 @@ TEST_CASE("commands: plan says what each edge would get", "[commands]") {
   tunnel     mtu auto, keepalive 25 s
   heartbeat  every 250 ms, dead after 3 missed
   public     203.0.113.1 (index 1)
-  uplink     home (10.200.0.16/28, key AAAAAAAA)
+  uplink     home (10.200.0.16/28, key not known here)
   group      g-9d011ef49515: 203.0.113.1 to [home]
   map  203.0.113.1 tcp/80  to  192.168.1.10:8080  Preserve  default/web/http
 Refused

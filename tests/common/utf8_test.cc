@@ -29,5 +29,13 @@ TEST_CASE("utf8: refuses what is not well-formed", "[utf8]") {
   }
 }
 
+TEST_CASE("utf8: escapes what a terminal obeys", "[utf8]") {
+  CHECK(Escaped("z\xc3\xbcrich \\ \"") == "z\xc3\xbcrich \\ \"");
+  CHECK(Escaped("a\nb\tc\x1b[31m\x7f") == "a\\nb\\u0009c\\u001b[31m\\u007f");
+  CHECK(Escaped("\xc2\x9b\xc2\x80\xc2\xa0") == "\\u009b\\u0080\xc2\xa0");
+  CHECK(Escaped("\xff\xc2") == "\\ufffd\\ufffd");
+  CHECK(Escaped("a\\\"b", "\"\\") == R"(a\\\"b)");
+}
+
 }  // namespace
 }  // namespace edged

@@ -309,8 +309,7 @@ class FakeClient::Batch {
       }
     }
     std::ranges::sort(targets);
-    const auto repeated = std::ranges::unique(targets);
-    targets.erase(repeated.begin(), repeated.end());
+    targets.erase(std::unique(targets.begin(), targets.end()), targets.end());
     for (const std::string& target : targets) {
       if (const int error = Visit(target, hook, path)) return error;
     }

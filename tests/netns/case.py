@@ -1,23 +1,25 @@
 """Cases and how they are run, one after the other.
 
-A case is a function of a module in cases/, marked with @case, whose docstring
-says in one sentence what holds. Its parameter says what it needs:
+A case is a function of a module in tests/TIER/cases/, marked with @case, whose
+docstring says in one sentence what holds. Its parameter says what it needs:
     setup   what the module's own function `build(lab)` made, shared by the module
     lab     a lab of its own, for whatever breaks things
+A module may give its cases other LIMIT_SECONDS.
 """
 
 import contextlib
+import importlib
 import inspect
 import shutil
 import signal
+import sys
 import time
 from dataclasses import dataclass, field
 
 from expect import Skipped
-from lab import BUILD, Lab
+from lab import BUILD, ROOT, Lab
 
 LIMIT_SECONDS = 60
-LOGS = BUILD / "netns-logs"
 
 
 def case(function):
@@ -83,9 +85,10 @@ class Shared:
 
 
 class Runner:
-    def __init__(self):
+    def __init__(self, logs):
         self.counts = Counts()
-        shutil.rmtree(LOGS, ignore_errors=True)
+        self._logs = logs
+        shutil.rmtree(logs, ignore_errors=True)
 
     def run(self, cases):
         """Cases of one module."""
@@ -98,7 +101,7 @@ class Runner:
         with contextlib.ExitStack() as stack:
             lab = None
             try:
-                with _time_limit(LIMIT_SECONDS):
+                with _time_limit(getattr(one.module, "LIMIT_SECONDS", LIMIT_SECONDS)):
                     arguments = {}
                     if "setup" in one.needs:
                         arguments["setup"] = shared.setup()
@@ -118,7 +121,7 @@ class Runner:
             return
         self.counts.failed += 1
         kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
-        where = LOGS / one.name
+        where = self._logs / one.name
         if lab:
             lab.save_logs(where)
         print(f"FAILED {one.name}: {kind}{error}", flush=True)
@@ -150,3 +153,41 @@ def _time_limit(seconds):
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
+
+
+def _selected(tier, pattern):
+    """Lists of cases, one for each module that has some."""
+    names = sorted(path.stem for path in (ROOT / "tests" / tier / "cases").glob("*.py"))
+    for name in names:
+        cases = cases_of(importlib.import_module(f"cases.{name}"))
+        cases = [one for one in cases if pattern in one.name]
+        if cases:
+            yield cases
+
+
+def main(tier, why_not, usage):
+    """What tests/TIER/run does with its command line; its exit code."""
+    words = sys.argv[1:]
+    listing = "--list" in words
+    patterns = [word for word in words if word != "--list"]
+    if len(patterns) > 1 or any(word.startswith("-") for word in patterns):
+        sys.exit(usage.strip())
+    modules = list(_selected(tier, patterns[0] if patterns else ""))
+    if listing:
+        for one in sum(modules, []):
+            print(f"{one.name}: {' '.join(one.function.__doc__.split())}")
+        return 0
+    total = sum(len(cases) for cases in modules)
+    if reason := why_not():
+        print(f"skipped {tier}: {reason}\n0 passed, 0 failed, {total} skipped")
+        return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
+    runner = Runner(BUILD / f"{tier}-logs")
+    try:
+        for cases in modules:
+            runner.run(cases)
+    except KeyboardInterrupt:
+        return "interrupted"
+    counts = runner.counts
+    print(f"{counts.passed} passed, {counts.failed} failed, {counts.skipped} skipped")
+    return 1 if counts.failed else 0

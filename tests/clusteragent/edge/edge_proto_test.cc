@@ -203,6 +203,9 @@ TEST_CASE("edge_proto: reads the edge's answers", "[edge_proto]") {
   CHECK(answer->refused == std::vector<RefusedMapping>{
                                {ListenerNumber(80), "ReservedPort", "no"}});
   CHECK(answer->apply_time == std::chrono::nanoseconds(1'000'000'005));
+  result.mutable_apply_time()->set_seconds(INT64_MAX);
+  CHECK(FromProto(result)->apply_time ==
+        std::chrono::hours(24) + std::chrono::nanoseconds(5));
 }
 
 TEST_CASE("edge_proto: refuses answers that say nothing sensible",

@@ -322,6 +322,7 @@ TEST_CASE("edge_syncer: a report tells what is not programmed",
   EdgeLifeReport report;
   report.not_programmed = {Refuse(80, "AddressNotLocal")};
   report.mtu = 1420;
+  report.digest = DigestOf(*setup.edge.Make("443"));
   setup.edge.stream()->OnReport(report);
   CHECK(setup.changes == 1);
   CHECK(setup.Refused() == "203.0.113.1 tcp/80 AddressNotLocal: it is so\n");
@@ -335,8 +336,25 @@ TEST_CASE("edge_syncer: a report tells what is not programmed",
   setup.loop.Advance(milliseconds(200));
   setup.edge.Welcome("81 443", report);
   CHECK(setup.edge.Heard() == "close\nopen, epoch 7, hello 80 81 443\n");
-  setup.edge.stream()->OnReport({});
+  report.not_programmed.clear();
+  report.digest = DigestOf(*setup.edge.Make("80 81 443"));
+  setup.edge.stream()->OnReport(report);
   CHECK(setup.Refused() == "");
+  CHECK(setup.progress().connected);
+}
+
+TEST_CASE("edge_syncer: a report of another state is mended by a snapshot",
+          "[edge_syncer]") {
+  Setup setup("80 443");
+  setup.edge.Heard();
+  EdgeLifeReport report;
+  report.digest = DigestOf(*setup.edge.Make("80"));  // somebody took 443 away
+  setup.edge.stream()->OnReport(report);
+  CHECK_FALSE(setup.progress().connected);
+  setup.loop.Advance(milliseconds(200));
+  setup.edge.Welcome("80");
+  CHECK(setup.edge.Heard() ==
+        "close\nopen, epoch 7, hello 80 443\n1: snapshot 80 443\n");
 }
 
 TEST_CASE("edge_syncer: can go at any moment", "[edge_syncer]") {

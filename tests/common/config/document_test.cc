@@ -21,6 +21,32 @@ std::string Read(std::string_view text) {
   return result;
 }
 
+TEST_CASE("document: messages hold nothing that a terminal obeys",
+          "[document]") {
+  CHECK(Read("\"\\e[31m\\n\": 1\n\"\\e[31m\\n\": 2\n") ==
+        "a.yaml:2: [\\u001b[31m\\n]: given twice, first in line 1");
+  CHECK(Read("\"\\u009b\\x7f\": 1\n\"\\u009b\\x7f\": 2\n") ==
+        "a.yaml:2: \\u009b\\u007f: given twice, first in line 1");
+}
+
+TEST_CASE("document: long names do not take memory without end", "[document]") {
+  // 60 names of 1,000 letters above 50,000 fields.
+  std::string text;
+  for (int depth = 0; depth < 60; ++depth) {
+    text += std::string(depth, ' ') + std::string(1000, 'n') + ":\n";
+  }
+  for (int i = 0; i < 50'000; ++i) {
+    text += std::string(60, ' ') + "a" + std::to_string(i) + ": 1\n";
+  }
+  CHECK(Read(text) == "a.yaml:993: the names of its fields are too long");
+  // As many fields under names of a usual length.
+  std::string usual = "spec:\n";
+  for (int i = 0; i < 50'000; ++i) {
+    usual += "  a" + std::to_string(i) + ": 1\n";
+  }
+  CHECK(ParseYaml(usual, "a.yaml").ok());
+}
+
 TEST_CASE("document: reads YAML as JSON", "[document]") {
   CHECK(Read("spec:\n"
              "  address: 192.0.2.1\n"

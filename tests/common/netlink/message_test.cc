@@ -256,6 +256,13 @@ TEST_CASE("kernel_error: reads the end of a dump", "[kernel_error]") {
   CHECK(AckText(Finished(done)) == "22 \"Invalid table\" at 0");
 }
 
+TEST_CASE("kernel_error: refuses an error that is no errno", "[kernel_error]") {
+  MessageBuilder message(NLMSG_ERROR, NLM_F_CAPPED);
+  message.PutHeader(nlmsgerr{std::numeric_limits<int>::min()});
+  CHECK(AckText(Finished(message)) ==
+        "netlink acknowledgement of error -2147483648");
+}
+
 TEST_CASE("kernel_error: an ack cut at any byte is refused or complete",
           "[kernel_error]") {
   const auto whole = Refusal(NLM_F_ACK_TLVS | NLM_F_CAPPED, false, ENODEV);

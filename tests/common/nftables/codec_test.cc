@@ -262,6 +262,54 @@ TEST_CASE("codec: a rule that libnftnl cannot read is like no other",
   CHECK(view.expressions == "unreadable rule 7");
 }
 
+// Reads a rule whose one expression is what `put` puts.
+std::string RuleTextOf(const std::function<void(MessageBuilder&)>& put) {
+  MessageBuilder message = TableMessage(NFT_MSG_NEWRULE);
+  message.PutU64(NFTA_RULE_HANDLE, htobe64(7));
+  const size_t list = message.BeginNest(NFTA_RULE_EXPRESSIONS);
+  const size_t entry = message.BeginNest(NFTA_LIST_ELEM);
+  put(message);
+  message.EndNest(entry);
+  message.EndNest(list);
+  return ReadRule(ViewOf(message), NameOnly).value().expressions;
+}
+
+TEST_CASE("codec: an expression of another shape never reaches libnftnl",
+          "[codec]") {
+  const auto counter = [](size_t size) {
+    return RuleTextOf([size](MessageBuilder& message) {
+      message.PutString(NFTA_EXPR_NAME, "counter");
+      const size_t data = message.BeginNest(NFTA_EXPR_DATA);
+      message.Put(NFTA_COUNTER_BYTES, std::vector<uint8_t>(size));
+      message.EndNest(data);
+    });
+  };
+  CHECK(counter(8) == "[counter]");
+  CHECK(counter(4) == "unreadable rule 7");
+  const auto jump = [](bool with_chain) {
+    return RuleTextOf([with_chain](MessageBuilder& message) {
+      message.PutString(NFTA_EXPR_NAME, "immediate");
+      const size_t data = message.BeginNest(NFTA_EXPR_DATA);
+      message.PutBe32(NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
+      const size_t value = message.BeginNest(NFTA_IMMEDIATE_DATA);
+      const size_t verdict = message.BeginNest(NFTA_DATA_VERDICT);
+      message.PutBe32(NFTA_VERDICT_CODE, static_cast<uint32_t>(NFT_JUMP));
+      if (with_chain) message.PutString(NFTA_VERDICT_CHAIN, "next");
+      message.EndNest(verdict);
+      message.EndNest(value);
+      message.EndNest(data);
+    });
+  };
+  CHECK(jump(true) == "[immediate reg 0 jump -> next]");
+  CHECK(jump(false) == "unreadable rule 7");
+  CHECK(RuleTextOf([](MessageBuilder& message) {
+          message.EndNest(message.BeginNest(NFTA_EXPR_DATA));
+        }) == "unreadable rule 7");
+  CHECK(RuleTextOf([](MessageBuilder& message) {
+          message.Put(NFTA_EXPR_NAME, {});
+        }) == "unreadable rule 7");
+}
+
 TEST_CASE("expressions: one text for all that does the same", "[codec]") {
   const Match tcp{Field::kL4proto, ToBytes(Protocol::kTcp)};
   const Match ipv4{Field::kNfproto, {2}};

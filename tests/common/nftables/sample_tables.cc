@@ -15,8 +15,8 @@ const std::vector<Field> kBack4 = {Field::kIpSaddr, Field::kL4proto,
 const std::vector<Type> kListenerTypes4 = {Type::kIpv4Addr, Type::kInetProto,
                                            Type::kInetService};
 
-constexpr Verdict kAccept{VerdictKind::kAccept};
-constexpr Verdict kDrop{VerdictKind::kDrop};
+const Verdict kAccept{VerdictKind::kAccept};
+const Verdict kDrop{VerdictKind::kDrop};
 
 Verdict JumpTo(std::string chain) {
   return {VerdictKind::kJump, std::move(chain)};

@@ -146,6 +146,13 @@ TEST_CASE("token: refuses nonsense with a right checksum", "[token]") {
   CHECK(changed([](Token& t) { t.edge_key = PrivateKey(); }) == kField);
   CHECK(changed([](Token& t) { t.control_key = PublicKey(); }) == kField);
 
+  // Beyond the clock's nanoseconds: 1677 to 2262.
+  for (const int64_t time : {INT64_MAX, INT64_MIN, INT64_C(9'223'372'037)}) {
+    CHECK(changed([time](Token& t) {
+            t.expires = std::chrono::sys_seconds(std::chrono::seconds(time));
+          }) == "the token is damaged or incomplete: its expiry is no time");
+  }
+
   // The prefix lies before the two keys: family, 4 bytes, length.
   const size_t length = bytes.size() - 65;
   std::string host_bits = bytes;

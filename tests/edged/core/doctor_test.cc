@@ -214,9 +214,7 @@ TEST_CASE("doctor: forwarding", "[doctor]") {
     mapped.public_address = mapped.nic_address = AddressOf("2001:db8::1");
     facts.mappings->push_back(mapped);
     CHECK(Problems(facts) ==
-          "error forwarding: IPv6 is not forwarded | sysctl -w "
-          "net.ipv6.conf.eth0.accept_ra=2; sysctl -w "
-          "net.ipv6.conf.all.forwarding=1\n");
+          "error forwarding: IPv6 is not forwarded | edged prepare\n");
     facts.sysctls["net.ipv6.conf.all.forwarding"] = 1;
     CHECK(Problems(facts) == "");
   }
@@ -258,9 +256,7 @@ TEST_CASE("doctor: the table of connections", "[doctor]") {
     most = 2048;
     CHECK(Problems(facts) ==
           "warning conntrack: room for 2048 connections, with 256 MiB of "
-          "memory | sysctl -w net.netfilter.nf_conntrack_max=32768; echo "
-          "net.netfilter.nf_conntrack_max=32768 > "
-          "/etc/sysctl.d/60-net.netfilter.nf_conntrack_max.conf\n");
+          "memory | edged prepare\n");
   }
   SECTION("nearly full") {
     count = 25'000;

@@ -262,7 +262,8 @@ TEST_CASE("nft_compiler: the tunnel reaches the API, heartbeats and ping alone",
   CHECK(input("edged0", "10.200.0.16", kEdge, 1, 0) == "accept");
   CHECK(input("edged0", "10.200.0.16", "203.0.113.1", 1, 0) == "drop");
   CHECK(input("eth0", "203.0.113.77", kEdge, 6, 7443) == "drop");
-  CHECK(input("lo", kEdge, kEdge, 6, 7443) == "accept");
+  // Whoever has a shell on the edge is no uplink.
+  CHECK(input("lo", kEdge, kEdge, 6, 7443) == "drop");
   CHECK(input("eth0", "203.0.113.77", "203.0.113.1", 6, 22) == "accept");
 }
 

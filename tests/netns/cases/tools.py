@@ -86,11 +86,13 @@ def grpcurl_checks_health(setup):
 
 @case
 def api_through_the_tunnel_alone(setup):
-    """The API answers the uplink through the tunnel, and nobody on the public address."""
+    """The API answers the uplink through the tunnel, and nobody else: no local process either."""
     address = f"{EDGE_OVERLAY['a']}:7443"
     text = setup.world.home.run(["grpcurl", "-plaintext", address, "list"]).stdout
     expect_in("edged.v1.EdgeService", text)
     expect(setup.ask(ask.talk, A, 7443), "no: connection refused")
+    local = ["grpcurl", "-plaintext", "-connect-timeout", "2", address, "list"]
+    expect(setup.edge.host.run(local, check=False).returncode != 0, True, "refused locally")
 
 
 @case

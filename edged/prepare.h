@@ -1,0 +1,21 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace edged::edge {
+
+// What `edged prepare` found to do on this host.
+struct Preparation {
+  std::vector<std::string> changes;   // "net.netfilter.x: 0 -> 1"
+  std::vector<std::string> warnings;  // what is missing or could not be set
+};
+
+// Sets what the daemon may not and the network needs: the size of the
+// connection table by this machine's memory (never lowered), its accounting and
+// loose pick-up of TCP, and IPv6 forwarding without losing routes that come by
+// router advertisements. Loads conntrack when it is not there. Needs root;
+// `proc` is where procfs is mounted.
+Preparation PrepareHost(const std::string& proc = "/proc");
+
+}  // namespace edged::edge

@@ -1,0 +1,90 @@
+// Rules, sets and chains as nf_tables lists them. What others put into our
+// table is read, too.
+
+#include <endian.h>
+#include <linux/netfilter/nf_tables.h>
+
+#include <string>
+
+#include "common/nftables/chain_codec.h"
+#include "common/nftables/expressions.h"
+#include "common/nftables/rule_compiler.h"
+#include "common/nftables/set_codec.h"
+#include "common/nftables/table_message.h"
+#include "common/status.h"
+#include "tests/common/nftables/sample_tables.h"
+#include "tests/fuzz/target.h"
+
+namespace edged::fuzz {
+namespace {
+
+using netlink::MessageBuilder;
+using netlink::MessageView;
+
+std::string NameOnly(std::string_view name, uint32_t) {
+  return "@" + std::string(name);
+}
+
+// A set that we would make is made as it was read.
+void TryMaking(const nftables::SetView& view) {
+  const auto layout = nftables::LayoutOf(view.set);
+  if (!layout.ok()) return;
+  MessageBuilder message = nftables::TableMessage(NFT_MSG_NEWSET);
+  nftables::PutSet(*layout, "edged", message);
+  const std::string bytes = Finished(std::move(message));
+  const absl::Status status = netlink::ForEachMessage(
+      {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()},
+      [&](const MessageView& again) -> absl::Status {
+        ASSIGN_OR_RETURN(const auto made, nftables::ReadSet(again));
+        Require(made.set == view.set, "a set is read as it was made");
+        return absl::OkStatus();
+      });
+  Require(status.ok(), "what makes a set can be read");
+}
+
+}  // namespace
+
+// Every reader gets every message; one that is of another kind mostly refuses.
+bool Try(Input input) {
+  int read = 0;
+  const absl::Status status =
+      netlink::ForEachMessage(input, [&](const MessageView& message) {
+        const bool rule = nftables::ReadRule(message, NameOnly).ok();
+        const auto set = nftables::ReadSet(message);
+        if (set.ok()) TryMaking(*set);
+        const bool chain = nftables::ReadChain(message).ok();
+        if (rule || set.ok() || chain) ++read;
+        return absl::OkStatus();
+      });
+  return status.ok() && read > 0;
+}
+
+std::vector<std::string> Seeds() {
+  std::vector<std::string> seeds;
+  for (const auto& table :
+       {nftables::EdgeTable(), nftables::EverythingTable()}) {
+    for (const auto& set : table.sets) {
+      MessageBuilder message = nftables::TableMessage(NFT_MSG_NEWSET);
+      nftables::PutSet(*nftables::LayoutOf(set.set), table.name, message);
+      seeds.push_back(Finished(std::move(message)));
+    }
+    for (const auto& chain : table.chains) {
+      MessageBuilder message = nftables::TableMessage(NFT_MSG_NEWCHAIN);
+      nftables::PutChain(chain, table.name, message);
+      seeds.push_back(Finished(std::move(message)));
+      for (const auto& rule : chain.rules) {
+        const auto compiled = nftables::Compile(rule, 1);
+        if (!compiled.ok()) continue;
+        MessageBuilder of_rule = nftables::TableMessage(NFT_MSG_NEWRULE);
+        of_rule.PutString(NFTA_RULE_TABLE, table.name);
+        of_rule.PutString(NFTA_RULE_CHAIN, chain.name);
+        of_rule.PutU64(NFTA_RULE_HANDLE, htobe64(42));
+        nftables::PutExpressions(compiled->expressions, of_rule);
+        seeds.push_back(Finished(std::move(of_rule)));
+      }
+    }
+  }
+  return seeds;
+}
+
+}  // namespace edged::fuzz
