@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "common/status.h"
+#include "edged/trace.h"
 
 namespace edged::edge {
 namespace {
@@ -61,6 +62,10 @@ Daemon::Daemon(const DaemonOptions& options, std::unique_ptr<EventLoop> loop,
 Daemon::~Daemon() = default;
 
 absl::Status Daemon::Begin() {
+  // One whose trace was killed; a running trace keeps its own.
+  if (const auto status = RemoveTraceTable(*kernel_.nft); !status.ok()) {
+    spdlog::info("{}", Message(status));
+  }
   for (const int signal : {SIGTERM, SIGINT}) {
     RETURN_IF_ERROR(loop_->OnSignal(signal, [this, signal] {
       spdlog::info("signal {}: stopping; the kernel goes on forwarding",

@@ -3,6 +3,8 @@
 #include <spdlog/spdlog.h>
 
 #include <CLI/CLI.hpp>
+#include <chrono>
+#include <cstdio>
 #include <functional>
 #include <iostream>
 #include <string>
@@ -20,6 +22,7 @@
 #include "edged/reset.h"
 #include "edged/service/local_client.h"
 #include "edged/state_owner.h"
+#include "edged/trace.h"
 
 namespace edged::edge {
 namespace {
@@ -31,6 +34,9 @@ struct Arguments {
   std::string wireguard_program;
   std::string token;
   std::string output = "table";
+  std::string target;
+  int seconds = 30;
+  size_t flows = 5;
   bool owner = false;
   bool epoch = false;
   bool kernel = false;
@@ -121,6 +127,19 @@ int RunDoctor(const Arguments& arguments) {
   return ExitStatusOf(findings);
 }
 
+// 0: packets came, and all were answered.
+absl::StatusOr<int> RunTrace(const Arguments& arguments) {
+  ASSIGN_OR_RETURN(
+      const bool answered,
+      Trace({arguments.target, arguments.socket,
+             std::chrono::seconds(arguments.seconds), arguments.flows},
+            [](const std::string& line) {
+              fmt::print("{}\n", line);
+              std::fflush(stdout);
+            }));
+  return answered ? 0 : 1;
+}
+
 absl::Status RunCheckConfig(const Arguments& arguments) {
   RETURN_IF_ERROR(ReadFile(arguments.config).status());
   RETURN_IF_ERROR(LoadConfig(arguments.config).status());
@@ -138,6 +157,9 @@ int ExitStatus(const absl::Status& status) {
   if (status.ok()) return 0;
   fmt::print(stderr, "edged: {}\n", Message(status));
   return 1;
+}
+int ExitStatus(const absl::StatusOr<int>& code) {
+  return code.ok() ? *code : ExitStatus(code.status());
 }
 
 }  // namespace
@@ -200,6 +222,18 @@ int Main(int argc, char** argv) {
       with_socket(command("status", "Show what the edge does now", RunStatus)));
   with_output(with_socket(with_config(command(
       "doctor", "Look for what keeps traffic from flowing", RunDoctor))));
+  CLI::App* trace = with_socket(command(
+      "trace", "Follow real packets and tell what became of them", RunTrace));
+  trace->add_option("target", arguments.target, "ADDRESS:PORT[/udp]")
+      ->required();
+  trace->add_option("--seconds", arguments.seconds, "For how long at most")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 3600));
+  trace
+      ->add_option("--connections", arguments.flows,
+                   "How many connections at most")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000));
   command("check-config", "Check edged.yaml and tell what is wrong",
           RunCheckConfig)
       ->add_option("file", arguments.config, "The file")

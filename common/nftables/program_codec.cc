@@ -141,11 +141,25 @@ Instruction ReadObject(const Parts& parts) {
   return Act{"object"};
 }
 
-// Loads a value unless it sets one.
-template <typename Load>
-Instruction LoadOrSet(const Parts& parts, uint16_t source, std::string name,
-                      Load load) {
-  if (parts.Has(source)) return Act{fmt::format("{} set", name)};
+Instruction ReadMeta(const Parts& parts) {
+  const uint32_t key = parts.Number(NFTA_META_KEY);
+  if (!parts.Has(NFTA_META_SREG)) {
+    return LoadMeta{key, parts.Word(NFTA_META_DREG)};
+  }
+  if (key == NFT_META_MARK) return Act{"meta mark set ..."};
+  if (key == NFT_META_NFTRACE) return Act{"meta nftrace set ..."};
+  return Act{"meta set ..."};
+}
+
+Instruction ReadCt(const Parts& parts) {
+  const uint32_t key = parts.Number(NFTA_CT_KEY);
+  if (parts.Has(NFTA_CT_SREG)) {
+    return Act{key == NFT_CT_MARK ? "ct mark set ..." : "ct set ..."};
+  }
+  LoadCt load{.key = key, .word = parts.Word(NFTA_CT_DREG)};
+  if (parts.Has(NFTA_CT_DIRECTION)) {
+    load.of_reply = static_cast<uint8_t>(parts.Number(NFTA_CT_DIRECTION));
+  }
   return load;
 }
 
@@ -160,19 +174,8 @@ bool IsAct(std::string_view name) {
 }
 
 Program ProgramOf(std::string_view name, const Parts& parts) {
-  if (name == "meta") {
-    return {LoadOrSet(
-        parts, NFTA_META_SREG, "meta",
-        LoadMeta{parts.Number(NFTA_META_KEY), parts.Word(NFTA_META_DREG)})};
-  }
-  if (name == "ct") {
-    LoadCt load{.key = parts.Number(NFTA_CT_KEY),
-                .word = parts.Word(NFTA_CT_DREG)};
-    if (parts.Has(NFTA_CT_DIRECTION)) {
-      load.of_reply = static_cast<uint8_t>(parts.Number(NFTA_CT_DIRECTION));
-    }
-    return {LoadOrSet(parts, NFTA_CT_SREG, "ct", load)};
-  }
+  if (name == "meta") return {ReadMeta(parts)};
+  if (name == "ct") return {ReadCt(parts)};
   if (name == "payload") return {ReadPayload(parts)};
   if (name == "fib") {
     return {LoadFib{parts.Number(NFTA_FIB_RESULT), parts.Number(NFTA_FIB_FLAGS),

@@ -35,6 +35,16 @@ Symbol SymbolOf(Field field) {
   return {std::string(Name(field)), field, SizeOf(field)};
 }
 
+// By NFT_META_*.
+constexpr std::string_view kMetaNames[] = {
+    "meta length",  "meta protocol", "meta priority", "meta mark",
+    "iif",          "oif",           "iifname",       "oifname",
+    "iiftype",      "oiftype",       "meta skuid",    "meta skgid",
+    "meta nftrace", "rtclassid",     "meta secmark",  "meta nfproto",
+    "meta l4proto", "meta ibrname",  "meta obrname",  "meta pkttype",
+    "meta cpu",     "iifgroup",      "oifgroup",      "meta cgroup",
+    "meta random",  "meta ipsec",    "meta iifkind",  "meta oifkind"};
+
 Symbol OfMeta(uint32_t key) {
   switch (key) {
     case NFT_META_IIFNAME:
@@ -47,19 +57,11 @@ Symbol OfMeta(uint32_t key) {
       return SymbolOf(Field::kL4proto);
     case NFT_META_MARK:
       return SymbolOf(Field::kMark);
-    case NFT_META_IIF:
-      return {"iif"};
-    case NFT_META_OIF:
-      return {"oif"};
-    case NFT_META_PKTTYPE:
-      return {"meta pkttype"};
-    case NFT_META_PROTOCOL:
-      return {kEthernetType};
-    case NFT_META_SKUID:
-      return {"meta skuid"};
     default:
-      return {fmt::format("<meta {}>", key)};
+      break;
   }
+  if (key < std::size(kMetaNames)) return {std::string(kMetaNames[key])};
+  return {fmt::format("<meta {}>", key)};
 }
 
 Symbol OfCt(const LoadCt& load) {
@@ -185,7 +187,10 @@ class Printer {
   void Add(const LoadPayload& load) { Put(load.word, OfPayload(load)); }
   void Add(const LoadUnknown& load) {
     if (!load.word) words_.clear();
-    Put(load.word.value_or(0), {fmt::format("<{}>", load.name)});
+    const uint32_t word = load.word.value_or(0);
+    // The same value, in the order of bytes that comparisons need.
+    const bool swapped = load.name == "byteorder" && words_.contains(word);
+    Put(word, {swapped ? At(word).name : fmt::format("<{}>", load.name)});
   }
   void Add(const LoadConstant&) {}
   void Add(const MaskBits& mask) {

@@ -18,7 +18,10 @@ constexpr uint32_t kLeastIpv6Mtu = 1280;
 // alone.
 constexpr uint64_t kMemoryPerConnection = 32 * 1024;
 constexpr uint64_t kLeastConnections = 32'768;
-constexpr uint64_t kUsualConnections = 65'536;
+constexpr uint64_t kFewConnections = 65'536, kManyConnections = 262'144;
+
+// Sets what only root may, by this machine's memory; so does the unit.
+constexpr char kPrepare[] = "edged prepare";
 
 std::optional<int64_t> Sysctl(const DoctorFacts& facts,
                               const std::string& name) {
@@ -107,19 +110,12 @@ void CheckForwarding(const DoctorFacts& facts, Findings found) {
         {fmt::format("sysctl -w {}=1",
                      DeviceSysctl(link->name, "forwarding"))});
   }
-  const auto ipv6 = Sysctl(facts, "net.ipv6.conf.all.forwarding");
-  if (HasIpv6Mappings(facts) && ipv6 == 0) {
-    std::vector<std::string> mend;
-    for (const std::string& name : PublicInterfaces(facts)) {
-      mend.push_back(
-          fmt::format("sysctl -w net.ipv6.conf.{}.accept_ra=2", name));
-    }
-    mend.push_back("sysctl -w net.ipv6.conf.all.forwarding=1");
-    found.Error(
-        "IPv6 is not forwarded",
-        "Mappings of IPv6 addresses carry nothing. (Without accept_ra=2 "
-        "first, the default route of router advertisements vanishes.)",
-        std::move(mend));
+  if (HasIpv6Mappings(facts) &&
+      Sysctl(facts, "net.ipv6.conf.all.forwarding") == 0) {
+    found.Error("IPv6 is not forwarded",
+                "Mappings of IPv6 addresses carry nothing. edged may not "
+                "switch it on itself; its unit does before each start.",
+                {kPrepare});
   }
   if (facts.enrolled == Answer::kYes || everywhere) {
     found.Ok(everywhere ? "on everywhere"
@@ -199,21 +195,23 @@ void CheckConntrack(const DoctorFacts& facts, Findings found) {
   if (percent >= 70) {
     found.Add(percent >= 90 ? Severity::kError : Severity::kWarning, fill,
               "When the table is full the kernel drops every new connection.",
-              SetSysctl(name, std::max(wanted, *most * 2)));
-  } else if (facts.memory != 0 && *most < wanted) {
-    const bool small = *most < std::min<int64_t>(wanted, kUsualConnections);
+              *most < wanted ? std::vector<std::string>{kPrepare}
+                             : SetSysctl(name, *most * 2));
+  } else if (facts.memory != 0 &&
+             *most < std::min<int64_t>(wanted, kManyConnections)) {
+    const bool small = *most < std::min<int64_t>(wanted, kFewConnections);
     found.Add(small ? Severity::kWarning : Severity::kNote,
               fmt::format("room for {} connections, with {} MiB of memory",
                           *most, facts.memory >> 20),
               "It can be more: a scan or a busy game server fills a small "
               "table, and then every new connection is dropped.",
-              SetSysctl(name, wanted));
+              {kPrepare});
   }
   if (Sysctl(facts, "net.netfilter.nf_conntrack_tcp_loose") == 0) {
     found.Warning("nf_conntrack_tcp_loose is 0",
                   "Connections do not survive a reboot of this host or a lost "
                   "connection table.",
-                  SetSysctl("net.netfilter.nf_conntrack_tcp_loose", 1));
+                  {kPrepare});
   }
   found.Ok(fill);
 }

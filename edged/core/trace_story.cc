@@ -1,0 +1,397 @@
+#include "edged/core/trace_story.h"
+
+#include <fmt/format.h>
+#include <linux/netfilter.h>
+
+#include <algorithm>
+
+#include "common/nftables/program_text.h"
+#include "edged/core/firewall_mend.h"
+#include "edged/core/nft_names.h"
+
+namespace edged::edge {
+namespace {
+
+using nftables::AnyTable;
+using nftables::TracedPacket;
+using nftables::TraceEvent;
+using nftables::TraceStep;
+using nftables::TraceVerdict;
+using Lines = std::vector<std::string>;
+
+constexpr uint8_t kTcpReset = 4;
+constexpr uint8_t kIcmp = 1, kIcmpv6 = 58;
+// A packet that no rule has told of for so long is not on its way any more.
+constexpr TraceStory::Time kGone{500};
+// An answer that takes longer counts as none.
+constexpr TraceStory::Time kPatience{3'000};
+
+std::string_view HookName(uint32_t number) {
+  switch (number) {
+    case NF_INET_PRE_ROUTING:
+      return "prerouting";
+    case NF_INET_LOCAL_IN:
+      return "input";
+    case NF_INET_FORWARD:
+      return "forward";
+    case NF_INET_LOCAL_OUT:
+      return "output";
+    case NF_INET_POST_ROUTING:
+      return "postrouting";
+    default:
+      return "";
+  }
+}
+
+SocketAddress SourceOf(const TracedPacket& packet) {
+  return {packet.source, packet.source_port};
+}
+
+bool IsOurTrace(const TraceEvent& event) {
+  return event.family == NFPROTO_INET && event.table == kTraceTable;
+}
+
+}  // namespace
+
+// ---- which packet, and which flow ----
+
+std::string TraceStory::Name(const Flow& flow) const {
+  return fmt::format("{} to {}", flow.client.ToString(),
+                     ToString(scene_.target));
+}
+
+std::string TraceStory::InterfaceName(uint32_t index) const {
+  const auto found = scene_.interfaces.find(index);
+  return found == scene_.interfaces.end() ? fmt::format("interface {}", index)
+                                          : found->second.name;
+}
+
+const AnyTable* TraceStory::TableOf(const TraceEvent& event) const {
+  const auto found =
+      std::ranges::find_if(scene_.tables, [&event](const AnyTable& table) {
+        return table.family == event.family && table.name == event.table;
+      });
+  return found == scene_.tables.end() ? nullptr : &*found;
+}
+
+std::string TraceStory::HookOf(const TraceEvent& event) const {
+  const AnyTable* table = TableOf(event);
+  if (table == nullptr) return "";
+  const auto chain = table->chains.find(event.chain);
+  if (chain == table->chains.end() || !chain->second.hook) return "";
+  return std::string(HookName(chain->second.hook->number));
+}
+
+std::optional<size_t> TraceStory::FlowOf(const SocketAddress& client,
+                                         bool may_begin, Time now) {
+  const auto known = std::ranges::find(flows_, client, &Flow::client);
+  if (known != flows_.end()) {
+    return static_cast<size_t>(known - flows_.begin());
+  }
+  if (!may_begin || flows_.size() == most_flows_) return std::nullopt;
+  flows_.push_back({.client = client, .began = now});
+  return flows_.size() - 1;
+}
+
+// A packet that our first chain tells of; null when it is of no flow here.
+TraceStory::Packet* TraceStory::Begin(const TraceEvent& event, Time now) {
+  const TracedPacket& seen = *event.packet;
+  const bool arrives = event.chain == "prerouting" || event.chain == "output";
+  if (!IsOurTrace(event) || !arrives) return nullptr;
+  Packet packet{.first = seen, .last = seen, .seen = now};
+  packet.icmp = seen.protocol == kIcmp || seen.protocol == kIcmpv6;
+  const bool request = !packet.icmp &&
+                       seen.destination == scene_.target.nic_address &&
+                       seen.destination_port == scene_.target.port;
+  packet.answer = !request;
+  std::optional<size_t> flow;
+  if (request) {
+    flow = FlowOf(SourceOf(seen), true, now);
+  } else if (packet.icmp) {
+    // It does not tell of which port: the first one that waits.
+    const auto waits = std::ranges::find_if(flows_, [&seen](const Flow& one) {
+      return one.client.address == seen.destination && one.end == End::kNone;
+    });
+    if (waits != flows_.end()) flow = waits - flows_.begin();
+  } else {
+    flow = FlowOf({seen.destination, seen.destination_port}, false, now);
+  }
+  packets_.erase(event.id);
+  if (!flow) return nullptr;
+  packet.flow = *flow;
+  ++packet_count_;
+  return &packets_.emplace(event.id, std::move(packet)).first->second;
+}
+
+void TraceStory::Follow(Packet& packet, const TraceEvent& event, Time now) {
+  packet.seen = now;
+  if (event.packet) packet.last = *event.packet;
+  const std::string hook = HookOf(event);
+  if (!hook.empty()) packet.hook = hook;
+  const bool ours = event.family == NFPROTO_INET && event.table == kTable;
+  const std::string_view group = GroupOfChain(event.chain);
+  if (ours && !group.empty()) packet.group = group;
+}
+
+bool TraceStory::IsAtEnd(const TraceEvent& event) const {
+  return IsOurTrace(event) && event.step == TraceStep::kPolicy &&
+         (event.chain == "input" || event.chain == "postrouting");
+}
+
+Lines TraceStory::Take(const TraceEvent& event, Time now) {
+  auto found = packets_.find(event.id);
+  const bool begins = event.packet && IsOurTrace(event) &&
+                      (event.chain == "prerouting" || event.chain == "output");
+  Packet* packet = nullptr;
+  if (begins) {
+    packet = Begin(event, now);
+  } else if (found != packets_.end()) {
+    packet = &found->second;
+  }
+  if (packet == nullptr) return {};
+  Follow(*packet, event, now);
+  const bool dropped = event.verdict == TraceVerdict::kDrop;
+  if (!dropped && !IsAtEnd(event)) return {};
+  const Packet done = *packet;
+  packets_.erase(event.id);
+  return dropped ? Dropped(done, event) : Passed(done, now);
+}
+
+// ---- what became of it ----
+
+// From its arrival to where it went; each flow is told once.
+Lines TraceStory::WayOf(const Packet& packet) {
+  Flow& flow = flows_[packet.flow];
+  Lines lines;
+  if (std::exchange(flow.told, true)) {
+    lines.push_back(Name(flow) + ", a later packet");
+  } else {
+    lines.push_back(Name(flow));
+  }
+  lines.push_back(
+      packet.first.in == 0
+          ? "  made on this host"
+          : fmt::format("  arrived on {}", InterfaceName(packet.first.in)));
+  if (packet.last.destination == packet.first.destination) return lines;
+  const auto uplink = scene_.uplinks.find(packet.last.destination);
+  const SocketAddress to{packet.last.destination, packet.last.destination_port};
+  flow.uplink = uplink == scene_.uplinks.end() ? to.ToString() : uplink->second;
+  lines.push_back(fmt::format(
+      "  translated to {}{}{}", to.ToString(),
+      uplink == scene_.uplinks.end()
+          ? ""
+          : fmt::format(", uplink {}", uplink->second),
+      packet.group.empty() ? " (as its connection's first packet)"
+                           : fmt::format(", by group {}", packet.group)));
+  return lines;
+}
+
+Lines TraceStory::Dropped(const Packet& packet, const TraceEvent& event) {
+  Flow& flow = flows_[packet.flow];
+  // A drop that repeats for each try is told once.
+  if (flow.end == End::kDropped || flow.end == End::kRefused) return {};
+  Lines lines;
+  if (packet.answer) {
+    lines.push_back(
+        fmt::format("{}: the answer came out of the tunnel", Name(flow)));
+  } else {
+    lines = WayOf(packet);
+  }
+  const AnyTable* table = TableOf(event);
+  const std::string where = fmt::format(
+      "{}, chain {}",
+      table == nullptr
+          ? fmt::format("table {} {}", nftables::FamilyName(event.family),
+                        event.table)
+          : fmt::format("{}{}", table->ToString(), NameOf(OwnerOf(*table))),
+      event.chain);
+  std::string rule = "by the policy";
+  bool refuses = false;
+  if (event.step == TraceStep::kRule) {
+    rule = fmt::format("by a rule with handle {}", event.rule_handle);
+    if (table != nullptr && table->chains.contains(event.chain)) {
+      for (const auto& each : table->chains.at(event.chain).rules) {
+        if (each.handle != event.rule_handle) continue;
+        refuses = nftables::Refuses(each.program);
+        rule = fmt::format("by `{}` (handle {})",
+                           nftables::ProgramText(each.program, *table),
+                           each.handle);
+      }
+    }
+  }
+  flow.end = refuses ? End::kRefused : End::kDropped;
+  lines.push_back(fmt::format("  {} {} of {}", refuses ? "refused" : "dropped",
+                              rule, where));
+  if (!packet.group.empty() && event.table == kTable && refuses) {
+    lines.push_back(fmt::format(
+        "  that is how group {} says that none of its uplinks is alive",
+        packet.group));
+  }
+  lines.push_back(fmt::format("  $ nft -a list chain {} {} {}",
+                              nftables::FamilyName(event.family), event.table,
+                              event.chain));
+  return lines;
+}
+
+// It went through the rules of one hook and never came to the next.
+Lines TraceStory::Vanished(const Packet& packet) {
+  Flow& flow = flows_[packet.flow];
+  if (flow.end != End::kNone) return {};
+  Lines lines;
+  if (packet.answer) {
+    lines.push_back(
+        fmt::format("{}: the answer came out of the tunnel", Name(flow)));
+  } else {
+    lines = WayOf(packet);
+  }
+  flow.end = End::kLost;
+  lines.push_back(
+      fmt::format("  went no further after the rules of {}", packet.hook));
+  if (packet.hook != "prerouting") {
+    lines.push_back(
+        "  no rule dropped it; it may be too big for the next interface");
+    return lines;
+  }
+  const auto in = scene_.interfaces.find(packet.first.in);
+  if (in != scene_.interfaces.end() && !in->second.forwards) {
+    lines.push_back(fmt::format("  {} does not forward", in->second.name));
+    lines.push_back(fmt::format("  $ sysctl -w net.ipv4.conf.{}.forwarding=1",
+                                in->second.name));
+  } else {
+    lines.push_back(
+        "  the kernel found no route for it, or its source came in by the "
+        "wrong interface (rp_filter)");
+    lines.push_back("  $ edged doctor");
+  }
+  return lines;
+}
+
+// It came to the end of all rules.
+Lines TraceStory::Passed(const Packet& packet, Time now) {
+  Flow& flow = flows_[packet.flow];
+  const std::string out = InterfaceName(packet.last.out);
+  if (packet.answer) {
+    if (flow.end != End::kNone) return {};
+    const bool reset = (packet.last.tcp_flags & kTcpReset) != 0;
+    flow.end = packet.icmp || reset ? End::kRefused : End::kAnswered;
+    const std::string from =
+        flow.uplink.empty() ? "" : fmt::format(" from {}", flow.uplink);
+    const auto took = (now - flow.began).count();
+    const std::string how = flow.end == End::kAnswered ? ""
+                            : reset                    ? " as a TCP reset"
+                                    : " as an ICMP error (unreachable)";
+    Lines lines{fmt::format("{}: came back{}{} after {} ms, sent on by {}",
+                            flow.client.ToString(), from, how, took, out)};
+    if (flow.end == End::kAnswered) return lines;
+    lines.push_back(
+        "  nothing listens at the target, it has no ready endpoint, or a "
+        "firewall there refuses");
+    lines.push_back("  $ clusteragent status");
+    return lines;
+  }
+  if (flow.told) return {};  // the first packet told the way
+  Lines lines = WayOf(packet);
+  if (packet.hook == "input") {
+    flow.end = End::kLocal;
+    lines.push_back(fmt::format(
+        "  not translated: {} is not mapped here, is reserved, or belongs to "
+        "a connection from before the mapping",
+        ToString(scene_.target)));
+    lines.push_back("  given to this host's own programs");
+    lines.push_back("  $ edged status");
+    return lines;
+  }
+  lines.push_back(
+      out == scene_.device
+          ? fmt::format("  sent into the tunnel by {}", out)
+          : fmt::format("  sent on by {}, not into the tunnel", out));
+  return lines;
+}
+
+// ---- time ----
+
+Lines TraceStory::Wait(Time now) {
+  Lines lines;
+  for (auto each = packets_.begin(); each != packets_.end();) {
+    if (now - each->second.seen < kGone) {
+      ++each;
+      continue;
+    }
+    const Lines more = Vanished(each->second);
+    lines.insert(lines.end(), more.begin(), more.end());
+    each = packets_.erase(each);
+  }
+  for (Flow& flow : flows_) {
+    if (flow.end != End::kNone || now - flow.began < kPatience) continue;
+    flow.end = End::kLost;
+    lines.push_back(fmt::format(
+        "{}: nothing came back{} within {} s", Name(flow),
+        flow.uplink.empty() ? "" : fmt::format(" from {}", flow.uplink),
+        kPatience.count() / 1000));
+    lines.push_back(
+        "  look at the uplink and the target: their firewalls, or "
+        "a target that does not answer");
+    lines.push_back("  $ clusteragent status");
+  }
+  return lines;
+}
+
+bool TraceStory::complete() const {
+  return flows_.size() == most_flows_ &&
+         std::ranges::none_of(
+             flows_, [](const Flow& flow) { return flow.end == End::kNone; });
+}
+
+bool TraceStory::all_answered() const {
+  return !flows_.empty() && std::ranges::all_of(flows_, [](const Flow& flow) {
+    return flow.end == End::kAnswered;
+  });
+}
+
+Lines TraceStory::Finish(Time now, bool lost) {
+  Lines lines = Wait(now);
+  const auto seconds = std::chrono::ceil<std::chrono::seconds>(now).count();
+  if (flows_.empty()) {
+    lines.push_back(fmt::format("nothing arrived in {} s", seconds));
+    if (!scene_.address_is_local) {
+      lines.push_back(fmt::format(
+          "  {} is not an address of this host, and none that edged maps",
+          scene_.target.nic_address.ToString()));
+      return lines;
+    }
+    const bool elsewhere =
+        scene_.target.nic_address != scene_.target.public_address;
+    lines.push_back(fmt::format(
+        "  packets to {}{} do not reach this host: the provider's firewall "
+        "must let {} {} in, or clients ask another address",
+        ToString(scene_.target),
+        elsewhere
+            ? fmt::format(" (as {})", scene_.target.nic_address.ToString())
+            : "",
+        ToString(scene_.target.protocol), scene_.target.port));
+    return lines;
+  }
+  const auto count = [this](End end) {
+    return std::ranges::count(flows_, end, &Flow::end);
+  };
+  std::string text = fmt::format("{} connection{} in {} s:", flows_.size(),
+                                 flows_.size() == 1 ? "" : "s", seconds);
+  const char* separator = " ";
+  for (const auto& [end, word] : {std::pair(End::kAnswered, "answered"),
+                                  {End::kRefused, "refused"},
+                                  {End::kDropped, "dropped"},
+                                  {End::kLocal, "not translated"},
+                                  {End::kLost, "lost"},
+                                  {End::kNone, "not answered yet"}}) {
+    if (count(end) == 0) continue;
+    text += fmt::format("{}{} {}", separator, count(end), word);
+    separator = ", ";
+  }
+  lines.push_back(text);
+  if (lost) {
+    lines.push_back("  (there were more packets than the kernel could tell)");
+  }
+  return lines;
+}
+
+}  // namespace edged::edge
