@@ -1,7 +1,7 @@
 #include "clusteragent/agent.h"
 
 #include <spdlog/spdlog.h>
-#include <sys/epoll.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
@@ -59,15 +59,13 @@ absl::StatusOr<std::unique_ptr<Agent>> Agent::Start(
                    wireguard::OpenClient(wireguard::BackendChoice::kAuto,
                                          options.wireguard_program));
   ASSIGN_OR_RETURN(auto rtnetlink, netlink::Rtnetlink::Open());
-  ASSIGN_OR_RETURN(auto events, netlink::RouteEvents::Open());
   ASSIGN_OR_RETURN(auto loop, EventLoop::Create());
   ASSIGN_OR_RETURN(ClusterIdentity identity, state.Identity());
-  ASSIGN_OR_RETURN(const uint64_t epoch, state.NextEpoch());
+  ASSIGN_OR_RETURN(const uint64_t last_epoch, state.LastEpoch());
   std::unique_ptr<Agent> agent(new Agent(
       options, std::move(loop), std::move(lock), std::move(namespace_lock),
-      Kernel{std::move(nft), std::move(wireguard), std::move(rtnetlink),
-             std::move(events)},
-      std::move(identity), epoch));
+      Kernel{std::move(nft), std::move(wireguard), std::move(rtnetlink)},
+      std::move(identity), last_epoch + 1));
   RETURN_IF_ERROR(agent->Begin());
   return agent;
 }
@@ -83,15 +81,20 @@ Agent::Agent(const AgentOptions& options, std::unique_ptr<EventLoop> loop,
       state_(options.state),
       identity_(std::move(identity)),
       epoch_(epoch),
+      keeper_(*loop_),
       source_(options.manifests),
       uplink_(*kernel_.nft, *kernel_.wireguard, kernel_.rtnetlink,
               state_.LoadDevices(),
               [this](const std::vector<std::string>& devices) {
-                return state_.SaveDevices(devices);
+                keeper_.Keep("devices", [this, devices] {
+                  return state_.SaveDevices(devices);
+                });
+                return absl::OkStatus();
               }),
-      resolver_(*loop_),
+      resolver_(*loop_, AskSystem),
       switched_links_(state_.LoadSwitchedLinks()),
-      backoff_(milliseconds(250), std::chrono::seconds(10)) {}
+      backoff_(milliseconds(250), std::chrono::seconds(10)),
+      status_writer_(*loop_) {}
 
 Agent::~Agent() = default;
 
@@ -102,21 +105,29 @@ absl::Status Agent::Begin() {
       loop_->Stop();
     }));
   }
-  RETURN_IF_ERROR(loop_->Watch(kernel_.events.fd(), EPOLLIN,
-                               [this](uint32_t) { OnRouteEvents(); }));
+  StartWatching();
+  // Not durable, it is given out again at the next start: an edge takes the
+  // same one twice.
+  keeper_.Keep("epoch", [this] { return state_.SetEpoch(epoch_); });
   RETURN_IF_ERROR(WatchFolders());
-  loop_->Every(kResyncInterval, [this] { PlanSoon(); });
+  loop_->Every(kResyncInterval, [this] { reader_->ReadSoon(); });
   spdlog::info("cluster {}, uplink {}, epoch {}, {} WireGuard", identity_.uid,
                options_.uplink_name, epoch_,
                wireguard::ToString(kernel_.wireguard->backend()));
+  TakeSnapshot(source_.Read());
+  reader_ = std::make_unique<SourceReader>(*loop_, source_,
+                                           [this](Snapshot snapshot) {
+                                             TakeSnapshot(std::move(snapshot));
+                                             PlanSoon();
+                                           });
   PlanAll();
   return absl::OkStatus();
 }
 
 absl::Status Agent::WatchFolders() {
-  ASSIGN_OR_RETURN(
-      manifests_watch_,
-      FolderWatch::Start(*loop_, options_.manifests, [this] { PlanSoon(); }));
+  ASSIGN_OR_RETURN(manifests_watch_,
+                   FolderWatch::Start(*loop_, options_.manifests,
+                                      [this] { reader_->ReadSoon(); }));
   ASSIGN_OR_RETURN(tokens_watch_,
                    FolderWatch::Start(*loop_, options_.state + "/tokens",
                                       [this] { PlanSoon(); }));
@@ -129,16 +140,6 @@ absl::Status Agent::Run() {
   return absl::OkStatus();
 }
 
-void Agent::OnRouteEvents() {
-  bool foreign = false;
-  const uint32_t own = kernel_.rtnetlink.socket().port();
-  const absl::Status status =
-      kernel_.events.Read([&foreign, own](const netlink::RouteEvent& event) {
-        foreign = foreign || event.port != own;
-      });
-  if (foreign || absl::IsUnavailable(status)) PlanSoon();
-}
-
 // ---- planning ----
 
 void Agent::PlanSoon() {
@@ -149,6 +150,7 @@ void Agent::PlanSoon() {
 void Agent::PlanAll() {
   loop_->Cancel(std::exchange(plan_timer_, 0));
   loop_->Cancel(std::exchange(retry_timer_, 0));
+  planned_ = std::chrono::steady_clock::now();
   const absl::Status status = TryPlanAll();
   if (status.ok()) {
     backoff_.Reset();
@@ -196,6 +198,7 @@ absl::StatusOr<Facts> Agent::GatherFacts() {
   facts.own_uplink = options_.uplink_name;
   facts.local_addresses = std::move(host.local_addresses);
   facts.host_routes = std::move(host.routes);
+  facts.ipv6 = std::move(host.ipv6_trouble);
   facts.mark_mask = options_.mark_mask;
   UplinkFacts& own = facts.uplinks.emplace_back();
   own.name = options_.uplink_name;
@@ -217,11 +220,21 @@ absl::StatusOr<Facts> Agent::GatherFacts() {
   return facts;
 }
 
+void Agent::TakeSnapshot(Snapshot snapshot) {
+  for (const std::string& error : snapshot.errors) {
+    if (std::ranges::find(told_errors_, error) == told_errors_.end()) {
+      spdlog::error("{}", error);
+    }
+  }
+  told_errors_ = snapshot.errors;
+  snapshot_ = std::move(snapshot);
+}
+
 // Whoever replaces a file by another one may leave nothing there for a moment.
-bool Agent::IsJustMissing(const Snapshot& snapshot) {
+bool Agent::IsJustMissing() {
   const auto now = std::chrono::steady_clock::now();
   const bool missing = std::ranges::any_of(links_, [&](const auto& entry) {
-    return std::ranges::none_of(snapshot.world.edge_nodes,
+    return std::ranges::none_of(snapshot_.world.edge_nodes,
                                 [&entry](const EdgeNode& node) {
                                   return node.meta.name == entry.first;
                                 });
@@ -239,27 +252,33 @@ bool Agent::IsJustMissing(const Snapshot& snapshot) {
 }
 
 absl::StatusOr<Plan> Agent::MakePlanNow() {
-  Snapshot snapshot = source_.Read();
-  if (IsJustMissing(snapshot)) {
+  if (IsJustMissing()) {
     return Unavailable("an EdgeNode has just gone; its tunnel stays a moment");
   }
-  for (const std::string& error : snapshot.errors) {
-    if (std::ranges::find(told_errors_, error) == told_errors_.end()) {
-      spdlog::error("{}", error);
-    }
+  for (const EdgeNode& node : snapshot_.world.edge_nodes) {
+    LinkOf(node.meta.name);
   }
-  told_errors_ = std::move(snapshot.errors);
-  for (const EdgeNode& node : snapshot.world.edge_nodes) LinkOf(node.meta.name);
   ASSIGN_OR_RETURN(Facts facts, GatherFacts());
-  facts.world_is_partial = !told_errors_.empty();
-  Allocation allocation;
-  RETURN_IF_ERROR(state_
-                      .UpdateRecords([&](const Records& records) {
-                        allocation = Allocate(records, snapshot.world, facts);
-                        return allocation.records;
-                      })
-                      .status());
-  return MakePlan(snapshot.world, allocation, facts);
+  facts.world_is_partial = !snapshot_.errors.empty();
+  ASSIGN_OR_RETURN(const Allocation allocation, AllocateAndKeep(facts));
+  return MakePlan(snapshot_.world, allocation, facts);
+}
+
+// Where the disk refuses what was allocated, it goes on from memory.
+absl::StatusOr<Allocation> Agent::AllocateAndKeep(const Facts& facts) {
+  std::optional<Allocation> allocation;
+  const auto updated = state_.UpdateRecords([&](const Records& on_disk) {
+    const bool durable = keeper_.IsDurable("records");
+    allocation = Allocate(durable ? on_disk : records_, snapshot_.world, facts);
+    return allocation->records;
+  });
+  if (!allocation) return updated.status();
+  records_ = allocation->records;
+  keeper_.Keep("records", updated.status(), [this] {
+    return state_.UpdateRecords([this](const Records&) { return records_; })
+        .status();
+  });
+  return *std::move(allocation);
 }
 
 Plan Agent::WithLingering(const Plan& plan) const {
@@ -299,45 +318,50 @@ absl::Status Agent::ApplyUplink() {
   UplinkInput input;
   input.uplink = options_.uplink_name;
   input.mark_mask = options_.mark_mask;
+  input.user = ::geteuid();
   for (const auto& [name, link] : links_) input.access[name] = link->access();
   ASSIGN_OR_RETURN(input.target_links, uplink_.LinksTo(TargetsOf(carried_)));
   ASSIGN_OR_RETURN(const UplinkHost host, uplink_.Observe());
   input.forwarding_everywhere = host.forwarding_everywhere;
-  ASSIGN_OR_RETURN(input.switched_links, uplink_.LinksNamed(switched_links_));
+  input.ipv6 = host.ipv6;
+  input.without_default = host.without_default;
+  input.local_addresses = host.local_addresses;
+  ASSIGN_OR_RETURN(input.switched_links, uplink_.Find(switched_links_));
   ASSIGN_OR_RETURN(const UplinkPlan uplink_plan,
                    MakeUplinkPlan(carried_, input));
-  RETURN_IF_ERROR(RememberSwitched(uplink_plan));
+  RememberSwitched(uplink_plan);
   const Uplink::Outcome outcome = uplink_.Apply(uplink_plan);
-  for (const UplinkDevice& device : uplink_plan.devices) {
-    const auto link = outcome.devices.find(device.wireguard.name);
-    if (link == outcome.devices.end()) continue;
-    LinkOf(device.edge).Carry(device.wireguard.name, link->second);
-  }
+  ConcludePlan(uplink_plan, outcome);
+  Carry(outcome);
   RETURN_IF_ERROR(outcome.status);
-  return ForgetSwitchedBack(uplink_plan);
+  ForgetSwitchedBack(uplink_plan);
+  return absl::OkStatus();
 }
 
 // Before a link is made to forward, its name is on disk: whatever happens, it
 // stays guarded until it is switched back.
-absl::Status Agent::RememberSwitched(const UplinkPlan& plan) {
-  std::set<std::string> links = switched_links_;
+void Agent::RememberSwitched(const UplinkPlan& plan) {
+  std::set<SwitchedLink> links = switched_links_;
   for (const LinkConf& link : plan.links) {
-    if (link.conf.forwarding) links.insert(link.link);
+    if (link.forwarding) links.insert(link.link);
   }
-  if (links == switched_links_) return absl::OkStatus();
-  switched_links_ = std::move(links);
-  return state_.SaveSwitchedLinks(switched_links_);
+  if (links != switched_links_) KeepSwitched(std::move(links));
 }
 
-absl::Status Agent::ForgetSwitchedBack(const UplinkPlan& plan) {
-  std::set<std::string> links = switched_links_;
+void Agent::ForgetSwitchedBack(const UplinkPlan& plan) {
+  std::set<SwitchedLink> links = switched_links_;
   for (const LinkConf& link : plan.links) {
-    if (!link.conf.forwarding) links.erase(link.link);
+    if (!link.forwarding) links.erase(link.link);
   }
-  if (links == switched_links_) return absl::OkStatus();
-  switched_links_ = std::move(links);
+  if (links == switched_links_) return;
+  KeepSwitched(std::move(links));
   PlanSoon();  // the guard of these links goes with the next plan
-  return state_.SaveSwitchedLinks(switched_links_);
+}
+
+void Agent::KeepSwitched(std::set<SwitchedLink> links) {
+  switched_links_ = std::move(links);
+  keeper_.Keep("switched links",
+               [this] { return state_.SaveSwitchedLinks(switched_links_); });
 }
 
 // ---- telling ----
@@ -351,16 +375,14 @@ void Agent::Tell() {
   tell_timer_ = 0;
   EdgeReports reports;
   for (const auto& [name, link] : links_) reports[name] = link->Report();
-  if (told_errors_ != saved_errors_) {
-    saved_errors_ = told_errors_;
-    if (const auto status = state_.SaveErrors(told_errors_); !status.ok()) {
-      spdlog::error("status files: {}", Message(status));
-    }
-  }
   const std::vector<ObjectStatus> statuses = MakeStatus(plan_, reports);
-  if (const absl::Status status = state_.SaveStatuses(statuses); !status.ok()) {
-    spdlog::error("status files: {}", Message(status));
-  }
+  const auto save = [&state = state_, errors = told_errors_, statuses] {
+    RETURN_IF_ERROR(state.SaveErrors(errors));
+    return state.SaveStatuses(statuses);
+  };
+  status_writer_.Write(save, [this, save](const absl::Status& saved) {
+    keeper_.Keep("status files", saved, save);
+  });
   std::map<std::string, std::string> ready;
   for (const ObjectStatus& status : statuses) {
     const Condition* condition = status.Find("Ready");

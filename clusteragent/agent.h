@@ -15,13 +15,18 @@
 #include "clusteragent/edge/resolver.h"
 #include "clusteragent/edge_link.h"
 #include "clusteragent/source/manifest_dir.h"
+#include "clusteragent/source/source_reader.h"
 #include "clusteragent/state_folder.h"
+#include "clusteragent/state_keeper.h"
 #include "clusteragent/uplink/uplink.h"
+#include "common/background_writer.h"
 #include "common/backoff.h"
+#include "common/drift/damage_report.h"
+#include "common/drift/kernel_watch.h"
+#include "common/drift/repair_pace.h"
 #include "common/event_loop.h"
 #include "common/files.h"
 #include "common/namespace_lock.h"
-#include "common/netlink/route_events.h"
 #include "common/netlink/rtnetlink.h"
 #include "common/nftables/client.h"
 #include "common/wireguard/client.h"
@@ -52,7 +57,6 @@ class Agent {
     std::unique_ptr<nftables::Client> nft;
     std::unique_ptr<wireguard::Client> wireguard;
     netlink::Rtnetlink rtnetlink;
-    netlink::RouteEvents events;
   };
 
   Agent(const AgentOptions& options, std::unique_ptr<EventLoop> loop,
@@ -60,19 +64,31 @@ class Agent {
         ClusterIdentity identity, uint64_t epoch);
   absl::Status Begin();
   absl::Status WatchFolders();
-  void OnRouteEvents();
+
+  // What others change of what is ours.
+  void StartWatching();
+  void OnKernelEvents();
+  void Repair();
+  void CheckPeers();
+  void Conclude(Drift drift, const Uplink::Outcome& outcome,
+                std::chrono::steady_clock::time_point since);
+  void ConcludePlan(const UplinkPlan& plan, const Uplink::Outcome& outcome);
+  void Carry(const Uplink::Outcome& outcome);
 
   // Everything, from the objects to the kernel and the edges.
   void PlanSoon();
   void PlanAll();
   absl::Status TryPlanAll();
   absl::StatusOr<Plan> MakePlanNow();
-  bool IsJustMissing(const Snapshot& snapshot);
+  absl::StatusOr<Allocation> AllocateAndKeep(const Facts& facts);
+  void TakeSnapshot(Snapshot snapshot);
+  bool IsJustMissing();
   absl::StatusOr<Facts> GatherFacts();
   EdgeLink& LinkOf(const std::string& edge);
   absl::Status ApplyUplink();
-  absl::Status RememberSwitched(const UplinkPlan& plan);
-  absl::Status ForgetSwitchedBack(const UplinkPlan& plan);
+  void RememberSwitched(const UplinkPlan& plan);
+  void ForgetSwitchedBack(const UplinkPlan& plan);
+  void KeepSwitched(std::set<SwitchedLink> links);
   // The plan's mappings and those that only the edge still has: a removal
   // reaches the edge first.
   Plan WithLingering(const Plan& plan) const;
@@ -88,20 +104,44 @@ class Agent {
   const StateFolder state_;
   const ClusterIdentity identity_;
   const uint64_t epoch_;
+  StateKeeper keeper_;
   ManifestDir source_;
+  Snapshot snapshot_;  // as last read
+  Records records_;    // as last allocated
+  std::unique_ptr<SourceReader> reader_;
   Uplink uplink_;
   Resolver resolver_;
-  std::set<std::string> switched_links_;  // whose forwarding we switched on
+  std::set<SwitchedLink> switched_links_;
   Backoff backoff_;
   std::map<std::string, std::unique_ptr<EdgeLink>> links_;  // by EdgeNode name
   Plan plan_;
   Plan carried_;  // as the uplink has it: `plan_` and what lingers
   std::vector<std::string> told_errors_;
-  std::vector<std::string> saved_errors_{"none told yet"};
   std::optional<std::chrono::steady_clock::time_point> missing_since_;
   std::map<std::string, std::string> told_ready_;  // by object
+  BackgroundWriter status_writer_;
   std::unique_ptr<FolderWatch> manifests_watch_;
   std::unique_ptr<FolderWatch> tokens_watch_;
+  UplinkPlan uplink_plan_;              // as it was last applied
+  std::map<std::string, int> devices_;  // by name: those that are as planned
+  bool applied_ = false;                // the whole of it was
+  std::unique_ptr<KernelWatch> watch_;
+  struct Damage {
+    DamageReport table;
+    DamageReport network;
+    std::chrono::steady_clock::time_point since;
+  };
+  Damage damage_;
+  bool beside_ = false;  // something happened that a plan may rest on
+  struct Unrepaired {
+    Drift drift;
+    std::chrono::steady_clock::time_point since;
+  };
+  std::optional<Unrepaired> unrepaired_;
+  RepairPace pace_;
+  std::chrono::steady_clock::time_point planned_;
+  EventLoop::TimerId beside_timer_ = 0;
+  EventLoop::TimerId repair_timer_ = 0;
   EventLoop::TimerId plan_timer_ = 0;
   EventLoop::TimerId retry_timer_ = 0;
   EventLoop::TimerId tell_timer_ = 0;

@@ -1,6 +1,7 @@
 #include "clusteragent/commands.h"
 
 #include <sodium.h>
+#include <sys/statvfs.h>
 
 #include <algorithm>
 #include <variant>
@@ -16,6 +17,7 @@
 #include "common/files.h"
 #include "common/protocol/token.h"
 #include "common/status.h"
+#include "common/utf8.h"
 
 namespace edged::agent {
 namespace {
@@ -24,6 +26,7 @@ Facts FactsOf(const UplinkHost& host) {
   Facts facts;
   facts.local_addresses = host.local_addresses;
   facts.host_routes = host.routes;
+  facts.ipv6 = host.ipv6_trouble;
   return facts;
 }
 
@@ -38,13 +41,24 @@ std::string RandomId() {
 // The records with a network for every EdgeNode. Who has which block is not
 // touched: the uplinks are the running agents' to know.
 Allocation AllocateNetworks(const Records& records, const World& world,
-                            const UplinkHost& host) {
-  Allocation allocation = Allocate(records, world, FactsOf(host));
+                            const UplinkHost& host,
+                            const std::string& cluster_uid) {
+  Facts facts = FactsOf(host);
+  facts.cluster_uid = cluster_uid;
+  Allocation allocation = Allocate(records, world, facts);
   for (auto& [name, edge] : allocation.records.edges) {
     const auto before = records.edges.find(name);
     if (before != records.edges.end()) edge.blocks = before->second.blocks;
   }
   return allocation;
+}
+
+// Why the running agent could not write here now; empty when it could.
+std::string DiskTrouble(const std::string& folder) {
+  struct statvfs disk {};
+  if (statvfs(folder.c_str(), &disk) != 0) return "";
+  if ((disk.f_flag & ST_RDONLY) != 0) return "Read-only file system";
+  return disk.f_bfree == 0 ? "No space left on device" : "";
 }
 
 // A mistake may hide an EdgeNode, which Allocate() would take for gone.
@@ -61,6 +75,22 @@ absl::Status CheckNoneHidden(const Records& records, const Snapshot& snapshot) {
     }
   }
   return absl::OkStatus();
+}
+
+// What is wrong with a binding, whatever else there is.
+void AddMistakes(const ManifestObject& object,
+                 std::vector<std::string>& errors) {
+  const auto* binding = std::get_if<PortBinding>(&object.object);
+  if (!binding) return;
+  const JudgedObject judged = Judge(*binding);
+  const auto add = [&](const Refusal& refusal) {
+    errors.push_back(fmt::format("{}: {}: {}", object.where, refusal.reason,
+                                 refusal.message));
+  };
+  if (judged.refused) add(*judged.refused);
+  for (const JudgedBinding& one : judged.bindings) {
+    if (one.refused()) add(*one.refused());
+  }
 }
 
 }  // namespace
@@ -95,27 +125,21 @@ std::vector<std::string> ValidateCommand(
     const std::vector<std::string>& files) {
   std::vector<std::string> errors;
   for (const std::string& file : files) {
-    const auto text = ReadFile(file);
+    const auto text = ReadFileOrPipe(file);
     if (!text.ok()) {
-      errors.emplace_back(Message(text.status()));
+      errors.push_back(Escaped(Message(text.status())));
       continue;
     }
-    const auto objects = ReadManifest(*text, file);
-    if (!objects.ok()) {
-      errors.emplace_back(Message(objects.status()));
+    const auto documents = ReadDocuments(*text, Escaped(file));
+    if (!documents.ok()) {
+      errors.emplace_back(Message(documents.status()));
       continue;
     }
-    for (const ManifestObject& object : *objects) {
-      const auto* binding = std::get_if<PortBinding>(&object.object);
-      if (!binding) continue;
-      const JudgedObject judged = Judge(*binding);
-      const auto add = [&](const Refusal& refusal) {
-        errors.push_back(fmt::format("{}: {}: {}", object.where, refusal.reason,
-                                     refusal.message));
-      };
-      if (judged.refused) add(*judged.refused);
-      for (const JudgedBinding& one : judged.bindings) {
-        if (one.refused()) add(*one.refused());
+    for (const auto& document : *documents) {
+      if (document.ok()) {
+        AddMistakes(*document, errors);
+      } else {
+        errors.emplace_back(Message(document.status()));
       }
     }
   }
@@ -132,7 +156,12 @@ absl::StatusOr<std::string> StatusCommand(const std::string& state, bool json) {
   if (!json) {
     text = StatusTable(statuses);
     for (const std::string& error : StateFolder(state).LoadErrors()) {
-      text += "error: " + error + "\n";
+      text += "error: " + Escaped(error) + "\n";
+    }
+    if (const std::string trouble = DiskTrouble(state); !trouble.empty()) {
+      text += fmt::format(
+          "error: StateNotDurable: {}: {}; this may be an old status\n", state,
+          trouble);
     }
     return text;
   }
@@ -159,8 +188,8 @@ absl::StatusOr<std::string> TokenCommand(const std::string& edge,
                       .UpdateRecords([&](const Records& records) {
                         hidden = CheckNoneHidden(records, snapshot);
                         if (!hidden.ok()) return records;
-                        allocation =
-                            AllocateNetworks(records, snapshot.world, host);
+                        allocation = AllocateNetworks(records, snapshot.world,
+                                                      host, identity.uid);
                         return allocation.records;
                       })
                       .status());

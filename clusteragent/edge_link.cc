@@ -34,6 +34,13 @@ EdgeLink::EdgeLink(const Context& context, std::string edge,
       edge_(std::move(edge)),
       replan_(std::move(replan)),
       changed_(std::move(changed)),
+      keys_(context.loop, context.state, context.uplink, edge_,
+            {.say_stored =
+                 [this](const PublicKey& key) {
+                   if (syncer_) syncer_->SayKeyStored(key);
+                 },
+             .hears = [this] { return heartbeats_ && heartbeats_->is_up(); },
+             .replan = [this] { replan_(); }}),
       backoff_(milliseconds(300), milliseconds(5'000)) {
   LoadEnrolment();
   contact_timer_ =
@@ -48,14 +55,13 @@ EdgeLink::~EdgeLink() {
 }
 
 void EdgeLink::LoadEnrolment() {
-  auto key = context_.state.LoadKey(edge_);
+  const absl::Status loaded = keys_.Load();
   auto token = context_.state.LoadToken(edge_);
-  if (!key.ok() || !token.ok()) {
-    trouble_ = std::string(Message(key.ok() ? token.status() : key.status()));
+  if (!loaded.ok() || !token.ok()) {
+    trouble_ = std::string(Message(loaded.ok() ? token.status() : loaded));
     spdlog::error("edge {}: {}", edge_, trouble_);
     return;
   }
-  key_ = *std::move(key);
   if (token_ == *token) return;
   if (token_) spdlog::info("edge {}: a new token was given out", edge_);
   token_ = *std::move(token);
@@ -93,8 +99,7 @@ void EdgeLink::LookUp() {
 
 EdgeAccess EdgeLink::access() const {
   EdgeAccess access;
-  access.own_key = key_.own;
-  if (registered()) access.edge_key = key_.registered_with;
+  keys_.FillAccess(access);
   if (address_ && plan_) {
     access.endpoint = SocketAddress{*address_, plan_->listen_port};
   }
@@ -127,8 +132,9 @@ void EdgeLink::Introduce() {
   if (in_contact() || !token_ || !address_ || !plan_ || plan_->own_block == 0) {
     return;
   }
+  introduced_to_ = is_new_to_edge() ? token_->edge_key : keys_.NextToTry();
   EdgeAccess access = this->access();
-  access.edge_key = token_->edge_key;
+  access.edge_key = introduced_to_;
   auto device = MakeControlDevice(*plan_, access, context_.control_key,
                                   context_.uplink_name);
   absl::Status status = device.status();
@@ -164,12 +170,9 @@ void EdgeLink::OnRegistered(const absl::Status& status) {
   }
   trouble_.clear();
   backoff_.Reset();
-  key_.registered_with = token_->edge_key;
-  if (const absl::Status saved = context_.state.SaveKey(edge_, key_);
-      !saved.ok()) {
-    spdlog::error("edge {}: {}", edge_, Message(saved));
-  }
-  spdlog::info("edge {}: registered, token {} is used up", edge_, token_->id);
+  keys_.Registered(token_->edge_key, introduced_to_);
+  spdlog::info("edge {}: registered, its key {}", edge_,
+               introduced_to_.Short());
   last_contact_ = std::chrono::steady_clock::now();
 }
 
@@ -209,6 +212,7 @@ void EdgeLink::Carry(const std::string& device, int link) {
     heartbeats_ = *std::move(sender);
     heartbeat_options_ = options;
   }
+  keys_.Carry(device);
   heartbeats_->Say(/*ready=*/true, DigestOf(*carried_));
   StartSync();
 }
@@ -219,6 +223,8 @@ void EdgeLink::StartSync() {
     syncer_ =
         std::make_unique<EdgeSyncer>(context_.loop, *client_, context_.epoch,
                                      edge_, [this] { OnProgress(); });
+    syncer_->OnKeys(
+        [this](const EdgeKeyNotice& notice) { keys_.OnNotice(notice); });
   }
   syncer_->Want(wanted_);
 }

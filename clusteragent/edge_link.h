@@ -12,6 +12,7 @@
 #include "clusteragent/edge/edge_client.h"
 #include "clusteragent/edge/edge_syncer.h"
 #include "clusteragent/edge/resolver.h"
+#include "clusteragent/edge_keys.h"
 #include "clusteragent/state_folder.h"
 #include "clusteragent/uplink/heartbeat_sender.h"
 #include "clusteragent/uplink/uplink.h"
@@ -51,7 +52,7 @@ class EdgeLink {
   void Carry(const std::string& device, int link);
 
   bool enrolled() const { return token_.has_value(); }
-  PublicKey own_key() const { return key_.own.Public(); }
+  PublicKey own_key() const { return keys_.own(); }
   const EdgeSyncer* syncer() const { return syncer_.get(); }
   EdgeReport Report() const;
 
@@ -61,11 +62,11 @@ class EdgeLink {
     return (heartbeats_ && heartbeats_->is_up()) ||
            (syncer_ && syncer_->progress().connected);
   }
-  bool registered() const { return !key_.registered_with.is_zero(); }
+  bool registered() const { return keys_.registered(); }
   // The edge of the last token has not heard of our key yet. Until it has, the
   // one that knows us is served.
   bool is_new_to_edge() const {
-    return token_ && key_.registered_with != token_->edge_key;
+    return token_ && !keys_.registered_with(token_->edge_key);
   }
   void LoadEnrolment();
   void LookUp();
@@ -89,7 +90,8 @@ class EdgeLink {
   // The last one whose digest the edge has heard from us.
   std::shared_ptr<const protocol::EdgeState> confirmed_;
   std::optional<IssuedToken> token_;
-  UplinkKey key_;
+  EdgeKeys keys_;
+  PublicKey introduced_to_;  // the edge's key, while we introduce ourselves
   std::optional<IpAddress> address_;
   bool looking_up_ = false;
   uint32_t underlay_mtu_ = 1500;

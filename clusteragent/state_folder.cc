@@ -19,6 +19,7 @@ namespace {
 
 // For the other process that writes; each needs some milliseconds.
 constexpr auto kLockPatience = std::chrono::seconds(2);
+constexpr std::string_view kIpv6Suffix = " ipv6";
 
 // A random UUID, version 4 (RFC 9562).
 std::string MakeUuid() {
@@ -94,6 +95,12 @@ void ReadParsed(config::Fields& fields, std::string_view name, Parse parse,
   }
 }
 
+absl::Status WriteIfOther(const std::string& path, const std::string& text) {
+  const auto before = ReadFile(path);
+  if (before.ok() && *before == text) return absl::OkStatus();
+  return WriteFileAtomically(path, text);
+}
+
 // "edgenodes/vps-1.json", "portbindings/default.web.json".
 std::string StatusFile(const ObjectKey& key) {
   return key.kind == Kind::kEdgeNode
@@ -104,7 +111,8 @@ std::string StatusFile(const ObjectKey& key) {
 }  // namespace
 
 absl::StatusOr<FileLock> StateFolder::LockForAgent() const {
-  RETURN_IF_ERROR(MakeFolders(path_));
+  ASSIGN_OR_RETURN(const std::string warning, MakePrivateFolder(path_));
+  if (!warning.empty()) spdlog::warn("{}", warning);
   return FileLock::Take(Path("agent.lock"));
 }
 
@@ -126,7 +134,7 @@ absl::StatusOr<ClusterIdentity> StateFolder::Identity() const {
   return made;
 }
 
-absl::StatusOr<uint64_t> StateFolder::NextEpoch() const {
+absl::StatusOr<uint64_t> StateFolder::LastEpoch() const {
   const std::string path = Path("epoch");
   const auto text = ReadFile(path);
   uint64_t epoch = 0;
@@ -135,8 +143,7 @@ absl::StatusOr<uint64_t> StateFolder::NextEpoch() const {
         "{}: holds no number; write one there that no edge has seen yet", path);
   }
   if (!text.ok() && !absl::IsNotFound(text.status())) return text.status();
-  RETURN_IF_ERROR(SetEpoch(epoch + 1));
-  return epoch + 1;
+  return epoch;
 }
 
 absl::Status StateFolder::SetEpoch(uint64_t epoch) const {
@@ -207,20 +214,32 @@ absl::StatusOr<UplinkKey> StateFolder::LoadKey(const std::string& edge) const {
         ReadParsed(fields, "privateKey", PrivateKey::Parse, value.own);
         ReadParsed(fields, "registeredWith", PublicKey::Parse,
                    value.registered_with);
+        value.edge.key = value.registered_with;
+        if (fields.Has("edgePublicKey")) {
+          ReadParsed(fields, "edgePublicKey", PublicKey::Parse, value.edge.key);
+        }
+        if (fields.Has("otherEdgePublicKey")) {
+          ReadParsed(fields, "otherEdgePublicKey", PublicKey::Parse,
+                     value.edge.other.emplace());
+        }
       });
   if (!absl::IsNotFound(key.status())) return key;
-  const UplinkKey made{PrivateKey::Generate(), PublicKey()};
+  const UplinkKey made{PrivateKey::Generate(), PublicKey(), KnownEdgeKeys()};
   RETURN_IF_ERROR(SaveKey(edge, made));
   return made;
 }
 
 absl::Status StateFolder::SaveKey(const std::string& edge,
                                   const UplinkKey& key) const {
-  return WriteFileAtomically(
-      Path("keys/" + edge + ".yaml"),
-      fmt::format("# Made by clusteragent. It holds a private key.\n"
-                  "privateKey: {}\nregisteredWith: {}\n",
-                  key.own.Reveal(), key.registered_with.ToString()));
+  std::string text = fmt::format(
+      "# Made by clusteragent. It holds a private key.\n"
+      "privateKey: {}\nregisteredWith: {}\nedgePublicKey: {}\n",
+      key.own.Reveal(), key.registered_with.ToString(),
+      key.edge.key.ToString());
+  if (key.edge.other) {
+    text += fmt::format("otherEdgePublicKey: {}\n", key.edge.other->ToString());
+  }
+  return WriteFileAtomically(Path("keys/" + edge + ".yaml"), text);
 }
 
 std::vector<std::string> StateFolder::LoadDevices() const {
@@ -235,22 +254,34 @@ absl::Status StateFolder::SaveDevices(
                              fmt::format("{}\n", fmt::join(devices, "\n")));
 }
 
-std::set<std::string> StateFolder::LoadSwitchedLinks() const {
+std::set<SwitchedLink> StateFolder::LoadSwitchedLinks() const {
   const auto text = ReadFile(Path("switched-links"));
   if (!text.ok()) return {};
-  return absl::StrSplit(*text, '\n', absl::SkipEmpty());
+  std::set<SwitchedLink> links;
+  const std::vector<std::string> lines =
+      absl::StrSplit(*text, '\n', absl::SkipEmpty());
+  for (std::string_view line : lines) {
+    const bool is_ipv6 = line.ends_with(kIpv6Suffix);
+    if (is_ipv6) line.remove_suffix(kIpv6Suffix.size());
+    links.insert({std::string(line), is_ipv6 ? Family::kIpv6 : Family::kIpv4});
+  }
+  return links;
 }
 
 absl::Status StateFolder::SaveSwitchedLinks(
-    const std::set<std::string>& links) const {
-  return WriteFileAtomically(Path("switched-links"),
-                             fmt::format("{}\n", fmt::join(links, "\n")));
+    const std::set<SwitchedLink>& links) const {
+  std::string text;
+  for (const SwitchedLink& link : links) {
+    text += fmt::format("{}{}\n", link.name,
+                        link.family == Family::kIpv6 ? kIpv6Suffix : "");
+  }
+  return WriteFileAtomically(Path("switched-links"), text);
 }
 
 absl::Status StateFolder::SaveErrors(
     const std::vector<std::string>& errors) const {
-  return WriteFileAtomically(Path("errors"),
-                             fmt::format("{}\n", fmt::join(errors, "\n")));
+  return WriteIfOther(Path("errors"),
+                      fmt::format("{}\n", fmt::join(errors, "\n")));
 }
 
 std::vector<std::string> StateFolder::LoadErrors() const {
@@ -265,10 +296,7 @@ absl::Status StateFolder::SaveStatuses(
   for (const ObjectStatus& status : statuses) {
     const std::string name = "status/" + StatusFile(status.object);
     wanted.insert(name);
-    const std::string text = ToJson(status);
-    const auto before = ReadFile(Path(name));
-    if (before.ok() && *before == text) continue;
-    RETURN_IF_ERROR(WriteFileAtomically(Path(name), text));
+    RETURN_IF_ERROR(WriteIfOther(Path(name), ToJson(status)));
   }
   for (const std::string folder : {"status/edgenodes", "status/portbindings"}) {
     const auto names = ListFolder(Path(folder));

@@ -12,7 +12,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "clusteragent/core/allocator.h"
+#include "clusteragent/core/key_replacement.h"
 #include "clusteragent/core/status_plan.h"
+#include "clusteragent/core/uplink_plan.h"
 #include "common/files.h"
 #include "common/keys.h"
 
@@ -23,9 +25,12 @@
 //   epoch              leadership term, raised at each start
 //   records.json       networks, blocks, indexes, numbers
 //   tokens/EDGE.yaml   the token last given out for an edge
-//   keys/EDGE.yaml     this uplink's key for an edge, and who has registered it
+//   keys/EDGE.yaml     this uplink's key for an edge, who has registered it,
+//   and
+//                      the keys that the edge may have
 //   devices            names of the devices that this agent made
-//   switched-links     names of the links that it switched to forwarding
+//   switched-links     links that it switched to forwarding: "eth0", and for
+//                      IPv6 "eth0 ipv6"
 //   errors             what is wrong with the manifests
 //   status/...         what is said about every object
 
@@ -46,7 +51,8 @@ struct IssuedToken {
 
 struct UplinkKey {
   PrivateKey own;
-  PublicKey registered_with;  // the edge's key; zero: not registered yet
+  PublicKey registered_with;  // the token's edge key; zero: not registered yet
+  KnownEdgeKeys edge;
   bool operator==(const UplinkKey&) const = default;
 };
 
@@ -59,9 +65,9 @@ class StateFolder {
   absl::StatusOr<FileLock> LockForAgent() const;
 
   absl::StatusOr<ClusterIdentity> Identity() const;  // made at first use
-  // FailedPrecondition when its file is damaged: a term that began at 1 again
-  // would be refused by every edge.
-  absl::StatusOr<uint64_t> NextEpoch() const;
+  // 0 before the first. FailedPrecondition when its file is damaged: a term
+  // that began at 1 again would be refused by every edge.
+  absl::StatusOr<uint64_t> LastEpoch() const;
   absl::Status SetEpoch(uint64_t epoch) const;
 
   // Touches nothing; empty where there are none yet. DataLoss names a damaged
@@ -85,14 +91,15 @@ class StateFolder {
   absl::Status SaveDevices(const std::vector<std::string>& devices) const;
 
   // Links whose forwarding this agent switched on.
-  std::set<std::string> LoadSwitchedLinks() const;
-  absl::Status SaveSwitchedLinks(const std::set<std::string>& links) const;
+  std::set<SwitchedLink> LoadSwitchedLinks() const;
+  absl::Status SaveSwitchedLinks(const std::set<SwitchedLink>& links) const;
 
-  // Writes what changed and removes what is not in `statuses`.
+  // Writes what changed and removes what is not in `statuses`. This and
+  // SaveErrors() may be called by any thread, by one at a time.
   absl::Status SaveStatuses(const std::vector<ObjectStatus>& statuses) const;
   absl::StatusOr<std::vector<ObjectStatus>> LoadStatuses() const;
 
-  // What is wrong with the manifests, a sentence each.
+  // What is wrong with the manifests, a sentence each; written when changed.
   absl::Status SaveErrors(const std::vector<std::string>& errors) const;
   std::vector<std::string> LoadErrors() const;
 

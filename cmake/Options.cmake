@@ -1,7 +1,8 @@
 # How everything is compiled. One place, so that no folder has flags of its own.
 option(EDGED_BUILD_TESTS "Build the unit tests" ON)
 option(EDGED_FUZZ "Build the fuzz targets; needs clang" OFF)
-option(EDGED_STATIC "Link the libraries of the data and control path statically" OFF)
+option(EDGED_BENCH "Offer what `./dev bench` measures with" OFF)
+option(EDGED_STATIC "Link all libraries statically of which Debian has an archive" OFF)
 set(EDGED_SANITIZE "" CACHE STRING "Comma-separated sanitizers, for example address,undefined")
 
 set(CMAKE_CXX_STANDARD 20)
@@ -34,5 +35,6 @@ if(EDGED_FUZZ)
 endif()
 if(EDGED_STATIC)
   add_compile_options(-ffunction-sections -fdata-sections)
-  add_link_options(-Wl,--gc-sections)
+  add_link_options(-Wl,--gc-sections -static-libstdc++ -static-libgcc
+                   -Wl,-z,pack-relative-relocs)
 endif()

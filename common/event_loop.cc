@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <deque>
 #include <map>
 #include <set>
 #include <utility>
@@ -28,6 +29,9 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr EventLoop::Duration kShortestInterval = std::chrono::milliseconds(1);
+// So that other threads, however much they post, do not keep the loop from
+// descriptors and timers.
+constexpr EventLoop::Duration kPostedShare = std::chrono::milliseconds(5);
 
 class EpollLoop : public EventLoop {
  public:
@@ -84,6 +88,7 @@ class EpollLoop : public EventLoop {
   std::map<int, std::function<void()>> signal_calls_;
 
   bool stopping_ = false;
+  std::deque<std::function<void()>> due_;  // posted, in order
 
   Mutex mutex_;
   std::vector<std::function<void()>> posted_ ABSL_GUARDED_BY(mutex_);
@@ -253,12 +258,21 @@ void EpollLoop::MakeDueCalls() {
 void EpollLoop::MakePostedCalls() {
   eventfd_t count = 0;
   eventfd_read(wake_.get(), &count);
-  std::vector<std::function<void()>> calls;
   {
     const MutexLock lock(mutex_);
-    calls.swap(posted_);
+    std::ranges::move(posted_, std::back_inserter(due_));
+    posted_.clear();
   }
-  for (const auto& call : calls) call();
+  const auto end = Clock::now() + kPostedShare;
+  while (!due_.empty()) {
+    const auto call = std::move(due_.front());
+    due_.pop_front();
+    call();
+    if (Clock::now() >= end && !due_.empty()) {
+      eventfd_write(wake_.get(), 1);
+      return;
+    }
+  }
 }
 
 void EpollLoop::MakeSignalCalls() {

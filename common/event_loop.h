@@ -38,7 +38,8 @@ class EventLoop {
   // delivered as a call.
   virtual absl::Status OnSignal(int signal, std::function<void()> call) = 0;
 
-  // Thread-safe. Calls run in order, on the loop thread.
+  // Thread-safe. Calls run in order, on the loop thread, which looks after
+  // descriptors and timers in between.
   virtual void Post(std::function<void()> call) = 0;
 
   // Runs until Stop(). Calls posted before Stop() are still made; what is left

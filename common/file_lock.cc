@@ -26,12 +26,17 @@ std::string Owner(int fd) {
 absl::StatusOr<FileLock> FileLock::Take(const std::string& path) {
   UniqueFd fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
                    S_IRUSR | S_IWUSR));
+  // One that is there can be locked on a disk that went read-only, too.
+  if (!fd && errno == EROFS) {
+    fd.reset(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  }
   if (!fd) return ErrnoStatus(errno, path);
   if (flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) return ErrnoStatus(errno, path);
     return FailedPrecondition("{}: locked by {}", path, Owner(fd.get()));
   }
-  // The pid is for people; a full disk does not make the lock worse.
+  // The pid is for people; a full or read-only disk does not make the lock
+  // worse.
   const std::string pid = fmt::format("{}\n", getpid());
   if (ftruncate(fd.get(), 0) == 0) {
     [[maybe_unused]] const ssize_t written =

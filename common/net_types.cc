@@ -67,6 +67,17 @@ bool IpAddress::is_loopback() const {
                                         [](uint8_t byte) { return byte == 0; });
 }
 
+bool IpAddress::is_ipv6_link_local() const {
+  return !is_ipv4() && bytes_[0] == 0xfe && (bytes_[1] & 0xc0) == 0x80;
+}
+
+bool IpAddress::is_ipv4_mapped() const {
+  constexpr std::array<uint8_t, 12> kPrefix{0, 0, 0, 0, 0,    0,
+                                            0, 0, 0, 0, 0xff, 0xff};
+  return !is_ipv4() &&
+         std::equal(kPrefix.begin(), kPrefix.end(), bytes_.begin());
+}
+
 bool IpAddress::is_multicast() const {
   return is_ipv4() ? (bytes_[0] & 0xf0) == 0xe0 : bytes_[0] == 0xff;
 }

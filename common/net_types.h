@@ -40,6 +40,9 @@ class IpAddress {
   bool is_unspecified() const;
   bool is_loopback() const;
   bool is_multicast() const;
+  // fe80::/10, which means nothing without an interface; false for IPv4.
+  bool is_ipv6_link_local() const;
+  bool is_ipv4_mapped() const;  // ::ffff:0:0/96, never on a wire
   std::string ToString() const;
 
   // The address `offset` × 2^`shift` further; wraps at the end of the family.

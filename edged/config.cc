@@ -54,11 +54,12 @@ absl::StatusOr<Config> ParseConfig(std::string_view text,
     root.Fail("wireguard", Message(choice.status()));
   }
   const std::vector<std::string> ports = root.Strings("reservedPorts");
-  if (const std::string ownership = root.String("ownership", "none");
-      ownership != "none") {
-    root.Fail("ownership", ownership == "guard"
-                               ? "\"guard\" is not available yet; only none is"
-                               : fmt::format("\"{}\" is not none", ownership));
+  if (const std::string ownership = root.String("ownership", "guard");
+      ownership == "none") {
+    config.ownership = Ownership::kNone;
+  } else if (ownership != "guard") {
+    root.Fail("ownership",
+              fmt::format("\"{}\" is not none or guard", ownership));
   }
   config::Fields log = root.Object("log");
   config.log.format = log.String("format", "text");

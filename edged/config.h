@@ -16,10 +16,15 @@ inline constexpr char kDefaultConfig[] = "/etc/edged/edged.yaml";
 inline constexpr char kDefaultState[] = "/var/lib/edged";
 inline constexpr char kDefaultSocket[] = "/run/edged/edged.sock";
 
+// Whether a table that only edged can change keeps connections alive while
+// somebody flushes the ruleset (system/guard_table.h).
+enum class Ownership { kNone, kGuard };
+
 // edged.yaml: what the VPS's administrator decides. No program writes it.
 struct Config {
   wireguard::BackendChoice wireguard = wireguard::BackendChoice::kAuto;
   std::vector<ReservedPort> reserved_ports{{Protocol::kTcp, 22}};
+  Ownership ownership = Ownership::kGuard;
   std::string state = kDefaultState;
   LogSettings log;
 };

@@ -1,7 +1,6 @@
 #include "edged/daemon.h"
 
 #include <spdlog/spdlog.h>
-#include <sys/epoll.h>
 
 #include <csignal>
 #include <utility>
@@ -13,6 +12,8 @@ namespace edged::edge {
 namespace {
 
 using std::chrono::milliseconds;
+
+constexpr size_t kRecentEvents = 5;  // that GetState tells
 
 absl::Status NotEnrolled() {
   return FailedPrecondition(
@@ -29,14 +30,15 @@ absl::StatusOr<Daemon::Kernel> Daemon::OpenKernel(
                                          options.wireguard_program));
   ASSIGN_OR_RETURN(auto rtnetlink, netlink::Rtnetlink::Open());
   ASSIGN_OR_RETURN(auto conntrack, netlink::Conntrack::Open());
-  ASSIGN_OR_RETURN(auto events, netlink::RouteEvents::Open());
   return Kernel{std::move(nft), std::move(wireguard), std::move(rtnetlink),
-                std::move(conntrack), std::move(events)};
+                std::move(conntrack)};
 }
 
 absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(
     const DaemonOptions& options) {
-  RETURN_IF_ERROR(MakeFolders(options.config.state));
+  ASSIGN_OR_RETURN(const std::string warning,
+                   MakePrivateFolder(options.config.state));
+  if (!warning.empty()) spdlog::warn("{}", warning);
   ASSIGN_OR_RETURN(FileLock lock,
                    FileLock::Take(options.config.state + "/lock"));
   ASSIGN_OR_RETURN(NamespaceLock namespace_lock, NamespaceLock::Take("edged"));
@@ -57,6 +59,7 @@ Daemon::Daemon(const DaemonOptions& options, std::unique_ptr<EventLoop> loop,
       namespace_lock_(std::move(namespace_lock)),
       kernel_(std::move(kernel)),
       store_(options.config.state),
+      guard_backoff_(milliseconds(50), std::chrono::seconds(10)),
       serve_backoff_(milliseconds(50), std::chrono::seconds(2)) {}
 
 Daemon::~Daemon() = default;
@@ -73,8 +76,6 @@ absl::Status Daemon::Begin() {
       Stop();
     }));
   }
-  RETURN_IF_ERROR(loop_->Watch(kernel_.events.fd(), EPOLLIN,
-                               [this](uint32_t) { OnRouteEvents(); }));
   const size_t slash = options_.socket.rfind('/');
   if (slash != std::string::npos && slash > 0) {
     RETURN_IF_ERROR(MakeFolders(options_.socket.substr(0, slash)));
@@ -142,13 +143,17 @@ void Daemon::Enrol(const Join& join) {
       "enrolled as {} of cluster {}, network {}, udp {}", join.edge,
       join.cluster_uid.empty() ? "(the first that calls)" : join.cluster_uid,
       join.network.ToString(), join.listen_port);
+  HoldGuard();
   edge_ = std::make_unique<Edge>(
       *loop_,
       KernelClients{*kernel_.nft, *kernel_.wireguard, kernel_.rtnetlink,
                     kernel_.conntrack},
-      store_, Edge::Options{join, options_.config.reserved_ports, [this] {
-                              ServeTunnel();
-                            }});
+      store_,
+      Edge::Options{
+          .join = join,
+          .reserved_ports = options_.config.reserved_ports,
+          .serving = [this] { ServeTunnel(); },
+          .tell = [this](const EdgeEvent& event) { events_.Tell(event); }});
   edge_->Start();
 }
 
@@ -161,12 +166,35 @@ void Daemon::Unenrol() {
   const absl::Status status = edge_->Remove();
   edge_.reset();
   join_.reset();
+  loop_->Cancel(std::exchange(guard_timer_, 0));
+  guard_.reset();
+  guard_error_.clear();
   TellReady();
   if (status.ok()) {
     spdlog::info("removed the table, the device and their state");
   } else {
     spdlog::error("removing what was made: {}", Message(status));
   }
+}
+
+// The process before this one may still be about to end: then its guard is in
+// the way.
+void Daemon::HoldGuard() {
+  guard_timer_ = 0;
+  if (guard_ || options_.config.ownership == Ownership::kNone) return;
+  auto guard = GuardTable::Hold();
+  if (guard.ok()) {
+    guard_ = *std::move(guard);
+    guard_error_.clear();
+    guard_backoff_.Reset();
+    return;
+  }
+  if (guard_error_.empty()) {
+    spdlog::warn("{}; connections will not outlive a flush of the ruleset",
+                 Message(guard.status()));
+  }
+  guard_error_ = Message(guard.status());
+  guard_timer_ = loop_->After(guard_backoff_.Next(), [this] { HoldGuard(); });
 }
 
 void Daemon::ServeTunnel() {
@@ -192,21 +220,6 @@ void Daemon::TellReady() {
   if (!local_server_ || (edge_ && !edge_->api_address())) return;
   service_manager_.Ready(join_ ? "enrolled as " + join_->edge
                                : "not enrolled; waiting for `edged join`");
-}
-
-void Daemon::OnRouteEvents() {
-  bool foreign = false;
-  const uint32_t own = kernel_.rtnetlink.socket().port();
-  const absl::Status status =
-      kernel_.events.Read([&foreign, own](const netlink::RouteEvent& event) {
-        if (event.port == own) return;
-        foreign = true;
-        spdlog::debug("rtnetlink: {}", netlink::DescribeEvent(event));
-      });
-  // Unavailable: events were lost, so anything may have changed.
-  if (edge_ && (foreign || absl::IsUnavailable(status))) {
-    edge_->ReconcileSoon();
-  }
 }
 
 void Daemon::Stop() {
@@ -246,13 +259,25 @@ void Daemon::Close(SyncStream& stream) {
   if (edge_) edge_->Close(stream);
 }
 
+void Daemon::KeyStored(SyncStream& stream, const PublicKey& key) {
+  if (edge_) edge_->KeyStored(stream, key);
+}
+
+absl::StatusOr<Rotation> Daemon::RotateKey() {
+  if (!edge_) return NotEnrolled();
+  return edge_->RotateKey();
+}
+
 EdgeStatus Daemon::Status() {
   EdgeStatus status;
   status.started = started_;
   status.backend =
       std::string(wireguard::ToString(kernel_.wireguard->backend()));
   if (edge_) edge_->FillStatus(status);
-  if (!join_error_.empty()) status.warnings.push_back(join_error_);
+  for (const std::string* warning : {&join_error_, &guard_error_}) {
+    if (!warning->empty()) status.warnings.push_back(*warning);
+  }
+  status.recent_events = events_.Recent(kRecentEvents);
   return status;
 }
 
@@ -260,5 +285,11 @@ absl::StatusOr<std::vector<MappingStatus>> Daemon::Mappings() {
   if (!edge_) return std::vector<MappingStatus>();
   return edge_->Mappings();
 }
+
+absl::Status Daemon::Watch(EventStream& stream, size_t recent) {
+  return events_.Watch(stream, recent);
+}
+
+void Daemon::Unwatch(EventStream& stream) { events_.Unwatch(stream); }
 
 }  // namespace edged::edge

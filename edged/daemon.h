@@ -11,14 +11,15 @@
 #include "common/files.h"
 #include "common/namespace_lock.h"
 #include "common/netlink/conntrack.h"
-#include "common/netlink/route_events.h"
 #include "common/netlink/rtnetlink.h"
 #include "common/nftables/client.h"
 #include "common/wireguard/client.h"
 #include "edged/config.h"
 #include "edged/core/edge_api.h"
+#include "edged/core/event_hub.h"
 #include "edged/edge.h"
 #include "edged/service/api_server.h"
+#include "edged/system/guard_table.h"
 #include "edged/system/service_manager.h"
 
 namespace edged::edge {
@@ -44,9 +45,13 @@ class Daemon final : public EdgeApi {
   absl::Status Register(const RegisterCall& call) override;
   absl::StatusOr<Welcome> Open(const Hello& hello, SyncStream& stream) override;
   SyncResult Change(SyncStream& stream, ChangeCall call) override;
+  void KeyStored(SyncStream& stream, const PublicKey& key) override;
   void Close(SyncStream& stream) override;
+  absl::StatusOr<Rotation> RotateKey() override;
   EdgeStatus Status() override;
   absl::StatusOr<std::vector<MappingStatus>> Mappings() override;
+  absl::Status Watch(EventStream& stream, size_t recent) override;
+  void Unwatch(EventStream& stream) override;
 
  private:
   struct Kernel {
@@ -54,7 +59,6 @@ class Daemon final : public EdgeApi {
     std::unique_ptr<wireguard::Client> wireguard;
     netlink::Rtnetlink rtnetlink;
     netlink::Conntrack conntrack;
-    netlink::RouteEvents events;
   };
 
   Daemon(const DaemonOptions& options, std::unique_ptr<EventLoop> loop,
@@ -65,9 +69,9 @@ class Daemon final : public EdgeApi {
   void FollowRequests();
   void Enrol(const Join& join);
   void Unenrol();
+  void HoldGuard();
   void ServeTunnel();
   void TellReady();
-  void OnRouteEvents();
   void Stop();
 
   const DaemonOptions options_;
@@ -76,11 +80,16 @@ class Daemon final : public EdgeApi {
   NamespaceLock namespace_lock_;
   Kernel kernel_;
   StateStore store_;
+  EventHub events_;
   const ServiceManager service_manager_;
   const WallTime started_ = std::chrono::system_clock::now();
   std::unique_ptr<FolderWatch> watch_;
   std::unique_ptr<Join> join_;
   std::string join_error_;
+  std::unique_ptr<GuardTable> guard_;  // while enrolled
+  std::string guard_error_;
+  Backoff guard_backoff_;
+  EventLoop::TimerId guard_timer_ = 0;
   std::unique_ptr<Edge> edge_;
   std::unique_ptr<ApiServer> local_server_;
   std::unique_ptr<ApiServer> tunnel_server_;

@@ -4,7 +4,6 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <set>
 #include <utility>
 
 #include "common/protocol/overlay.h"
@@ -16,34 +15,16 @@ namespace {
 using std::chrono::milliseconds;
 using SteadyClock = std::chrono::steady_clock;
 
-constexpr auto kSaveDelay = milliseconds(500);
+// A change is on disk this soon: whoever is killed before starts with what was,
+// and takes it out of the kernel. A large state takes the loop longer to copy.
+constexpr auto kLeastSaveDelay = milliseconds(20);
+constexpr auto kMostSaveDelay = milliseconds(500);
+constexpr size_t kMappingsPerMillisecond = 100;
+constexpr auto kSaveAgain = std::chrono::seconds(2);  // after a failure
 constexpr auto kReconcileDelay = milliseconds(30);
-constexpr auto kPeersInterval = std::chrono::seconds(5);
-// Applying this many mappings leaves enough garbage to give back.
-constexpr size_t kBulk = 1'000;
-
-bool AddsToTunnel(const protocol::EdgeDelta& delta) {
-  return delta.settings || !delta.uplinks.empty();
-}
-
-bool ChangesTunnel(const protocol::EdgeDelta& delta) {
-  return AddsToTunnel(delta) || !delta.removed_uplinks.empty();
-}
-
-// What stays refused after `delta`: all but what it speaks of.
-std::vector<Refusal> Untouched(const std::vector<Refusal>& refusals,
-                               const protocol::EdgeDelta& delta) {
-  std::set<protocol::Listener> touched(delta.removed_mappings.begin(),
-                                       delta.removed_mappings.end());
-  for (const protocol::Mapping& mapping : delta.mappings) {
-    touched.insert(mapping.listener);
-  }
-  std::vector<Refusal> rest = refusals;
-  std::erase_if(rest, [&touched](const Refusal& refusal) {
-    return touched.contains(refusal.listener);
-  });
-  return rest;
-}
+// What has no events is right again within a second.
+constexpr auto kTunnelInterval = milliseconds(500);
+constexpr auto kAuditInterval = std::chrono::minutes(5);
 
 }  // namespace
 
@@ -51,6 +32,7 @@ Edge::Edge(EventLoop& loop, const KernelClients& kernel, StateStore& store,
            const Options& options)
     : loop_(loop),
       store_(store),
+      writer_(loop),
       join_(options.join),
       limits_{.overlay = *protocol::Overlay::Create(options.join.network),
               .listen_port = options.join.listen_port,
@@ -58,27 +40,40 @@ Edge::Edge(EventLoop& loop, const KernelClients& kernel, StateStore& store,
               .taken_keys = {options.join.private_key.Public(),
                              options.join.control_key}},
       serving_(options.serving),
-      dataplane_(kernel, limits_,
-                 {options.join.private_key, options.join.control_key}),
+      tell_(options.tell),
+      rtnetlink_port_(kernel.rtnetlink.socket().port()),
+      nft_(kernel.nft),
+      dataplane_({nft_, kernel.wireguard, kernel.rtnetlink, kernel.conntrack},
+                 limits_, {options.join.private_key, options.join.control_key}),
+      keys_(loop, store.folder(), options.join, dataplane_,
+            [this](const KeyNotice& notice) {
+              if (stream_) stream_->Send(notice);
+            }),
       gate_(options.join.cluster_uid, std::nullopt),
       backoff_(milliseconds(200), std::chrono::seconds(10)) {}
 
 Edge::~Edge() {
-  if (save_timer_ != 0) Save();
+  if (save_timer_ != 0) SaveNow();
   if (stream_) {
     std::exchange(stream_, nullptr)
         ->End(absl::UnavailableError("edged stops, or its enrolment ended"));
   }
   for (const auto timer :
-       {retry_timer_, save_timer_, health_timer_, peers_timer_, flows_timer_}) {
+       {retry_timer_, save_timer_, health_timer_, first_words_timer_,
+        tunnel_timer_, audit_timer_, quiet_timer_, repair_timer_, flows_timer_,
+        heed_timer_}) {
     loop_.Cancel(timer);
   }
 }
 
 void Edge::Start() {
+  StartWatching();
+  keys_.Start();
   Restore();
   if (!AdoptKernel()) Reconcile();
-  peers_timer_ = loop_.Every(kPeersInterval, [this] { RefreshPeers(); });
+  WaitForFirstWords();
+  tunnel_timer_ = loop_.Every(kTunnelInterval, [this] { CheckTunnel(); });
+  audit_timer_ = loop_.Every(kAuditInterval, [this] { AuditNowAndThen(); });
 }
 
 void Edge::Restore() {
@@ -88,11 +83,16 @@ void Edge::Restore() {
     spdlog::error("{}; starting from the kernel", damaged_state_);
     return;
   }
-  endpoints_ = std::move(stored->endpoints);
   stored_switched_ = stored->switched_interfaces;
   dataplane_.RememberSwitched(std::move(stored->switched_interfaces));
-  if (stored->epoch && (join_.cluster_uid.empty() ||
-                        stored->epoch->cluster_uid == join_.cluster_uid)) {
+  if (const std::string stranger = StrangerIn(*stored); !stranger.empty()) {
+    damaged_state_ = fmt::format("the stored state is of {}; kept as {}",
+                                 stranger, store_.KeepAside());
+    spdlog::error("{}", damaged_state_);
+    return;
+  }
+  endpoints_ = std::move(stored->endpoints);
+  if (stored->epoch) {
     gate_ = EpochGate(stored->epoch->cluster_uid, stored->epoch);
     contacted_ = true;
   }
@@ -111,6 +111,21 @@ void Edge::Restore() {
                  model_.mapping_count(), model_.uplinks().size(),
                  stored->epoch->number, model_.digest().Short());
   }
+}
+
+// Whose the state is, when it is not that of our enrolment: the disk of another
+// edge, or an old copy of our own.
+std::string Edge::StrangerIn(const StoredState& stored) const {
+  if (stored.epoch && !join_.cluster_uid.empty() &&
+      stored.epoch->cluster_uid != join_.cluster_uid) {
+    return fmt::format("cluster {}, not of {}", stored.epoch->cluster_uid,
+                       join_.cluster_uid);
+  }
+  if (stored.network && *stored.network != join_.network) {
+    return fmt::format("network {}, not of {}", stored.network->ToString(),
+                       join_.network.ToString());
+  }
+  return "";
 }
 
 bool Edge::AdoptKernel() {
@@ -133,11 +148,13 @@ void Edge::Reconcile() {
   const auto start = SteadyClock::now();
   loop_.Cancel(std::exchange(retry_timer_, 0));
   if (adopting_) return;
-  const absl::Status status =
+  const auto written =
       dataplane_.Reconcile(model_, health_.Evaluate(start), endpoints_);
-  const bool was_programmed = std::exchange(programmed_, status.ok());
-  if (!status.ok()) {
-    trouble_ = std::string(Message(status));
+  const bool was_drift = unrepaired_.has_value();
+  ConcludeUnrepaired(written);
+  const bool was_programmed = std::exchange(programmed_, written.ok());
+  if (!written.ok()) {
+    trouble_ = std::string(Message(written.status()));
     spdlog::error("reconcile: {}", trouble_);
     RetryReconcile();
     return;
@@ -155,6 +172,10 @@ void Edge::Reconcile() {
             .count());
   }
   StartHeartbeats();
+  if (!written->empty()) {
+    if (!was_drift) spdlog::info("reconciled: {}", *written);
+    GreetUplinks();
+  }
   ArmHealthTimer();
   DeleteStaleFlowsSoon();
   SendReportIfChanged();
@@ -171,9 +192,10 @@ void Edge::ReconcileSoon() {
   retry_timer_ = loop_.After(kReconcileDelay, [this] { Reconcile(); });
 }
 
-void Edge::DeleteStaleFlowsSoon() {
-  if (flows_timer_ != 0) return;
-  flows_timer_ = loop_.After(milliseconds(0), [this] {
+void Edge::DeleteStaleFlowsSoon(EventLoop::Duration delay) {
+  if (flows_timer_ != 0 && delay > delay.zero()) return;
+  loop_.Cancel(flows_timer_);
+  flows_timer_ = loop_.After(delay, [this] {
     flows_timer_ = 0;
     const auto deleted = dataplane_.DeleteStaleFlows(model_, LongDead());
     if (!deleted.ok()) {
@@ -184,207 +206,20 @@ void Edge::DeleteStaleFlowsSoon() {
   });
 }
 
-// ---- the agents ----
-
-absl::Status Edge::TakeEpoch(const Epoch& epoch) {
-  RETURN_IF_ERROR(gate_.Check(epoch));
-  contacted_ = true;
-  if (gate_.Accept(epoch)) Save();
-  return absl::OkStatus();
-}
-
-protocol::EdgeDelta Edge::RegistrationDelta(
-    const protocol::Uplink& uplink) const {
-  protocol::EdgeDelta delta;
-  std::set<std::string> displaced;
-  for (const auto& [name, known] : model_.uplinks()) {
-    if (name != uplink.name &&
-        (known.block == uplink.block || known.key == uplink.key)) {
-      displaced.insert(name);
-      delta.removed_uplinks.push_back(name);
-    }
-  }
-  for (const auto& [name, group] : model_.groups()) {
-    protocol::Group rest = group;
-    std::erase_if(rest.uplinks, [&displaced](const std::string& member) {
-      return displaced.contains(member);
-    });
-    if (rest != group) delta.groups.push_back(std::move(rest));
-  }
-  delta.uplinks.push_back(uplink);
-  return delta;
-}
-
-absl::Status Edge::Register(const RegisterCall& call) {
-  RETURN_IF_ERROR(gate_.Check(call.epoch));
-  if (adopting_ && dataplane_.HasPeer(call.uplink.key)) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const Judgement judged,
-                   model_.Judge(RegistrationDelta(call.uplink), limits_));
-  RETURN_IF_ERROR(TakeEpoch(call.epoch));
-  RETURN_IF_ERROR(ApplyJudged(judged.accepted));
-  Save();  // the agent drops the control key now: this must outlive a crash
-  spdlog::info("uplink {}: registered, key {}, block {}, epoch {}",
-               call.uplink.name, call.uplink.key.Short(), call.uplink.block,
-               call.epoch.number);
-  return absl::OkStatus();
-}
-
-absl::StatusOr<Welcome> Edge::Open(const Hello& hello, SyncStream& stream) {
-  RETURN_IF_ERROR(TakeEpoch(hello.epoch));
-  if (stream_) {
-    std::exchange(stream_, nullptr)
-        ->End(absl::AbortedError(fmt::format(
-            "a newer stream took over, epoch {}", hello.epoch.number)));
-  }
-  protocol::Digest audited;  // while adopting: nothing, so a snapshot follows
-  if (!adopting_) {
-    ASSIGN_OR_RETURN(audited, dataplane_.Audit(model_));
-  }
-  if (!adopting_ && audited != dataplane_.ProgrammedDigest(model_)) {
-    spdlog::warn("the kernel's mappings differ from the last good state");
-    in_doubt_ = true;
-    ReconcileSoon();
-  }
-  stream_ = &stream;
-  stream_version_ = 0;
-  last_report_ = MakeReport();
-  Welcome welcome{.digest = audited, .report = last_report_};
-  for (const ReservedPort& port : limits_.reserved) {
-    welcome.reserved_ports.push_back(
-        fmt::format("{}/{}", port.port, ToString(port.protocol)));
-  }
-  spdlog::info("sync: agent {} connected, epoch {}, its digest {}, ours {}",
-               hello.version, hello.epoch.number, hello.digest.Short(),
-               audited.Short());
-  return welcome;
-}
-
-void Edge::Close(SyncStream& stream) {
-  if (stream_ != &stream) return;
-  stream_ = nullptr;
-  spdlog::info("sync: agent disconnected; the edge goes on as it is");
-}
-
-absl::StatusOr<Judgement> Edge::Judge(const ChangeCall& call) const {
-  if (const auto* snapshot = std::get_if<SnapshotCall>(&call)) {
-    return model_.JudgeSnapshot(snapshot->state, limits_);
-  }
-  return model_.Judge(std::get<DeltaCall>(call).delta, limits_);
-}
-
-SyncResult Edge::Change(SyncStream& stream, ChangeCall call) {
-  const auto start = SteadyClock::now();
-  SyncResult result;
-  result.version =
-      std::visit([](const auto& change) { return change.version; }, call);
-  result.digest = dataplane_.ProgrammedDigest(model_);
-  if (stream_ != &stream) {
-    result.status = absl::AbortedError("another stream took over");
-    return result;
-  }
-  if (result.version <= stream_version_) {
-    result.status = InvalidArgument("version {}: is not above {}",
-                                    result.version, stream_version_);
-    return result;
-  }
-  const auto* delta = std::get_if<DeltaCall>(&call);
-  if (delta && delta->base_version != stream_version_) {
-    result.status =
-        FailedPrecondition("base_version {}: this edge has version {}",
-                           delta->base_version, stream_version_);
-    result.snapshot_needed = true;
-    return result;
-  }
-  const auto judged = Judge(call);
-  result.status = judged.status();
-  if (result.status.ok()) result.status = ApplyJudged(judged->accepted);
-  if (!result.status.ok()) {
-    spdlog::warn("version {}: refused: {}", result.version,
-                 Message(result.status));
-    return result;
-  }
-  stream_version_ = result.version;
-  refused_ = delta ? Untouched(refused_, delta->delta) : std::vector<Refusal>();
-  refused_.insert(refused_.end(), judged->refusals.begin(),
-                  judged->refusals.end());
-  result.refused = judged->refusals;
-  result.digest = dataplane_.ProgrammedDigest(model_);
-  result.apply_time = SteadyClock::now() - start;
-  applied_version_ = result.version;
-  applied_at_ = std::chrono::system_clock::now();
-  apply_time_ = result.apply_time;
-  SendReportIfChanged();
-  spdlog::info(
-      "version {}: {} mappings changed, {} removed, {} refused, now {}, "
-      "{:.2f} ms",
-      result.version, judged->accepted.mappings.size(),
-      judged->accepted.removed_mappings.size(), result.refused.size(),
-      model_.mapping_count(),
-      std::chrono::duration<double, std::milli>(result.apply_time).count());
-  if (judged->accepted.mappings.size() >= kBulk) {
-    loop_.After(milliseconds(0), [] { malloc_trim(0); });
-  }
-  return result;
-}
-
-absl::Status Edge::ApplyJudged(const protocol::EdgeDelta& accepted) {
-  if (adopting_) {
-    adopting_ = false;
-    in_doubt_ = true;
-    model_.Commit(accepted);
-    SaveSoon();
-    // Uplinks that the kernel already serves go on while they are first heard.
-    health_.Update(model_, SteadyClock::now(), /*grace=*/true);
-    Reconcile();
-    return programmed_ ? absl::OkStatus() : Unavailable("{}", trouble_);
-  }
-  // An ACK speaks of what was read back, also when nothing is to be changed.
-  if (in_doubt_) Reconcile();
-  if (!programmed_) return Unavailable("not serving yet: {}", trouble_);
-  if (accepted.empty()) return absl::OkStatus();
-  if (AddsToTunnel(accepted)) {
-    // Before the table: nothing of it is written when this fails.
-    EdgeModel after = model_;
-    after.Commit(accepted);
-    const absl::Status status = dataplane_.ReconcileTunnel(after, endpoints_);
-    if (!status.ok()) {
-      ReconcileSoon();
-      return status;
-    }
-  }
-  if (const absl::Status status = dataplane_.ApplyDelta(model_, accepted);
-      !status.ok()) {
-    ReconcileSoon();  // back to the last good state, observed anew
-    return status;
-  }
-  model_.Commit(accepted);
-  SaveSoon();
-  DeleteStaleFlowsSoon();
-  if (!ChangesTunnel(accepted)) return absl::OkStatus();
-  health_.Update(model_, SteadyClock::now());
-  ArmHealthTimer();
-  CheckHealth();
-  // What was removed goes last; the mappings serve already.
-  const absl::Status status = dataplane_.ReconcileTunnel(model_, endpoints_);
-  if (!status.ok()) {
-    spdlog::warn("tunnel: {}; trying again", Message(status));
-    ReconcileSoon();
-  }
-  return absl::OkStatus();
-}
-
 absl::StatusOr<std::vector<MappingStatus>> Edge::Mappings() const {
   return dataplane_.Mappings();
 }
 
 void Edge::ForgetEpoch() {
   gate_ = EpochGate(join_.cluster_uid, std::nullopt);
-  Save();
+  SaveNow();
 }
 
 absl::Status Edge::Remove() {
+  StopWatching();
   heartbeats_.reset();
   loop_.Cancel(std::exchange(save_timer_, 0));
+  writer_.Discard();
   RETURN_IF_ERROR(dataplane_.Remove());
   return store_.Remove();
 }
@@ -398,17 +233,37 @@ std::optional<SocketAddress> Edge::api_address() const {
 
 void Edge::SaveSoon() {
   if (save_timer_ != 0) return;
-  save_timer_ = loop_.After(kSaveDelay, [this] { Save(); });
+  const milliseconds delay(model_.mapping_count() / kMappingsPerMillisecond);
+  save_timer_ = loop_.After(std::clamp(delay, kLeastSaveDelay, kMostSaveDelay),
+                            [this] { Save(); });
 }
 
 void Edge::Save() {
+  writer_.Write(SaveJob(),
+                [this](const absl::Status& status) { Saved(status); });
+}
+
+void Edge::SaveNow() { Saved(writer_.WriteNow(SaveJob())); }
+
+std::function<absl::Status()> Edge::SaveJob() {
   loop_.Cancel(std::exchange(save_timer_, 0));
-  const absl::Status status = store_.Save(
-      {.epoch = gate_.seen(),
-       .state = model_.ToState(),
-       .endpoints = endpoints_,
-       .switched_interfaces = dataplane_.facts().switched_interfaces});
   stored_switched_ = dataplane_.facts().switched_interfaces;
+  return
+      [&store = store_,
+       state = StoredState{.epoch = gate_.seen(),
+                           .network = join_.network,
+                           .state = model_.ToState(),
+                           .endpoints = endpoints_,
+                           .switched_interfaces = stored_switched_}]() mutable {
+        const absl::Status status = store.Save(state);
+        const bool is_bulk = state.state.mappings.size() >= kBulk;
+        state = {};
+        if (is_bulk) malloc_trim(0);
+        return status;
+      };
+}
+
+void Edge::Saved(const absl::Status& status) {
   const std::string problem(Message(status));
   if (problem != not_durable_) {
     if (status.ok()) {
@@ -418,6 +273,8 @@ void Edge::Save() {
     }
   }
   not_durable_ = problem;
+  if (status.ok() || save_timer_ != 0) return;
+  save_timer_ = loop_.After(kSaveAgain, [this] { Save(); });
 }
 
 }  // namespace edged::edge

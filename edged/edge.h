@@ -6,18 +6,26 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "common/background_writer.h"
 #include "common/backoff.h"
+#include "common/drift/kernel_watch.h"
+#include "common/drift/repair_pace.h"
 #include "common/event_loop.h"
+#include "edged/core/drift_damage.h"
 #include "edged/core/edge_api.h"
+#include "edged/core/edge_event.h"
 #include "edged/core/edge_model.h"
 #include "edged/core/epoch_gate.h"
 #include "edged/core/health_policy.h"
+#include "edged/edge_keys.h"
 #include "edged/join.h"
 #include "edged/system/dataplane.h"
 #include "edged/system/heartbeat_server.h"
+#include "edged/system/quiet_loader.h"
 #include "edged/system/state_store.h"
 
 namespace edged::edge {
@@ -32,6 +40,8 @@ class Edge {
     std::vector<ReservedPort> reserved_ports;
     // Called whenever the API's address is there; it may be called again.
     std::function<void()> serving;
+    // Hears what happens to the edge; may be empty.
+    std::function<void(const EdgeEvent&)> tell;
   };
 
   // `loop`, `kernel` and `store` are borrowed and outlive the edge.
@@ -47,11 +57,13 @@ class Edge {
   absl::Status Register(const RegisterCall& call);
   absl::StatusOr<Welcome> Open(const Hello& hello, SyncStream& stream);
   SyncResult Change(SyncStream& stream, ChangeCall call);
+  void KeyStored(SyncStream& stream, const PublicKey& key);
   void Close(SyncStream& stream);
+  absl::StatusOr<Rotation> RotateKey();
   void FillStatus(EdgeStatus& status) const;
   absl::StatusOr<std::vector<MappingStatus>> Mappings() const;
 
-  // The host's links or addresses changed, or somebody touched what is ours.
+  // Looks at everything again, and writes what differs.
   void ReconcileSoon();
   // Forgets the highest epoch seen.
   void ForgetEpoch();
@@ -63,21 +75,51 @@ class Edge {
  private:
   using SteadyTime = std::chrono::steady_clock::time_point;
 
+  // Applying or saving this many mappings leaves enough garbage to give back.
+  static constexpr size_t kBulk = 1'000;
+
   void Restore();
+  std::string StrangerIn(const StoredState& stored) const;
   bool AdoptKernel();
   void Reconcile();
   void RetryReconcile();
   absl::Status TakeEpoch(const Epoch& epoch);
   absl::StatusOr<Judgement> Judge(const ChangeCall& call) const;
   absl::Status ApplyJudged(const protocol::EdgeDelta& accepted);
+  absl::Status WriteTunnel(const EdgeModel& model);
   protocol::EdgeDelta RegistrationDelta(const protocol::Uplink& uplink) const;
+
+  // What others did since the last repair.
+  struct Damage {
+    TableDamage table;
+    NetworkDamage network;
+    SteadyTime since;
+
+    bool empty() const { return table.empty() && network.empty(); }
+  };
+  void StartWatching();
+  void StopWatching();
+  void OnDamage();
+  void Repair();
+  void RepairNow(const Damage& damage);
+  void Conclude(Drift drift, const absl::StatusOr<std::string>& written,
+                SteadyTime since);
+  void ConcludeUnrepaired(const absl::StatusOr<std::string>& written);
+  void Tell(std::variant<Drift, Flood> what);
+  void CheckTunnel();
+  absl::StatusOr<protocol::Digest> Audit();
+  void AuditNowAndThen();
+  void AuditWhenQuiet();
+  void GreetUplinks();
 
   void StartHeartbeats();
   void OnHeartbeat(const IpAddress& from, const protocol::Heartbeat& heartbeat);
+  void HeedHeartbeats();
   void ArmHealthTimer();
   void CheckHealth();
+  void WaitForFirstWords();
   void ReadReceivedBytes(SteadyTime now);
-  void DeleteStaleFlowsSoon();
+  void DeleteStaleFlowsSoon(EventLoop::Duration delay = {});
   std::set<std::string> LongDead() const;
 
   std::vector<UplinkLife> UplinkLives() const;
@@ -85,18 +127,36 @@ class Edge {
   void SendReportIfChanged();
   void SaveSoon();
   void Save();
-  void RefreshPeers();
+  void SaveNow();  // returns when it is on the disk
+  std::function<absl::Status()> SaveJob();
+  void Saved(const absl::Status& status);
+  void KeepPeers(const wireguard::Device& device);
 
   EventLoop& loop_;
   StateStore& store_;
+  BackgroundWriter writer_;  // of store_
   const Join join_;
   const Limits limits_;
   const std::function<void()> serving_;
+  const std::function<void(const EdgeEvent&)> tell_;
+  const uint32_t rtnetlink_port_;
+  QuietLoader nft_;
   Dataplane dataplane_;
+  EdgeKeys keys_;
   EpochGate gate_;
   EdgeModel model_;
   HealthPolicy health_;
   Endpoints endpoints_;
+  std::unique_ptr<KernelWatch> watch_;
+  Damage damage_;
+  RepairPace pace_;
+  // What a repair did not achieve: Reconcile() tries until it does.
+  struct Unrepaired {
+    Drift drift;
+    SteadyTime since;
+    bool told = false;
+  };
+  std::optional<Unrepaired> unrepaired_;
   std::unique_ptr<HeartbeatServer> heartbeats_;
   int heartbeat_link_ = 0;  // index of the device that it is bound to
   std::map<std::string, WallTime> last_heartbeats_;
@@ -125,8 +185,15 @@ class Edge {
   EventLoop::TimerId retry_timer_ = 0;
   EventLoop::TimerId save_timer_ = 0;
   EventLoop::TimerId health_timer_ = 0;
-  EventLoop::TimerId peers_timer_ = 0;
+  EventLoop::TimerId first_words_timer_ = 0;
+  std::optional<SteadyTime> way_since_;  // uplinks can be reached
+  EventLoop::TimerId tunnel_timer_ = 0;
+  EventLoop::TimerId audit_timer_ = 0;
+  EventLoop::TimerId quiet_timer_ = 0;  // an audit after drift
+  EventLoop::TimerId repair_timer_ = 0;
   EventLoop::TimerId flows_timer_ = 0;
+  EventLoop::TimerId heed_timer_ = 0;
+  SteadyTime heed_after_;
   EventLoop::Duration health_interval_{};
 };
 

@@ -12,8 +12,17 @@ namespace {
 
 using SteadyClock = std::chrono::steady_clock;
 
+// After a start uplinks have this long to notice it, once there is a way to
+// them; the machine may have no network yet.
+constexpr auto kFirstWords = std::chrono::seconds(5);
+constexpr auto kFirstWordsInterval = std::chrono::milliseconds(100);
 // After this time the TCP flows of a dead uplink are given up.
 constexpr auto kLongDead = std::chrono::seconds(30);
+// Between two judgements that heartbeats bring about. An uplink may send
+// without end, and say something else each time: it gets a fifth of the loop's
+// time.
+constexpr auto kHeedInterval = std::chrono::milliseconds(5);
+constexpr int kHeedFactor = 4;
 
 bool Worsened(const UplinkHealth& before, const UplinkHealth& after) {
   return std::ranges::any_of(after, [&before](const auto& entry) {
@@ -63,8 +72,22 @@ void Edge::OnHeartbeat(const IpAddress& from,
   health_.Tick(now);  // our own stall is not the silence of the others
   health_.OnHeartbeat(uplink->first, heartbeat, now);
   last_heartbeats_[uplink->first] = std::chrono::system_clock::now();
+  if (heed_timer_ != 0) return;
+  if (now >= heed_after_) {
+    HeedHeartbeats();
+    return;
+  }
+  heed_timer_ = loop_.After(heed_after_ - now, [this] { HeedHeartbeats(); });
+}
+
+void Edge::HeedHeartbeats() {
+  heed_timer_ = 0;
+  const auto start = SteadyClock::now();
   CheckHealth();
   SendReportIfChanged();
+  const auto end = SteadyClock::now();
+  heed_after_ = end + std::max<SteadyClock::duration>(
+                          kHeedInterval, kHeedFactor * (end - start));
 }
 
 void Edge::ArmHealthTimer() {
@@ -103,6 +126,23 @@ void Edge::CheckHealth() {
   }
   DeleteStaleFlowsSoon();
   SendReportIfChanged();
+  // Who is heard again may be elsewhere.
+  const auto device = dataplane_.Tunnel();
+  if (device.ok()) KeepPeers(*device);
+}
+
+void Edge::WaitForFirstWords() {
+  first_words_timer_ = 0;
+  if (!health_.HasGrace()) return;
+  const auto now = SteadyClock::now();
+  const bool way = std::ranges::any_of(endpoints_, [this](const auto& entry) {
+    return dataplane_.HasWayTo(entry.second.address);
+  });
+  if (way && !way_since_) way_since_ = now;
+  if (way_since_ && now - *way_since_ > kFirstWords) return;
+  health_.ExtendGrace(now);
+  first_words_timer_ =
+      loop_.After(kFirstWordsInterval, [this] { WaitForFirstWords(); });
 }
 
 void Edge::ReadReceivedBytes(SteadyTime now) {
@@ -126,21 +166,20 @@ std::set<std::string> Edge::LongDead() const {
   return names;
 }
 
-// Peers' endpoints have no events: they are read now and then, and kept, so
-// that the edge speaks first after a restart.
-void Edge::RefreshPeers() {
-  const auto device = dataplane_.Tunnel();
-  if (!device.ok()) {
-    ReconcileSoon();
-    return;
-  }
-  const std::set<std::string> long_dead = LongDead();
-  if (std::exchange(long_dead_, long_dead) != long_dead) DeleteStaleFlowsSoon();
+// Peers' endpoints are kept, also of those that somebody removed, so that the
+// edge speaks first after a restart or a repair.
+void Edge::KeepPeers(const wireguard::Device& device) {
   peers_.clear();
   Endpoints endpoints;
-  for (const wireguard::Peer& peer : device->peers) {
+  const auto keep = [&](const PublicKey& key) {
+    const auto known = endpoints_.find(key);
+    if (known != endpoints_.end()) endpoints.insert(*known);
+  };
+  keep(join_.control_key);
+  for (const auto& [name, uplink] : model_.uplinks()) keep(uplink.key);
+  for (const wireguard::Peer& peer : device.peers) {
     peers_.emplace(peer.key, peer);
-    if (peer.endpoint) endpoints.emplace(peer.key, *peer.endpoint);
+    if (peer.endpoint) endpoints[peer.key] = *peer.endpoint;
   }
   if (std::exchange(endpoints_, endpoints) != endpoints) SaveSoon();
 }
@@ -176,6 +215,11 @@ Report Edge::MakeReport() const {
   if (!not_durable_.empty()) {
     report.warnings.push_back("StateNotDurable: " + not_durable_);
   }
+  if (const Flood* flood = pace_.flood()) {
+    report.warnings.push_back(
+        fmt::format("{} changes what is ours faster than it is repaired",
+                    flood->by.ToString()));
+  }
   return report;
 }
 
@@ -196,13 +240,15 @@ void Edge::FillStatus(EdgeStatus& status) const {
                            : join_.cluster_uid;
   status.edge = join_.edge;
   status.device = dataplane_.facts().device;
-  status.public_key = join_.private_key.Public();
   status.listen_port = join_.listen_port;
   status.network = join_.network;
+  const auto* overlay6 = dataplane_.facts().OverlayOf(Family::kIpv6);
+  if (overlay6) status.network6 = overlay6->network();
   status.address = limits_.overlay.EdgeAddress();
   status.mtu = report.mtu;
   status.addresses = report.addresses;
   status.warnings = report.warnings;
+  keys_.FillStatus(status);
   status.digest = report.digest;
   status.refused = refused_;
   status.refused.insert(status.refused.end(), report.not_programmed.begin(),

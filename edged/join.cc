@@ -22,6 +22,8 @@ std::string UsedTokensPath(const std::string& state) {
   return state + "/used-tokens";
 }
 
+std::string KeyPath(const std::string& state) { return state + "/key.yaml"; }
+
 // One token id per line.
 absl::StatusOr<std::vector<std::string>> UsedTokens(const std::string& state) {
   const auto text = ReadFile(UsedTokensPath(state));
@@ -59,12 +61,25 @@ void ReadParsed(config::Fields& fields, std::string_view name, Parse parse,
 absl::StatusOr<IpPrefix> ParseNetwork(std::string_view text) {
   ASSIGN_OR_RETURN(const IpPrefix network, IpPrefix::Parse(text));
   RETURN_IF_ERROR(protocol::Overlay::Create(network).status());
+  if (network.family() != Family::kIpv4) {
+    return InvalidArgument(
+        "{} is not an IPv4 network; the one for IPv6 comes from the agent",
+        network.ToString());
+  }
   return network;
 }
 
 }  // namespace
 
 std::string JoinPath(const std::string& state) { return state + "/join.yaml"; }
+
+absl::Status CheckEnrolled(const std::string& state) {
+  if (!absl::IsNotFound(ReadFile(JoinPath(state)).status())) {
+    return absl::OkStatus();
+  }
+  return FailedPrecondition("this edge is not enrolled: {} is not there",
+                            JoinPath(state));
+}
 
 std::string FormatJoin(const Join& join) {
   return fmt::format(
@@ -164,8 +179,84 @@ absl::StatusOr<Join> JoinWithToken(const std::string& state,
   return join;
 }
 
+// ---- the key ----
+
+namespace {
+
+std::string FormatKeys(const std::string& token_id, const OwnKeys& keys) {
+  std::string text = fmt::format(
+      "# Written by edged. It holds this edge's private key.\n"
+      "version: v1\n"
+      "tokenId: {}\n"
+      "privateKey: {}\n",
+      Quoted(token_id), keys.key.Reveal());
+  if (keys.phase == OwnKeys::Phase::kInUse) return text;
+  text += fmt::format("nextPrivateKey: {}\n", keys.next.Reveal());
+  if (keys.phase == OwnKeys::Phase::kSwitching) {
+    text +=
+        fmt::format("switched: {}\n",
+                    std::chrono::floor<std::chrono::milliseconds>(keys.switched)
+                        .time_since_epoch()
+                        .count());
+  }
+  return text;
+}
+
+// Nothing when the keys are another token's.
+absl::StatusOr<std::optional<OwnKeys>> ParseKeys(const std::string& text,
+                                                 const std::string& file,
+                                                 const std::string& token_id) {
+  ASSIGN_OR_RETURN(const auto documents, config::ParseYaml(text, file));
+  if (documents.size() != 1 || !documents[0].root.is_object()) {
+    return InvalidArgument("not one object");
+  }
+  config::Fields root(documents[0], documents[0].root);
+  OwnKeys keys;
+  root.RequiredString("version");
+  const bool ours = root.RequiredString("tokenId") == token_id;
+  ReadParsed(root, "privateKey", PrivateKey::Parse, keys.key);
+  if (root.Has("nextPrivateKey")) {
+    keys.phase = OwnKeys::Phase::kProposed;
+    ReadParsed(root, "nextPrivateKey", PrivateKey::Parse, keys.next);
+  }
+  if (root.Has("switched")) {
+    keys.phase = OwnKeys::Phase::kSwitching;
+    keys.switched =
+        std::chrono::system_clock::time_point(std::chrono::milliseconds(
+            root.Int("switched", 0, 0, INT64_MAX / 1'000'000)));
+    if (keys.next.is_zero()) root.Fail("nextPrivateKey", "missing");
+  }
+  RETURN_IF_ERROR(root.Finish());
+  if (!ours) return std::nullopt;
+  return keys;
+}
+
+}  // namespace
+
+absl::StatusOr<OwnKeys> LoadKeys(const std::string& state, const Join& join) {
+  const OwnKeys of_token{.key = join.private_key};
+  const std::string path = KeyPath(state);
+  const auto text = ReadFile(path);
+  if (absl::IsNotFound(text.status())) return of_token;
+  RETURN_IF_ERROR(text.status());
+  const auto keys = ParseKeys(*text, path, join.token_id);
+  if (!keys.ok()) {
+    return FailedPrecondition(
+        "{}: damaged; it holds a private key, so it is not shown", path);
+  }
+  return keys->value_or(of_token);
+}
+
+absl::Status SaveKeys(const std::string& state, const Join& join,
+                      const OwnKeys& keys) {
+  return WriteFileAtomically(KeyPath(state), FormatKeys(join.token_id, keys));
+}
+
+// ---- the end ----
+
 absl::Status Leave(const std::string& state) {
-  return RemoveFile(JoinPath(state));
+  RETURN_IF_ERROR(RemoveFile(JoinPath(state)));
+  return RemoveFile(KeyPath(state));
 }
 
 absl::Status ForgetOwner(const std::string& state) {

@@ -9,6 +9,7 @@
 #include "common/keys.h"
 #include "common/net_types.h"
 #include "common/protocol/token.h"
+#include "edged/core/key_replacement.h"
 
 // The enrolment of an edge: STATE/join.yaml, written by `edged join` and
 // noticed by a running edged.
@@ -41,6 +42,13 @@ absl::StatusOr<Join> JoinWithToken(const std::string& state,
                                    std::string_view token,
                                    std::chrono::system_clock::time_point now);
 
+// The edge's own key, STATE/key.yaml, since it replaced the token's. While
+// there is none for this token, the token's. FailedPrecondition when the file
+// is damaged; its content is not shown.
+absl::StatusOr<OwnKeys> LoadKeys(const std::string& state, const Join& join);
+absl::Status SaveKeys(const std::string& state, const Join& join,
+                      const OwnKeys& keys);
+
 // Removes the enrolment; the ids of used tokens stay. OK when there is none.
 absl::Status Leave(const std::string& state);
 
@@ -54,5 +62,7 @@ absl::Status RequestForgetEpoch(const std::string& state);
 bool TakeForgetEpochRequest(const std::string& state);
 
 std::string JoinPath(const std::string& state);
+// FailedPrecondition where there is no join.yaml.
+absl::Status CheckEnrolled(const std::string& state);
 
 }  // namespace edged::edge

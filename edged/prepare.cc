@@ -122,7 +122,8 @@ void PrepareConntrack(const std::string& proc, Sysctls& sysctls,
   sysctls.Set("net/netfilter/nf_conntrack_tcp_loose", 1, is_on);
 }
 
-void PrepareIpv6(Sysctls& sysctls) {
+void PrepareIpv6(Sysctls& sysctls, const std::string& prepared,
+                 Preparation& result) {
   const std::string conf = "net/ipv6/conf/";
   const auto names = sysctls.List(conf);
   if (names.empty()) return;  // this host has no IPv6
@@ -137,16 +138,21 @@ void PrepareIpv6(Sysctls& sysctls) {
     }
     sysctls.Set(device + "/accept_ra", 2, [](int64_t now) { return now == 2; });
   }
-  sysctls.Set(conf + "all/forwarding", 1, [](int64_t now) { return now == 1; });
+  const std::string forwarding = conf + "all/forwarding";
+  if (sysctls.Get(forwarding) == 0) {
+    const absl::Status status = WriteFileAtomically(prepared, "");
+    if (!status.ok()) result.warnings.emplace_back(Message(status));
+  }
+  sysctls.Set(forwarding, 1, [](int64_t now) { return now == 1; });
 }
 
 }  // namespace
 
-Preparation PrepareHost(const std::string& proc) {
+Preparation PrepareHost(const std::string& proc, const std::string& prepared) {
   Preparation result;
   Sysctls sysctls(proc, result);
   PrepareConntrack(proc, sysctls, result);
-  PrepareIpv6(sysctls);
+  PrepareIpv6(sysctls, prepared, result);
   return result;
 }
 

@@ -3,6 +3,8 @@
 #include <string>
 #include <vector>
 
+#include "edged/system/host_network.h"
+
 namespace edged::edge {
 
 // What `edged prepare` found to do on this host.
@@ -14,8 +16,11 @@ struct Preparation {
 // Sets what the daemon may not and the network needs: the size of the
 // connection table by this machine's memory (never lowered), its accounting and
 // loose pick-up of TCP, and IPv6 forwarding without losing routes that come by
-// router advertisements. Loads conntrack when it is not there. Needs root;
-// `proc` is where procfs is mounted.
-Preparation PrepareHost(const std::string& proc = "/proc");
+// router advertisements. Loads conntrack when it is not there. Where it, and
+// nobody before it, makes this host forward IPv6, it leaves the file
+// `prepared`: edged then keeps the host from being a router for others. Needs
+// root; `proc` is where procfs is mounted.
+Preparation PrepareHost(const std::string& proc = "/proc",
+                        const std::string& prepared = kPreparedFile);
 
 }  // namespace edged::edge

@@ -53,10 +53,7 @@ absl::Status RemoveFromKernel(const Config& config,
 
 absl::Status Reset(const Config& config, const std::string& wireguard_program) {
   ASSIGN_OR_RETURN(const Traces traces, FindTraces(config.state));
-  if (!traces.lock.ok() && absl::IsNotFound(traces.join.status())) {
-    return FailedPrecondition("this edge is not enrolled: {} is not there",
-                              JoinPath(config.state));
-  }
+  if (!traces.lock.ok()) RETURN_IF_ERROR(CheckEnrolled(config.state));
   // A running daemon notices that the enrolment is gone, and removes what it
   // made.
   if (traces.lock.ok()) {

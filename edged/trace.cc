@@ -34,13 +34,17 @@ constexpr milliseconds kTick{100};
 
 // "fra1", or the address where edged does not tell a name.
 std::string UplinkName(const IpAddress& mapping, const DoctorFacts& facts) {
-  if (!facts.enrolment.network || !facts.uplinks) return mapping.ToString();
-  const auto overlay = protocol::Overlay::Create(*facts.enrolment.network);
-  if (!overlay.ok()) return mapping.ToString();
+  const auto& own = facts.enrolment;
+  const auto& network = mapping.is_ipv4() ? own.network : own.network6;
+  if (!own.network || !network || !facts.uplinks) return mapping.ToString();
+  const auto overlay = protocol::Overlay::Create(*network);
+  // Uplinks are told by their IPv4 addresses.
+  const auto overlay4 = protocol::Overlay::Create(*own.network);
+  if (!overlay.ok() || !overlay4.ok()) return mapping.ToString();
   for (uint32_t block = 1; block < protocol::kBlocks; ++block) {
     if (!overlay->BlockPrefix(block).Contains(mapping)) continue;
     for (const UplinkFacts& uplink : *facts.uplinks) {
-      if (uplink.address == overlay->UplinkAddress(block)) return uplink.name;
+      if (uplink.address == overlay4->UplinkAddress(block)) return uplink.name;
     }
   }
   return mapping.ToString();
@@ -67,9 +71,15 @@ absl::StatusOr<std::map<IpAddress, std::string>> UplinksOf(
 absl::Status LookAtNetwork(TraceScene& scene) {
   ASSIGN_OR_RETURN(auto rtnetlink, netlink::Rtnetlink::Open());
   ASSIGN_OR_RETURN(const auto links, rtnetlink.ListLinks());
+  const bool is_ipv4 = scene.target.nic_address.is_ipv4();
+  ASSIGN_OR_RETURN(const bool all_ipv6,
+                   rtnetlink.ForwardingEverywhere(Family::kIpv6));
   for (const netlink::Link& link : links) {
-    scene.interfaces[static_cast<uint32_t>(link.index)] = {
-        link.name, link.ipv4.forwarding};
+    const bool forwards =
+        is_ipv4 ? link.ipv4.forwarding
+                : all_ipv6 || link.ipv6.force_forwarding.value_or(false);
+    scene.interfaces[static_cast<uint32_t>(link.index)] = {link.name, forwards,
+                                                           link.loopback};
   }
   ASSIGN_OR_RETURN(const auto addresses, rtnetlink.ListAddresses());
   scene.address_is_local =

@@ -14,6 +14,7 @@ namespace {
 
 constexpr int kNetworkLength = 22;  // of an allocated network
 constexpr uint32_t kMostEdges = 255;
+constexpr uint32_t kMostSubnets = 65535;  // of the cluster's IPv6 prefix
 constexpr uint32_t kMostUplinks = protocol::kBlocks - 1;
 
 // One run of Allocate over the EdgeNodes, the oldest first.
@@ -40,6 +41,9 @@ class Allocator {
     }
     for (const EdgeNode* node : nodes_) {
       TakeNumber(*node);
+      if (Recorded(*node) != nullptr) TakeNetwork6(*node);
+    }
+    for (const EdgeNode* node : nodes_) {
       if (Recorded(*node) == nullptr) continue;
       IndexPublicIps(*node);
       AssignBlocks(*node);
@@ -76,13 +80,22 @@ class Allocator {
     for (const std::string& name : gone) records.numbers.Free(name);
   }
 
+  // The network of `holder`, a record or a tunnel.
+  template <typename Holder>
+  static std::optional<IpPrefix> OfFamily(Family family, const Holder& holder) {
+    if (family == Family::kIpv4) return holder.network;
+    return holder.network6;
+  }
+
   // What `network` may not be beside, or nothing. `self` is not asked.
   std::optional<std::string> Neighbour(const EdgeNode& self,
                                        const IpPrefix& network) const {
     for (const auto& [name, record] : allocation_.records.edges) {
-      if (name != self.meta.name && record.network.Overlaps(network)) {
-        return fmt::format("the network {} of EdgeNode {}",
-                           record.network.ToString(), name);
+      if (name == self.meta.name) continue;
+      const auto& other = OfFamily(network.family(), record);
+      if (other && other->Overlaps(network)) {
+        return fmt::format("the network {} of EdgeNode {}", other->ToString(),
+                           name);
       }
     }
     for (const IpPrefix& route : facts_.host_routes) {
@@ -115,10 +128,22 @@ class Allocator {
                           "enrolled with {}",
                           network->ToString(), record->network.ToString()));
     }
-    if (const auto neighbour = Neighbour(node, record->network)) {
-      Problem(node, reason::kNetworkOverlap,
-              fmt::format("its network {} overlaps {}",
-                          record->network.ToString(), *neighbour));
+    if (const auto& network = node.tunnel.network6;
+        enrolled && network && record->network6 &&
+        *network != *record->network6) {
+      Problem(node, reason::kTunnelImmutable,
+              fmt::format("spec.tunnel.network6: {} is refused, the edge is "
+                          "enrolled with {}",
+                          network->ToString(), record->network6->ToString()));
+    }
+    for (const auto& network :
+         {std::optional(record->network), record->network6}) {
+      if (!network) continue;
+      if (const auto neighbour = Neighbour(node, *network)) {
+        Problem(node, reason::kNetworkOverlap,
+                fmt::format("its network {} overlaps {}", network->ToString(),
+                            *neighbour));
+      }
     }
   }
 
@@ -157,9 +182,38 @@ class Allocator {
   // Whether an EdgeNode names a network there, though it may not have it yet.
   bool NamedByAnother(const EdgeNode& self, const IpPrefix& network) const {
     return std::ranges::any_of(nodes_, [&](const EdgeNode* other) {
-      return other->meta.name != self.meta.name && other->tunnel.network &&
-             other->tunnel.network->Overlaps(network);
+      const auto named = OfFamily(network.family(), other->tunnel);
+      return other->meta.name != self.meta.name && named &&
+             named->Overlaps(network);
     });
+  }
+
+  // The one that is named, or the next free /64 of the cluster's own prefix.
+  // An edge that can have none serves IPv4 alone.
+  void TakeNetwork6(const EdgeNode& node) {
+    EdgeRecord& record = *Recorded(node);
+    const auto& named = node.tunnel.network6;
+    if (record.network6 &&
+        (!named || *named == *record.network6 || record.enrolled)) {
+      return;
+    }
+    if (named) {
+      if (const auto neighbour = Neighbour(node, *named)) {
+        Problem(node, reason::kNetworkOverlap,
+                fmt::format("spec.tunnel.network6: {} overlaps {}",
+                            named->ToString(), *neighbour));
+      } else {
+        record.network6 = *named;
+      }
+      return;
+    }
+    for (uint32_t i = 1; i <= kMostSubnets; ++i) {
+      const IpPrefix network = protocol::UniqueLocalNetwork(
+          facts_.cluster_uid, static_cast<uint16_t>(i));
+      if (Neighbour(node, network) || NamedByAnother(node, network)) continue;
+      record.network6 = network;
+      return;
+    }
   }
 
   void Record(const EdgeNode& node, const IpPrefix& network) {
@@ -192,8 +246,6 @@ class Allocator {
 
   void IndexPublicIps(const EdgeNode& node) {
     EdgeRecord& record = *Recorded(node);
-    const auto overlay = protocol::Overlay::Create(record.network);
-    const uint32_t limit = overlay.ok() ? overlay->MaxIndex() : 0;
     const std::vector<PublicIp> public_ips = node.PublicIps();
     if (public_ips.empty()) {
       Problem(node, reason::kNoPublicIp,
@@ -204,14 +256,20 @@ class Allocator {
     std::set<std::string> wanted;
     for (const PublicIp& ip : public_ips) wanted.insert(ip.address.ToString());
     FreeOthers(record.public_indexes, wanted);
+    FreeOthers(record.public_indexes6, wanted);
     for (const PublicIp& ip : public_ips) {
-      if (ip.address.family() != record.network.family()) continue;
-      if (record.public_indexes.Take(ip.address.ToString(), limit)) continue;
+      const auto network = OfFamily(ip.address.family(), record);
+      if (!network) continue;
+      IndexPool& pool =
+          ip.address.is_ipv4() ? record.public_indexes : record.public_indexes6;
+      const auto overlay = protocol::Overlay::Create(*network);
+      const uint32_t limit = overlay.ok() ? overlay->MaxIndex() : 0;
+      if (pool.Take(ip.address.ToString(), limit)) continue;
       Problem(
           node, reason::kTooManyPublicIps,
           fmt::format("spec.publicIPs: {} has no place, network {} has room "
                       "for {}",
-                      ip.address.ToString(), record.network.ToString(), limit));
+                      ip.address.ToString(), network->ToString(), limit));
     }
   }
 
@@ -243,6 +301,13 @@ class Allocator {
 };
 
 }  // namespace
+
+std::optional<uint32_t> EdgeRecord::IndexOf(
+    const IpAddress& public_address) const {
+  const IndexPool& pool =
+      public_address.is_ipv4() ? public_indexes : public_indexes6;
+  return pool.Find(public_address.ToString());
+}
 
 Allocation Allocate(const Records& records, const World& world,
                     const Facts& facts) {

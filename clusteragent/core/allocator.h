@@ -16,13 +16,18 @@
 
 namespace edged::agent {
 
+// Each family has a network and indexes of its own.
 struct EdgeRecord {
   std::string uid;   // of the EdgeNode; another uid is another edge
   IpPrefix network;  // overlay
+  std::optional<IpPrefix> network6;  // the same for IPv6; unset: none
   uint16_t listen_port = 0;
-  bool enrolled = false;     // once true, network and port stay
+  bool enrolled = false;     // once true, networks and port stay
   IndexPool public_indexes;  // by address; Overlay::MappingAddress' index
-  IndexPool blocks;          // by uplink name
+  IndexPool public_indexes6;
+  IndexPool blocks;  // by uplink name
+
+  std::optional<uint32_t> IndexOf(const IpAddress& public_address) const;
   bool operator==(const EdgeRecord&) const = default;
 };
 

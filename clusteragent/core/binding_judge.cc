@@ -151,7 +151,14 @@ void BindingJudge::JudgeTargetAddress() {
            fmt::format("{} is a loopback address, which packets from a tunnel "
                        "cannot reach; use another address of that host",
                        *target.address));
+  } else if (address->is_ipv6_link_local()) {
+    Refuse(reason::kInvalidTarget, "target.address",
+           fmt::format("{} is a link-local address, which means nothing "
+                       "without its interface; use another address of that "
+                       "host",
+                       *target.address));
   } else if (address->is_unspecified() || address->is_multicast() ||
+             address->is_ipv4_mapped() ||
              *target.address == "255.255.255.255") {
     Refuse(reason::kInvalidTarget, "target.address",
            fmt::format("{} is not the address of a host", *target.address));

@@ -39,6 +39,14 @@ struct UplinkFacts {
 
 IpPrefix DefaultSupernet();  // 10.200.0.0/14
 
+// What is against IPv6 on the uplink's host, each a sentence that names the
+// setting; empty: nothing.
+struct Ipv6Trouble {
+  std::string off;             // nothing works
+  std::string not_forwarding;  // only targets on this host are reached
+  bool operator==(const Ipv6Trouble&) const = default;
+};
+
 // What the decisions of this folder rest on, beside objects and records.
 struct Facts {
   std::string cluster_uid;
@@ -49,7 +57,8 @@ struct Facts {
   // route is passed over.
   std::vector<IpPrefix> host_routes;
   std::map<std::string, EdgeFacts> edges;  // by EdgeNode name; absent: defaults
-  uint32_t mark_mask = 0xff;               // --mark-mask
+  Ipv6Trouble ipv6;
+  uint32_t mark_mask = 0xff;  // --mark-mask
   // Some object could not be read: an EdgeNode that is missing may be there.
   bool world_is_partial = false;
   // Where networks of EdgeNodes that name none are taken from: free /22s.

@@ -66,7 +66,8 @@ struct PublicIp {
 
 struct Tunnel {
   uint16_t listen_port = protocol::kDefaultListenPort;
-  std::optional<IpPrefix> network;     // unset: allocated
+  std::optional<IpPrefix> network;     // IPv4; unset: allocated
+  std::optional<IpPrefix> network6;    // IPv6; unset: allocated
   uint32_t mtu = 0;                    // 0: auto
   uint16_t persistent_keepalive = 25;  // seconds; 0: off
   bool operator==(const Tunnel&) const = default;

@@ -92,13 +92,14 @@ void Placer::PlaceBinding(const Candidate& candidate, PlannedBinding& planned) {
 std::optional<Refusal> Placer::JudgeTarget(const Candidate& candidate) const {
   const IpAddress& target = candidate.valid.target.address;
   for (const auto& [edge, record] : records_.edges) {
-    if (!record.network.Contains(target)) continue;
+    const auto network = target.is_ipv4() ? record.network : record.network6;
+    if (!network || !network->Contains(target)) continue;
     return Refusal{
         reason::kInvalidTarget,
         fmt::format("{}: target.address: {} lies in the tunnel network {} of "
                     "EdgeNode {}",
-                    candidate.Where(), target.ToString(),
-                    record.network.ToString(), edge)};
+                    candidate.Where(), target.ToString(), network->ToString(),
+                    edge)};
   }
   const bool local = std::ranges::find(facts_.local_addresses, target) !=
                      facts_.local_addresses.end();
@@ -108,6 +109,18 @@ std::optional<Refusal> Placer::JudgeTarget(const Candidate& candidate) const {
         fmt::format("{}: clientIP: Preserve needs a target on the host of the "
                     "uplink, and {} is none of its addresses",
                     candidate.Where(), target.ToString())};
+  }
+  if (target.is_ipv4()) return std::nullopt;
+  const auto refuse = [&](const char* reason, const std::string& why) {
+    return Refusal{reason,
+                   fmt::format("{}: target.address: {}: {}", candidate.Where(),
+                               target.ToString(), why)};
+  };
+  if (!facts_.ipv6.off.empty()) {
+    return refuse(reason::kIpv6NotAvailable, facts_.ipv6.off);
+  }
+  if (!local && !facts_.ipv6.not_forwarding.empty()) {
+    return refuse(reason::kIpv6ForwardingOff, facts_.ipv6.not_forwarding);
   }
   return std::nullopt;
 }
@@ -199,12 +212,6 @@ std::optional<Refusal> Placer::JudgePlacement(
                     "different families",
                     candidate.Where(), address.ToString(), target.ToString())};
   }
-  if (!address.is_ipv4()) {
-    return Refusal{reason::kFeatureNotAvailable,
-                   fmt::format("{}: public address {}: this version has no "
-                               "IPv6 mappings yet",
-                               candidate.Where(), address.ToString())};
-  }
   const auto record = records_.edges.find(placement.edge);
   if (record == records_.edges.end()) {
     return Refusal{reason::kEdgeNodeNotReady,
@@ -212,7 +219,14 @@ std::optional<Refusal> Placer::JudgePlacement(
                                "conditions",
                                candidate.Where(), placement.edge)};
   }
-  if (!record->second.public_indexes.Find(address.ToString())) {
+  if (!address.is_ipv4() && !record->second.network6) {
+    return Refusal{
+        reason::kEdgeNodeNotReady,
+        fmt::format("{}: public address {}: EdgeNode {} has no IPv6 "
+                    "tunnel network, see its conditions",
+                    candidate.Where(), address.ToString(), placement.edge)};
+  }
+  if (!record->second.IndexOf(address)) {
     return Refusal{
         reason::kTooManyPublicIps,
         fmt::format("{}: public address {} has no place in the "

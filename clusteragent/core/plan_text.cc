@@ -19,6 +19,7 @@ std::string SettingsText(const EdgePlan& edge) {
   std::vector<std::vector<std::string>> rows = {
       {"dial", fmt::format("{} port {}", edge.address, edge.listen_port)},
       {"network", edge.network.ToString()},
+      {"network6", settings.network6 ? settings.network6->ToString() : "none"},
       {"tunnel",
        fmt::format("mtu {}, keepalive {} s",
                    edge.mtu == 0 ? "auto" : fmt::format("{}", edge.mtu),

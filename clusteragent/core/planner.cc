@@ -26,9 +26,10 @@ protocol::Settings SettingsOf(const EdgeNode& node, const EdgeRecord& record) {
   protocol::Settings settings{
       .mtu = node.tunnel.mtu,
       .heartbeat_interval = node.health_check.interval,
-      .unhealthy_threshold = node.health_check.unhealthy_threshold};
+      .unhealthy_threshold = node.health_check.unhealthy_threshold,
+      .network6 = record.network6};
   for (const PublicIp& ip : node.PublicIps()) {
-    const auto index = record.public_indexes.Find(ip.address.ToString());
+    const auto index = record.IndexOf(ip.address);
     if (!index) continue;
     settings.public_addresses.push_back({.address = ip.address,
                                          .interface = ip.interface,

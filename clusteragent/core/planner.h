@@ -42,7 +42,7 @@ struct EdgePlan {
   std::string uid;
   std::string address;       // to dial: IP address or host name
   uint16_t listen_port = 0;  // WireGuard, UDP
-  IpPrefix network;          // overlay
+  IpPrefix network;          // overlay; for IPv6: wanted.settings.network6
   uint16_t keepalive_seconds = 0;
   uint32_t mtu = 0;        // 0: auto
   uint32_t number = 0;     // of the mark and the policy table, 1-255

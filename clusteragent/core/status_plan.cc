@@ -87,7 +87,12 @@ class StatusMaker {
 
 std::optional<Refusal> StatusMaker::AgainstEnrolled(
     const std::string& edge) const {
-  if (Report(edge).enrolled) return std::nullopt;
+  const EdgeReport& report = Report(edge);
+  if (report.enrolled) return std::nullopt;
+  if (!report.trouble.empty()) {
+    return Refusal{kNotEnrolled, fmt::format("EdgeNode {}: not enrolled: {}",
+                                             edge, report.trouble)};
+  }
   return Refusal{kNotEnrolled,
                  fmt::format("EdgeNode {}: not enrolled; `clusteragent token "
                              "{}` gives the token for `edged join`",
@@ -210,6 +215,9 @@ std::map<std::string, std::string> StatusMaker::ValuesOf(
       {"address", edge.address},
       {"listenPort", fmt::format("{}", edge.listen_port)},
       {"network", edge.network.ToString()},
+      {"network6", edge.wanted.settings.network6
+                       ? edge.wanted.settings.network6->ToString()
+                       : "none"},
       {"mtu", edge.mtu == 0 ? "auto" : fmt::format("{}", edge.mtu)},
       {"persistentKeepalive", fmt::format("{}", edge.keepalive_seconds)},
   };

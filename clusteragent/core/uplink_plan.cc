@@ -1,9 +1,11 @@
 #include "clusteragent/core/uplink_plan.h"
 
 #include <fmt/format.h>
+#include <linux/if_addr.h>
 
 #include <algorithm>
 #include <utility>
+#include <variant>
 
 #include "clusteragent/core/stable_hash.h"
 #include "clusteragent/core/uplink_table.h"
@@ -18,7 +20,9 @@ constexpr size_t kDeviceDigits = 8;
 // leaves of 1500.
 constexpr uint32_t kTunnelOverhead = 80;
 constexpr uint32_t kLeastMtu = 1280;  // what IPv6 needs (RFC 8200, section 5)
-constexpr int kLoose = 2;             // rp_filter
+// A peer shakes hands when its keepalive is due.
+constexpr uint16_t kSeekKeepaliveSeconds = 5;
+constexpr int kLoose = 2;  // rp_filter
 
 std::string HashedName(const char* prefix, const EdgePlan& edge,
                        const std::string& uplink) {
@@ -57,6 +61,30 @@ absl::StatusOr<UplinkDevice> MakeDevice(const EdgePlan& edge,
   return device;
 }
 
+const IpPrefix& Everything(Family family) {
+  static const IpPrefix kIpv4;
+  static const IpPrefix kIpv6(IpAddress::FromBytes(std::array<uint8_t, 16>{}),
+                              0);
+  return family == Family::kIpv4 ? kIpv4 : kIpv6;
+}
+
+// What the tunnel has beside IPv4, where this host and the edge carry IPv6.
+void AddIpv6(const EdgePlan& edge, const protocol::Overlay& overlay,
+             UplinkDevice& device) {
+  const IpAddress own = overlay.UplinkAddress(edge.own_block);
+  device.addresses.push_back(
+      {.address = own,
+       .prefix_length = own.bits(),
+       // Nobody else is on a tunnel: it need not be looked for.
+       .flags = IFA_F_NODAD});
+  device.routes.push_back({.destination = IpPrefix::Host(overlay.EdgeAddress()),
+                           .source = own,
+                           .priority = netlink::kIpv6Metric});
+  device.routes.push_back({.destination = Everything(Family::kIpv6),
+                           .table = kPolicyTableBase + edge.number,
+                           .priority = netlink::kIpv6Metric});
+}
+
 absl::StatusOr<UplinkDevice> MakeTunnel(const EdgePlan& edge,
                                         const EdgeAccess& access,
                                         const std::string& uplink) {
@@ -66,22 +94,45 @@ absl::StatusOr<UplinkDevice> MakeTunnel(const EdgePlan& edge,
       MakeDevice(edge, access, DeviceName(edge, uplink), access.own_key,
                  overlay.UplinkAddress(edge.own_block), overlay.EdgeAddress()));
   // Client addresses arrive untouched, so anything may come from the edge.
-  const IpPrefix everything_ipv4;
-  const IpPrefix everything_ipv6(
-      IpAddress::FromBytes(std::array<uint8_t, 16>{}), 0);
-  device.wireguard.peers[0].allowed_ips = {everything_ipv4, everything_ipv6};
-  device.routes.push_back({.destination = everything_ipv4,
+  device.wireguard.peers[0].allowed_ips = {Everything(Family::kIpv4),
+                                           Everything(Family::kIpv6)};
+  if (access.other_edge_key) {
+    device.wireguard.peers.push_back(
+        {.key = *access.other_edge_key,
+         .endpoint = access.endpoint,
+         .keepalive_seconds =
+             access.seek_other ? kSeekKeepaliveSeconds : uint16_t{0}});
+  }
+  device.routes.push_back({.destination = Everything(Family::kIpv4),
                            .table = kPolicyTableBase + edge.number});
   return device;
+}
+
+// Of the families that this host and the edge carry.
+using Overlays = std::map<Family, protocol::Overlay>;
+
+absl::StatusOr<Overlays> OverlaysOf(const EdgePlan& edge,
+                                    const UplinkInput& input) {
+  Overlays overlays;
+  ASSIGN_OR_RETURN(const auto overlay, protocol::Overlay::Create(edge.network));
+  overlays.emplace(Family::kIpv4, overlay);
+  const auto& network6 = edge.wanted.settings.network6;
+  if (!network6 || !input.ipv6.carried) return overlays;
+  ASSIGN_OR_RETURN(const auto overlay6, protocol::Overlay::Create(*network6));
+  overlays.emplace(Family::kIpv6, overlay6);
+  return overlays;
 }
 
 // A mapping on a public address that the edge no longer has is left out: its
 // overlay address may be given to another one.
 std::vector<UplinkTarget> TargetsOf(const EdgePlan& edge,
-                                    const protocol::Overlay& overlay) {
+                                    const Overlays& overlays) {
   std::map<IpAddress, IpAddress> overlay_of;  // by public address
   for (const auto& ip : edge.wanted.settings.public_addresses) {
-    overlay_of[ip.address] = overlay.MappingAddress(edge.own_block, ip.index);
+    const auto overlay = overlays.find(ip.address.family());
+    if (overlay == overlays.end()) continue;
+    overlay_of[ip.address] =
+        overlay->second.MappingAddress(edge.own_block, ip.index);
   }
   std::vector<UplinkTarget> targets;
   for (const PlannedMapping& planned : edge.mappings) {
@@ -94,32 +145,120 @@ std::vector<UplinkTarget> TargetsOf(const EdgePlan& edge,
   return targets;
 }
 
+bool IsForwarding(const TargetLink& link) {
+  return link.family == Family::kIpv4
+             ? link.conf.forwarding
+             : link.ipv6.force_forwarding.value_or(false);
+}
+
+// Whether single links are ours to switch.
+bool MaySwitch(Family family, const UplinkInput& input) {
+  if (family == Family::kIpv4) return true;
+  return input.ipv6.carried && input.ipv6.may_switch &&
+         !input.ipv6.forwarding_everywhere;
+}
+
+bool ForwardsEverywhere(Family family, const UplinkInput& input) {
+  return family == Family::kIpv4 ? input.forwarding_everywhere
+                                 : input.ipv6.forwarding_everywhere;
+}
+
+// A host without internet of a family cannot answer its clients: the stack
+// looks for a way back before any rule sees the packet, and so does rp_filter.
+// This is one, with the address of a target on this host, which such answers
+// come from. False when none is needed.
+bool AddFallback(Family family, const UplinkInput& input,
+                 const std::vector<TunnelOfEdge>& tunnels, UplinkPlan& plan) {
+  if (!input.without_default.contains(family)) return false;
+  std::optional<IpAddress> source;
+  bool has_targets = false;
+  for (const TunnelOfEdge& tunnel : tunnels) {
+    for (const UplinkTarget& target : tunnel.targets) {
+      const IpAddress& address = target.target.address;
+      if (address.family() != family) continue;
+      has_targets = true;
+      const bool is_local = std::ranges::find(input.local_addresses, address) !=
+                            input.local_addresses.end();
+      if (is_local && (!source || address < *source)) source = address;
+    }
+  }
+  if (!has_targets) return false;
+  plan.devices.front().routes.push_back(
+      {.destination = Everything(family),
+       .source = source,
+       .table = kFallbackTable,
+       .priority = family == Family::kIpv4 ? 0 : netlink::kIpv6Metric});
+  plan.rules.push_back({.family = family,
+                        .priority = kFallbackPriority,
+                        .table = kFallbackTable});
+  return true;
+}
+
 // Links that we switched to forwarding and that lead to no target any more.
 std::vector<TargetLink> SwitchedBack(const UplinkInput& input) {
   std::vector<TargetLink> links;
-  if (input.forwarding_everywhere) return links;
   for (const TargetLink& link : input.switched_links) {
+    if (ForwardsEverywhere(link.family, input)) continue;
     const bool needed = std::ranges::any_of(
-        input.target_links,
-        [&link](const TargetLink& target) { return target.name == link.name; });
-    if (!needed && link.conf.forwarding) links.push_back(link);
+        input.target_links, [&link](const TargetLink& target) {
+          return target.name == link.name && target.family == link.family;
+        });
+    if (!needed && IsForwarding(link)) links.push_back(link);
   }
   return links;
 }
 
-// With ip_forward=0 a link forwards only because we made it: it is guarded, so
-// that this host does not become a router for whoever is beside it.
-std::vector<std::string> GuardedLinks(const UplinkInput& input) {
+// Where the host does not forward, a link does only because we made it: it is
+// guarded, so that this host does not become a router for whoever is beside it.
+std::vector<std::string> GuardedLinks(Family family, const UplinkInput& input) {
   std::vector<std::string> names;
-  if (input.forwarding_everywhere) return names;
-  for (const TargetLink& link : input.target_links) names.push_back(link.name);
-  // One that is switched back stays guarded until it is.
-  for (const TargetLink& link : SwitchedBack(input)) names.push_back(link.name);
+  if (ForwardsEverywhere(family, input)) return names;
+  const auto add = [&](const std::vector<TargetLink>& links) {
+    for (const TargetLink& link : links) {
+      if (link.family == family) names.push_back(link.name);
+    }
+  };
+  add(input.target_links);
+  add(SwitchedBack(input));  // until it is
   std::ranges::sort(names);
   return names;
 }
 
+std::vector<LinkConf> LinkChanges(const UplinkInput& input) {
+  std::vector<LinkConf> changes;
+  for (const TargetLink& link : input.target_links) {
+    if (IsForwarding(link) || !MaySwitch(link.family, input)) continue;
+    changes.push_back({{link.name, link.family}, true});
+  }
+  for (const TargetLink& link : SwitchedBack(input)) {
+    if (!MaySwitch(link.family, input)) continue;
+    changes.push_back({{link.name, link.family}, false});
+  }
+  return changes;
+}
+
 }  // namespace
+
+bool ConcernsUplink(const netlink::RouteEvent& event,
+                    const std::map<std::string, int>& devices) {
+  const auto is_ours = [&devices](int link) {
+    return std::ranges::any_of(
+        devices, [link](const auto& device) { return device.second == link; });
+  };
+  if (const auto* link = std::get_if<netlink::Link>(&event.object)) {
+    return devices.contains(link->name) || is_ours(link->index);
+  }
+  if (const auto* rule = std::get_if<netlink::Rule>(&event.object)) {
+    return rule->protocol == netlink::kRouteProtocol;
+  }
+  if (const auto* route = std::get_if<netlink::Route>(&event.object)) {
+    return is_ours(route->link);
+  }
+  if (const auto* address = std::get_if<netlink::Address>(&event.object)) {
+    return is_ours(address->link);
+  }
+  return is_ours(std::get<netlink::Netconf>(event.object).link);
+}
 
 std::string DeviceName(const EdgePlan& edge, const std::string& uplink) {
   return HashedName("eu-", edge, uplink);
@@ -130,7 +269,9 @@ absl::StatusOr<UplinkPlan> MakeUplinkPlan(const Plan& plan,
   ASSIGN_OR_RETURN(const auto marks, MarkMask::Create(input.mark_mask));
   UplinkPlan result;
   std::vector<TunnelOfEdge> tunnels;
+  HostGuard guard{.user = input.user};
   for (const EdgePlan& edge : plan.edges) {
+    guard.control_devices.push_back(HashedName("ec-", edge, input.uplink));
     const auto access = input.access.find(edge.edge);
     if (access == input.access.end() || !access->second.edge_key ||
         edge.own_block == 0) {
@@ -144,26 +285,30 @@ absl::StatusOr<UplinkPlan> MakeUplinkPlan(const Plan& plan,
     }
     ASSIGN_OR_RETURN(auto device,
                      MakeTunnel(edge, access->second, input.uplink));
-    ASSIGN_OR_RETURN(const auto overlay,
-                     protocol::Overlay::Create(edge.network));
+    ASSIGN_OR_RETURN(const Overlays overlays, OverlaysOf(edge, input));
     const uint32_t mark = marks.MarkOf(edge.number);
-    result.rules.push_back({.priority = kRulePriority,
-                            .mark = mark,
-                            .mask = marks.mask(),
-                            .table = kPolicyTableBase + edge.number});
-    tunnels.push_back({device.wireguard.name, mark, TargetsOf(edge, overlay)});
+    for (const auto& [family, overlay] : overlays) {
+      if (family == Family::kIpv6) AddIpv6(edge, overlay, device);
+      result.rules.push_back({.family = family,
+                              .priority = kRulePriority,
+                              .mark = mark,
+                              .mask = marks.mask(),
+                              .table = kPolicyTableBase + edge.number});
+    }
+    device.force_ipv6_forwarding = MaySwitch(Family::kIpv6, input);
+    tunnels.push_back({device.wireguard.name, mark, TargetsOf(edge, overlays)});
+    for (const auto& [family, overlay] : overlays) {
+      tunnels.back().edge_addresses.push_back(overlay.EdgeAddress());
+    }
     result.devices.push_back(std::move(device));
   }
-  for (const TargetLink& link : input.target_links) {
-    if (link.conf.forwarding) continue;
-    result.links.push_back(
-        {link.name, {.forwarding = true, .rp_filter = link.conf.rp_filter}});
+  result.links = LinkChanges(input);
+  for (const Family family : {Family::kIpv4, Family::kIpv6}) {
+    if (family == Family::kIpv6 && !input.ipv6.carried) continue;
+    guard.families.push_back({family, GuardedLinks(family, input),
+                              AddFallback(family, input, tunnels, result)});
   }
-  for (const TargetLink& link : SwitchedBack(input)) {
-    result.links.push_back(
-        {link.name, {.forwarding = false, .rp_filter = link.conf.rp_filter}});
-  }
-  result.table = MakeUplinkTable(tunnels, marks, GuardedLinks(input));
+  result.table = MakeUplinkTable(tunnels, marks, guard);
   return result;
 }
 

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "clusteragent/core/planner.h"
 #include "common/keys.h"
 #include "common/net_types.h"
+#include "common/netlink/route_events.h"
 #include "common/netlink/rtnetlink.h"
 #include "common/nftables/ruleset.h"
 #include "common/wireguard/device.h"
@@ -25,29 +27,58 @@ inline constexpr char kUplinkTable[] = "clusteragent";  // inet
 // 253-255 and of small numbers that people use.
 inline constexpr uint32_t kPolicyTableBase = 0xed00;
 inline constexpr uint32_t kRulePriority = 100;
+// Where the main table has no default route: what this host answers must be
+// routed somewhere before its mark routes it (uplink_table.h).
+inline constexpr uint32_t kFallbackPriority = 40'000;
+inline constexpr uint32_t kFallbackTable = kPolicyTableBase;
 
 // What reaches one edge, known to the shell.
 struct EdgeAccess {
-  PrivateKey own_key;                     // of this uplink for this edge
-  std::optional<PublicKey> edge_key;      // unset: not enrolled, no device
+  PrivateKey own_key;                 // of this uplink for this edge
+  std::optional<PublicKey> edge_key;  // unset: not enrolled, no device
+  // The edge may have this key instead: its peer is there without allowed ips,
+  // and shakes hands to find out when `seek_other`.
+  std::optional<PublicKey> other_edge_key;
+  bool seek_other = false;
   std::optional<SocketAddress> endpoint;  // unset: not resolved yet
   uint32_t underlay_mtu = 1500;           // of the link to the endpoint
 };
 
-// A link of this host over which targets are reached.
+// A link of this host over which targets of a family are reached.
 struct TargetLink {
+  Family family = Family::kIpv4;
   std::string name;
-  netlink::Ipv4Conf conf;  // as it is now
+  // As they are now.
+  netlink::Ipv4Conf conf;
+  netlink::Ipv6Conf ipv6;
+};
+
+// A link whose forwarding of a family is on only because of us.
+struct SwitchedLink {
+  std::string name;
+  Family family = Family::kIpv4;
+  auto operator<=>(const SwitchedLink&) const = default;
+};
+
+// What this host does with IPv6.
+struct UplinkIpv6 {
+  bool carried = false;                // the kernel has it, and it is on
+  bool forwarding_everywhere = false;  // net.ipv6.conf.all.forwarding
+  bool may_switch = false;  // we may write force_forwarding of a device
 };
 
 struct UplinkInput {
   std::string uplink;                        // own name
   std::map<std::string, EdgeAccess> access;  // by EdgeNode name
-  std::vector<TargetLink> target_links;      // sorted by name
+  std::vector<TargetLink> target_links;      // sorted by family, name
   // Those that an earlier plan switched to forwarding, as they are now.
   std::vector<TargetLink> switched_links;
   bool forwarding_everywhere = false;  // net.ipv4.ip_forward
+  UplinkIpv6 ipv6;
+  std::set<Family> without_default;        // families without a default route
+  std::vector<IpAddress> local_addresses;  // of this host
   uint32_t mark_mask = 0xff;
+  uint32_t user = 0;  // as whom this agent runs
 };
 
 // Addresses and routes have link 0: the shell puts the device's index there.
@@ -56,14 +87,16 @@ struct UplinkDevice {
   wireguard::Device wireguard;  // its name is the device's
   uint32_t mtu = 0;
   netlink::Ipv4Conf conf;
+  bool force_ipv6_forwarding = false;
   std::vector<netlink::Address> addresses;
   std::vector<netlink::Route> routes;
   bool operator==(const UplinkDevice&) const = default;
 };
 
+// The forwarding of one family; of IPv6 it is force_forwarding.
 struct LinkConf {
-  std::string link;
-  netlink::Ipv4Conf conf;
+  SwitchedLink link;
+  bool forwarding = false;
   bool operator==(const LinkConf&) const = default;
 };
 
@@ -76,6 +109,11 @@ struct UplinkPlan {
   nftables::Table table;
   bool operator==(const UplinkPlan&) const = default;
 };
+
+// What happened to our devices and rules, which are there by these names and
+// indexes; everything else is beside us, or takes a new plan.
+bool ConcernsUplink(const netlink::RouteEvent& event,
+                    const std::map<std::string, int>& devices);
 
 // "eu-" and 8 hexadecimal digits of a hash of the EdgeNode's uid (or, where it
 // has none, its name) and the uplink's name: the device survives its process.

@@ -1,5 +1,7 @@
 #include "clusteragent/core/uplink_table.h"
 
+#include <linux/netfilter.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -20,9 +22,6 @@ using nftables::Verdict;
 using nftables::VerdictKind;
 
 constexpr char kTunnels[] = "tunnels";
-constexpr char kLinks[] = "links";
-constexpr char kTargets[] = "targets4";
-constexpr char kTargetRanges[] = "target_ranges4";
 
 constexpr int kMangle = -150;
 // Before the -100 of kube-proxy and docker, which would otherwise win or lose
@@ -30,7 +29,43 @@ constexpr int kMangle = -150;
 constexpr int kTranslate = -110;
 constexpr int kMasquerade = 90;
 
-constexpr uint8_t kEchoRequest = 8;
+// What differs between the two families.
+struct Names {
+  Family family;
+  uint8_t nfproto;
+  nftables::Type address_type;
+  Field destination;
+  Field icmp_type;
+  uint8_t echo_request;
+  const char* links;    // set: what forwards only because of us
+  const char* targets;  // map: address . protocol . port : address . port
+  const char* target_ranges;
+  const char* edges;  // set: the edges' own addresses
+};
+constexpr Names kIpv4Names{.family = Family::kIpv4,
+                           .nfproto = NFPROTO_IPV4,
+                           .address_type = nftables::Type::kIpv4Addr,
+                           .destination = Field::kIpDaddr,
+                           .icmp_type = Field::kIcmpType,
+                           .echo_request = 8,
+                           .links = "links",
+                           .targets = "targets4",
+                           .target_ranges = "target_ranges4",
+                           .edges = "edges4"};
+constexpr Names kIpv6Names{.family = Family::kIpv6,
+                           .nfproto = NFPROTO_IPV6,
+                           .address_type = nftables::Type::kIpv6Addr,
+                           .destination = Field::kIp6Daddr,
+                           .icmp_type = Field::kIcmpv6Type,
+                           .echo_request = 128,
+                           .links = "links6",
+                           .targets = "targets6",
+                           .target_ranges = "target_ranges6",
+                           .edges = "edges6"};
+
+const Names& NamesOf(const UplinkFamily& family) {
+  return family.family == Family::kIpv4 ? kIpv4Names : kIpv6Names;
+}
 
 const Verdict kAccept{VerdictKind::kAccept};
 const Verdict kDrop{VerdictKind::kDrop};
@@ -89,20 +124,23 @@ Chain MarkOwn(const std::vector<TunnelOfEdge>& tunnels, const MarkMask& marks) {
   return chain;
 }
 
-Chain Translate() {
-  const std::vector<Field> key = {Field::kIpDaddr, Field::kL4proto,
-                                  Field::kThDport};
-  const auto to = [&key](const char* map, bool with_port) {
-    return nftables::NatToMap{.kind = nftables::NatKind::kDnat,
-                              .family = Family::kIpv4,
-                              .key = key,
-                              .map = map,
-                              .with_port = with_port};
-  };
-  return {"prerouting",
-          {{ChainType::kNat, HookPoint::kPrerouting, kTranslate}},
-          {Rule{{kFromTunnel, to(kTargets, true)}},
-           Rule{{kFromTunnel, to(kTargetRanges, false)}}}};
+Chain Translate(const std::vector<UplinkFamily>& families) {
+  Chain chain{"prerouting",
+              {{ChainType::kNat, HookPoint::kPrerouting, kTranslate}}};
+  for (const UplinkFamily& family : families) {
+    const Names& names = NamesOf(family);
+    const auto to = [&names](const char* map, bool with_port) {
+      return nftables::NatToMap{
+          .kind = nftables::NatKind::kDnat,
+          .family = names.family,
+          .key = {names.destination, Field::kL4proto, Field::kThDport},
+          .map = map,
+          .with_port = with_port};
+    };
+    chain.rules.push_back({{kFromTunnel, to(names.targets, true)}});
+    chain.rules.push_back({{kFromTunnel, to(names.target_ranges, false)}});
+  }
+  return chain;
 }
 
 // A target on this host never comes here, and sees the client's address.
@@ -112,7 +150,8 @@ Chain MasqueradeForwarded() {
           {Rule{{kFromTunnel, kTranslated, nftables::Masquerade()}}}};
 }
 
-Chain Forward(const MarkMask& marks, bool guarded) {
+Chain Forward(const MarkMask& marks,
+              const std::vector<UplinkFamily>& families) {
   const Match tcp{Field::kL4proto, nftables::ToBytes(Protocol::kTcp)};
   Chain chain{"forward",
               {{ChainType::kFilter, HookPoint::kForward, 0}},
@@ -122,21 +161,53 @@ Chain Forward(const MarkMask& marks, bool guarded) {
                Rule{{kFromTunnel, nftables::Reject()}},
                Rule{{kToTunnel, kKnownFlow, HasAnyMark(marks), kAccept}},
                Rule{{kToTunnel, kDrop}}}};
-  if (guarded) {
+  for (const UplinkFamily& family : families) {
+    if (family.guarded_links.empty()) continue;
+    const Names& names = NamesOf(family);
     chain.rules.push_back(
-        {{MatchSet{{Field::kIifname}, kLinks}, kNotToTunnel, kDrop}});
+        {{Match{Field::kNfproto, Bytes{names.nfproto}},
+          MatchSet{{Field::kIifname}, names.links}, kNotToTunnel, kDrop}});
   }
   return chain;
 }
 
-Chain Input() {
-  return {"input",
-          {{ChainType::kFilter, HookPoint::kInput, 0}},
-          {Rule{{kFromTunnel, kTranslated, kAccept}},
-           Rule{{kFromTunnel, kKnownFlow, kAccept}},
-           Rule{{kFromTunnel, Match{Field::kIcmpType, Bytes{kEchoRequest}},
-                 kAccept}},
-           Rule{{kFromTunnel, kDrop}}}};
+Chain Input(const std::vector<UplinkFamily>& families) {
+  Chain chain{"input",
+              {{ChainType::kFilter, HookPoint::kInput, 0}},
+              {Rule{{kFromTunnel, kTranslated, kAccept}},
+               Rule{{kFromTunnel, kKnownFlow, kAccept}}}};
+  for (const UplinkFamily& family : families) {
+    const Names& names = NamesOf(family);
+    chain.rules.push_back(
+        {{kFromTunnel, Match{names.icmp_type, Bytes{names.echo_request}},
+          kAccept}});
+  }
+  chain.rules.push_back({{kFromTunnel, kDrop}});
+  return chain;
+}
+
+// An edge takes whoever comes by the tunnel for its agent. Answers of targets
+// on this host go out by their own users; the kernel's packets have none. What
+// goes by a fallback route must be an answer.
+Chain Output(const MarkMask& marks, const HostGuard& guard) {
+  const nftables::MatchAnyOf dials{
+      Field::kL4proto,
+      {nftables::ToBytes(Protocol::kTcp), nftables::ToBytes(Protocol::kUdp)}};
+  const Match original{Field::kCtDirection, Bytes{nftables::kCtOriginal}};
+  const Match others{Field::kSkuid, nftables::MarkBytes(guard.user), true};
+  const Match unmarked{Field::kCtMark, nftables::MarkBytes(0), false,
+                       nftables::MarkBytes(marks.mask())};
+  Chain chain{"output",
+              {{ChainType::kFilter, HookPoint::kOutput, 0}},
+              {Rule{{kToTunnel, dials, original, others, nftables::Reject()}}}};
+  for (const UplinkFamily& family : guard.families) {
+    if (!family.fallback) continue;
+    const Names& names = NamesOf(family);
+    chain.rules.push_back(
+        {{kToTunnel, MatchSet{{names.destination}, names.edges, true}, unmarked,
+          nftables::Reject()}});
+  }
+  return chain;
 }
 
 nftables::SetWithElements NameSet(const char* name,
@@ -150,21 +221,36 @@ nftables::SetWithElements NameSet(const char* name,
   return set;
 }
 
+nftables::SetWithElements EdgeSet(const std::vector<TunnelOfEdge>& tunnels,
+                                  const Names& names) {
+  nftables::SetWithElements set{
+      .set = {.name = names.edges, .key = {names.address_type}}};
+  for (const TunnelOfEdge& tunnel : tunnels) {
+    for (const IpAddress& address : tunnel.edge_addresses) {
+      if (address.family() != names.family) continue;
+      set.elements.push_back({.key = nftables::ToBytes(address)});
+    }
+  }
+  std::ranges::sort(set.elements, {}, &nftables::Element::key);
+  return set;
+}
+
 std::pair<nftables::SetWithElements, nftables::SetWithElements> TargetMaps(
-    const std::vector<TunnelOfEdge>& tunnels) {
+    const std::vector<TunnelOfEdge>& tunnels, const Names& names) {
   using nftables::Type;
-  const std::vector<Type> key = {Type::kIpv4Addr, Type::kInetProto,
+  const std::vector<Type> key = {names.address_type, Type::kInetProto,
                                  Type::kInetService};
   nftables::SetWithElements single{
-      .set = {.name = kTargets,
+      .set = {.name = names.targets,
               .key = key,
-              .data = {Type::kIpv4Addr, Type::kInetService}}};
-  nftables::SetWithElements ranges{.set = {.name = kTargetRanges,
+              .data = {names.address_type, Type::kInetService}}};
+  nftables::SetWithElements ranges{.set = {.name = names.target_ranges,
                                            .key = key,
-                                           .data = {Type::kIpv4Addr},
+                                           .data = {names.address_type},
                                            .interval = true}};
   for (const TunnelOfEdge& tunnel : tunnels) {
     for (const UplinkTarget& target : tunnel.targets) {
+      if (target.address.family() != names.family) continue;
       const auto key_at = [&target](uint16_t port) {
         return nftables::Concat({nftables::ToBytes(target.address),
                                  nftables::ToBytes(target.protocol),
@@ -191,24 +277,28 @@ std::pair<nftables::SetWithElements, nftables::SetWithElements> TargetMaps(
 }  // namespace
 
 nftables::Table MakeUplinkTable(const std::vector<TunnelOfEdge>& tunnels,
-                                const MarkMask& marks,
-                                const std::vector<std::string>& guarded_links) {
-  std::vector<std::string> devices;
+                                const MarkMask& marks, const HostGuard& guard) {
+  std::vector<std::string> devices = guard.control_devices;
   for (const TunnelOfEdge& tunnel : tunnels) devices.push_back(tunnel.device);
   nftables::Table table{.name = kUplinkTable};
   table.sets.push_back(NameSet(kTunnels, std::move(devices)));
-  if (!guarded_links.empty()) {
-    table.sets.push_back(NameSet(kLinks, guarded_links));
+  for (const UplinkFamily& family : guard.families) {
+    const Names& names = NamesOf(family);
+    if (!family.guarded_links.empty()) {
+      table.sets.push_back(NameSet(names.links, family.guarded_links));
+    }
+    if (family.fallback) table.sets.push_back(EdgeSet(tunnels, names));
+    auto [single, ranges] = TargetMaps(tunnels, names);
+    table.sets.push_back(std::move(single));
+    table.sets.push_back(std::move(ranges));
   }
-  auto [single, ranges] = TargetMaps(tunnels);
-  table.sets.push_back(std::move(single));
-  table.sets.push_back(std::move(ranges));
   table.chains = {MarkEdge(tunnels, marks),
                   MarkOwn(tunnels, marks),
-                  Translate(),
+                  Translate(guard.families),
                   MasqueradeForwarded(),
-                  Forward(marks, !guarded_links.empty()),
-                  Input()};
+                  Forward(marks, guard.families),
+                  Input(guard.families),
+                  Output(marks, guard)};
   return table;
 }
 

@@ -23,14 +23,34 @@ struct TunnelOfEdge {
   std::string device;
   uint32_t mark = 0;
   std::vector<UplinkTarget> targets;
+  std::vector<IpAddress> edge_addresses;  // of the edge itself, by family
+};
+
+// One family that the uplink carries.
+struct UplinkFamily {
+  Family family = Family::kIpv4;
+  // These links forward only because we made them: between them and anything
+  // but the tunnels nothing passes.
+  std::vector<std::string> guarded_links;
+  // There is a fallback route into a tunnel (uplink_plan.h). It is for answers:
+  // what this host itself would send by it is refused at once.
+  bool fallback = false;
+};
+
+// What else of this host the table guards.
+struct HostGuard {
+  // Devices that introduce us to edges, also while they are not there: they
+  // are guarded as tunnels are.
+  std::vector<std::string> control_devices;
+  std::vector<UplinkFamily> families;
+  // As whom the agent runs: nobody else on this host reaches an edge's API.
+  uint32_t user = 0;
 };
 
 // The table of an uplink: connections are marked with their edge so that each
 // reply leaves by the tunnel it came in; what is mapped goes to its target, all
-// else from a tunnel is refused. `guarded_links` forward only because we made
-// them: between them and anything but the tunnels nothing passes. Pure.
+// else from a tunnel is refused, and what others here begin into one. Pure.
 nftables::Table MakeUplinkTable(const std::vector<TunnelOfEdge>& tunnels,
-                                const MarkMask& marks,
-                                const std::vector<std::string>& guarded_links);
+                                const MarkMask& marks, const HostGuard& guard);
 
 }  // namespace edged::agent

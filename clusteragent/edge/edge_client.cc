@@ -9,7 +9,9 @@
 #include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "clusteragent/edge/edge_proto.h"
+#include "common/mutex.h"
 #include "common/status.h"
 #include "edged/v1/edge.grpc.pb.h"
 
@@ -18,7 +20,8 @@ namespace {
 
 constexpr auto kCallDeadline = std::chrono::seconds(5);
 constexpr int kKeepaliveMilliseconds = 5'000;
-constexpr int kReceiveLimit = 64 << 20;
+// A report may name each of 60,000 mappings.
+constexpr int kReceiveLimit = 16 << 20;
 
 absl::Status FromGrpc(const grpc::Status& status) {
   return absl::Status(static_cast<absl::StatusCode>(status.error_code()),
@@ -87,7 +90,9 @@ struct RegisterCall {
 
 // The gRPC side of one stream. Lives until gRPC and the loop have both let go.
 // `listener_`, `outbox_` and `mistake_` belong to the loop thread; gRPC's
-// threads use only the buffer of the operation that they complete.
+// threads use only the buffer of the operation that they complete. A message is
+// read when the one before is dealt with, so an edge that talks without end
+// waits, and takes no memory.
 class SyncCall final
     : public grpc::ClientBidiReactor<v1::SyncRequest, v1::SyncResponse>,
       public std::enable_shared_from_this<SyncCall> {
@@ -101,9 +106,9 @@ class SyncCall final
     stub.async()->Sync(&context_, this);
     Send(std::move(hello));
     StartRead(&response_);
-    // Writes start from the loop thread at any time, outside of gRPC's
-    // callbacks, until Cancel().
-    AddHold();
+    // Writes and reads start from the loop thread, outside of gRPC's callbacks:
+    // a hold for each.
+    AddMultipleHolds(2);
     StartCall();
   }
 
@@ -117,6 +122,13 @@ class SyncCall final
     listener_ = nullptr;
     End();
     context_.TryCancel();
+    bool waits = false;
+    {
+      const MutexLock lock(mutex_);
+      cancelled_ = true;
+      waits = std::exchange(has_message_, false);
+    }
+    if (waits) RemoveHold();
   }
 
   void OnWriteDone(bool ok) override {
@@ -130,15 +142,19 @@ class SyncCall final
   }
 
   void OnReadDone(bool ok) override {
-    if (!ok) {
-      door_->Post([self = self_] { self->End(); });
-      return;
+    bool goes_on = ok;
+    if (ok) {
+      const MutexLock lock(mutex_);
+      goes_on = has_message_ = !cancelled_;
     }
-    door_->Post([self = self_, response = std::move(response_)] {
-      self->Deliver(response);
+    if (!goes_on) RemoveHold();
+    door_->Post([self = self_, ok] {
+      if (ok) {
+        self->TakeMessage();
+      } else {
+        self->End();
+      }
     });
-    response_.Clear();
-    StartRead(&response_);
   }
 
   void OnDone(const grpc::Status& status) override {
@@ -154,6 +170,16 @@ class SyncCall final
   // No more writes: lets the call complete.
   void End() {
     if (!std::exchange(ended_, true)) RemoveHold();
+  }
+
+  void TakeMessage() {
+    {
+      const MutexLock lock(mutex_);
+      if (!std::exchange(has_message_, false)) return;  // cancelled meanwhile
+    }
+    Deliver(response_);
+    response_.Clear();
+    StartRead(&response_);
   }
 
   void Deliver(const v1::SyncResponse& response) {
@@ -180,6 +206,11 @@ class SyncCall final
         listener_->OnReport(report);
         break;
       }
+      case v1::SyncResponse::kKey: {
+        ASSIGN_OR_RETURN(const auto notice, FromProto(response.key()));
+        if (notice) listener_->OnKey(*notice);
+        break;
+      }
       case v1::SyncResponse::MESSAGE_NOT_SET:
         break;  // of a newer edge
     }
@@ -192,6 +223,9 @@ class SyncCall final
   grpc::ClientContext context_;
   v1::SyncResponse response_;
   std::deque<v1::SyncRequest> outbox_;  // the front is being written
+  Mutex mutex_;
+  bool has_message_ ABSL_GUARDED_BY(mutex_) = false;  // for the loop to take
+  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
   bool ended_ = false;
   absl::Status mistake_;  // in what the edge sent: why we end the call
 };
@@ -212,6 +246,9 @@ class GrpcSyncStream final : public SyncStream {
                  const protocol::EdgeDelta& delta) override {
     call_->Send(DeltaRequest(base_version, version, delta));
   }
+  void SendKeyStored(const PublicKey& key) override {
+    call_->Send(KeyStoredRequest(key));
+  }
 
  private:
   std::shared_ptr<SyncCall> call_;
@@ -229,7 +266,6 @@ class GrpcEdgeClient final : public EdgeClient {
     arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
     arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2'000);
     arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-    // A report may name every mapping.
     arguments.SetMaxReceiveMessageSize(kReceiveLimit);
     // Two edges never share a connection, even where two namespaces give them
     // the same address.

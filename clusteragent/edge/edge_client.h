@@ -2,10 +2,12 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "clusteragent/core/key_replacement.h"
 #include "common/event_loop.h"
 #include "common/net_types.h"
 #include "common/protocol/digest.h"
@@ -50,6 +52,7 @@ struct EdgeWelcome {
   std::vector<std::string> reserved_ports;  // "22/tcp"
   std::string version;
   EdgeLifeReport report;
+  std::optional<EdgeKeyNotice> key;  // unset: of an older edge
 };
 
 struct EdgeResult {
@@ -69,6 +72,7 @@ class SyncListener {
   virtual void OnWelcome(const EdgeWelcome& welcome) = 0;
   virtual void OnResult(const EdgeResult& result) = 0;
   virtual void OnReport(const EdgeLifeReport& report) = 0;
+  virtual void OnKey(const EdgeKeyNotice& notice) = 0;
   // Always last, once. Nothing is called when the stream was destroyed first.
   virtual void OnEnd(const absl::Status& status) = 0;
 };
@@ -81,6 +85,7 @@ class SyncStream {
                             const protocol::EdgeState& state) = 0;
   virtual void SendDelta(uint64_t base_version, uint64_t version,
                          const protocol::EdgeDelta& delta) = 0;
+  virtual void SendKeyStored(const PublicKey& key) = 0;
 };
 
 // One edge, dialled at its overlay address. Its streams are destroyed before

@@ -119,6 +119,34 @@ v1::SyncRequest DeltaRequest(uint64_t base_version, uint64_t version,
   return request;
 }
 
+v1::SyncRequest KeyStoredRequest(const PublicKey& key) {
+  v1::SyncRequest request;
+  request.mutable_key_stored()->set_public_key(key.ToString());
+  return request;
+}
+
+absl::StatusOr<std::optional<EdgeKeyNotice>> FromProto(
+    const v1::EdgeKey& proto) {
+  using Phase = EdgeKeyNotice::Phase;
+  EdgeKeyNotice notice;
+  switch (proto.phase()) {
+    case v1::EdgeKey::PHASE_IN_USE:
+      notice.phase = Phase::kInUse;
+      break;
+    case v1::EdgeKey::PHASE_PROPOSED:
+      notice.phase = Phase::kProposed;
+      break;
+    case v1::EdgeKey::PHASE_SWITCHING:
+      notice.phase = Phase::kSwitching;
+      break;
+    default:
+      return std::nullopt;
+  }
+  ASSIGN_OR_RETURN(notice.key, PublicKey::Parse(proto.public_key()));
+  ASSIGN_OR_RETURN(notice.in_use, PublicKey::Parse(proto.key_in_use()));
+  return notice;
+}
+
 absl::StatusOr<EdgeLifeReport> FromProto(const v1::Report& proto) {
   EdgeLifeReport report;
   for (const v1::UplinkLife& life : proto.uplinks()) {
@@ -141,6 +169,9 @@ absl::StatusOr<EdgeWelcome> FromProto(const v1::Welcome& proto) {
                                 proto.reserved_ports().end());
   welcome.version = proto.version();
   ASSIGN_OR_RETURN(welcome.report, FromProto(proto.report()));
+  if (proto.has_key()) {
+    ASSIGN_OR_RETURN(welcome.key, FromProto(proto.key()));
+  }
   return welcome;
 }
 

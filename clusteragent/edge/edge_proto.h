@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -20,9 +21,13 @@ std::vector<v1::SyncRequest> SnapshotRequests(uint64_t version,
                                               const protocol::EdgeState& state);
 v1::SyncRequest DeltaRequest(uint64_t base_version, uint64_t version,
                              const protocol::EdgeDelta& delta);
+v1::SyncRequest KeyStoredRequest(const PublicKey& key);
 
 absl::StatusOr<EdgeWelcome> FromProto(const v1::Welcome& proto);
 absl::StatusOr<EdgeResult> FromProto(const v1::Result& proto);
 absl::StatusOr<EdgeLifeReport> FromProto(const v1::Report& proto);
+// Nothing for a phase of a newer edge.
+absl::StatusOr<std::optional<EdgeKeyNotice>> FromProto(
+    const v1::EdgeKey& proto);
 
 }  // namespace edged::agent

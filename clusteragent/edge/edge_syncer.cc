@@ -19,6 +19,7 @@ constexpr auto kLastRetry = milliseconds(3'000);
 constexpr auto kAnswerDeadline = std::chrono::seconds(15);
 // Mappings in one message; more go as a snapshot, which is sent in chunks.
 constexpr size_t kLargestDelta = 10'000;
+constexpr size_t kMostTold = 20;  // refusals of one answer, in the log
 
 // `state` without the mappings that were refused.
 protocol::EdgeState Without(const protocol::EdgeState& state,
@@ -119,6 +120,7 @@ void EdgeSyncer::OnWelcome(const EdgeWelcome& welcome) {
                snapshot_needed_ ? "sending a snapshot" : "up to date");
   SendWhatDiffers();
   if (!in_flight_) progress_.trouble.clear();
+  if (welcome.key) OnKey(*welcome.key);
   // Called last: what listens may hand us a new state.
   changed_();
 }
@@ -180,7 +182,12 @@ void EdgeSyncer::OnResult(const EdgeResult& result) {
       "edge {}: version {} applied, {} mappings, {} refused, {:.2f} ms", edge_,
       result.version, accepted_.mappings.size(), result.refused.size(),
       std::chrono::duration<double, std::milli>(result.apply_time).count());
-  for (const RefusedMapping& refusal : result.refused) {
+  for (size_t i = 0; i < result.refused.size(); ++i) {
+    if (i == kMostTold) {
+      spdlog::warn("edge {}: and {} more", edge_, result.refused.size() - i);
+      break;
+    }
+    const RefusedMapping& refusal = result.refused[i];
     spdlog::warn("edge {}: {}: {}: {}", edge_, refusal.listener.ToString(),
                  refusal.reason, refusal.message);
   }
@@ -210,6 +217,14 @@ void EdgeSyncer::OnReport(const EdgeLifeReport& report) {
     CheckDigest(report.digest);
   }
   changed_();
+}
+
+void EdgeSyncer::OnKey(const EdgeKeyNotice& notice) {
+  if (key_notice_) key_notice_(notice);
+}
+
+void EdgeSyncer::SayKeyStored(const PublicKey& key) {
+  if (stream_) stream_->SendKeyStored(key);
 }
 
 void EdgeSyncer::TakeReport(const EdgeLifeReport& report) {

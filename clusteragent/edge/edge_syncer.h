@@ -38,6 +38,12 @@ class EdgeSyncer final : public SyncListener {
              std::function<void()> changed);
   ~EdgeSyncer() override;
 
+  // Called with what the edge says about its key, and how to answer it.
+  void OnKeys(std::function<void(const EdgeKeyNotice&)> notice) {
+    key_notice_ = std::move(notice);
+  }
+  void SayKeyStored(const PublicKey& key);
+
   // Opens the stream at the first call.
   void Want(State state);
   const Progress& progress() const { return progress_; }
@@ -45,6 +51,7 @@ class EdgeSyncer final : public SyncListener {
   void OnWelcome(const EdgeWelcome& welcome) override;
   void OnResult(const EdgeResult& result) override;
   void OnReport(const EdgeLifeReport& report) override;
+  void OnKey(const EdgeKeyNotice& notice) override;
   void OnEnd(const absl::Status& status) override;
 
  private:
@@ -67,6 +74,7 @@ class EdgeSyncer final : public SyncListener {
   const Epoch epoch_;
   const std::string edge_;
   const std::function<void()> changed_;
+  std::function<void(const EdgeKeyNotice&)> key_notice_;
 
   State wanted_;
   // `progress_.answered` without what the edge refused: its model.

@@ -20,7 +20,8 @@ constexpr milliseconds kShortestInterval{50};
 constexpr milliseconds kLongestInterval{60'000};
 
 bool IsHost(const IpAddress& address) {
-  return !address.is_unspecified() && !address.is_multicast();
+  return !address.is_unspecified() && !address.is_multicast() &&
+         !address.is_ipv6_link_local() && !address.is_ipv4_mapped();
 }
 
 // A name of RFC 1123, section 2.1. One whose last label is a number is a broken
@@ -67,6 +68,26 @@ PublicIp ReadPublicIp(config::Fields fields) {
   return ip;
 }
 
+std::optional<IpPrefix> ReadNetwork(config::Fields& fields, const char* field,
+                                    Family family) {
+  if (!fields.Has(field)) return std::nullopt;
+  const auto network = IpPrefix::Parse(fields.String(field));
+  if (!network.ok()) {
+    fields.Fail(field, Message(network.status()));
+  } else if (const auto overlay = protocol::Overlay::Create(*network);
+             !overlay.ok()) {
+    fields.Fail(field, Message(overlay.status()));
+  } else if (network->family() != family) {
+    const bool is_ipv4 = family == Family::kIpv4;
+    fields.Fail(field, fmt::format("{} is not an IPv{} network; that is {}",
+                                   network->ToString(), is_ipv4 ? 4 : 6,
+                                   is_ipv4 ? "network6" : "network"));
+  } else {
+    return *network;
+  }
+  return std::nullopt;
+}
+
 Tunnel ReadTunnel(const config::Document& document, config::Fields fields) {
   Tunnel tunnel;
   tunnel.listen_port = static_cast<uint16_t>(
@@ -79,19 +100,8 @@ Tunnel ReadTunnel(const config::Document& document, config::Fields fields) {
     fields.Fail("mtu",
                 fmt::format("\"{}\" is neither \"auto\" nor a number", mtu));
   }
-  if (!fields.Has("network")) return tunnel;
-  const auto network = IpPrefix::Parse(fields.String("network"));
-  if (!network.ok()) {
-    fields.Fail("network", Message(network.status()));
-  } else if (const auto overlay = protocol::Overlay::Create(*network);
-             !overlay.ok()) {
-    fields.Fail("network", Message(overlay.status()));
-  } else if (network->family() != Family::kIpv4) {
-    fields.Fail("network",
-                fmt::format("{} is not an IPv4 network", network->ToString()));
-  } else {
-    tunnel.network = *network;
-  }
+  tunnel.network = ReadNetwork(fields, "network", Family::kIpv4);
+  tunnel.network6 = ReadNetwork(fields, "network6", Family::kIpv6);
   return tunnel;
 }
 

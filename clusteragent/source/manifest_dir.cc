@@ -8,6 +8,7 @@
 #include "common/config/document.h"
 #include "common/files.h"
 #include "common/status.h"
+#include "common/utf8.h"
 
 namespace edged::agent {
 namespace {
@@ -25,15 +26,6 @@ std::string WhereOf(const config::Document& document) {
   return fmt::format("{}:{}", document.file, line);
 }
 
-absl::StatusOr<std::vector<ManifestObject>> ReadManifestFile(
-    const std::string& folder, const std::string& name) {
-  ASSIGN_OR_RETURN(const std::string text, ReadFile(folder + "/" + name));
-  // Nothing at all is a file that is just being written, not a wish for
-  // nothing.
-  if (text.empty()) return InvalidArgument("{}: is empty", name);
-  return ReadManifest(text, name);
-}
-
 void AddTo(World& world, const Object& object) {
   if (const EdgeNode* node = std::get_if<EdgeNode>(&object)) {
     world.edge_nodes.push_back(*node);
@@ -44,13 +36,29 @@ void AddTo(World& world, const Object& object) {
 
 }  // namespace
 
-absl::StatusOr<std::vector<ManifestObject>> ReadManifest(
+absl::StatusOr<std::vector<absl::StatusOr<ManifestObject>>> ReadDocuments(
     std::string_view text, const std::string& file) {
   ASSIGN_OR_RETURN(const auto documents, config::ParseYaml(text, file));
-  std::vector<ManifestObject> objects;
+  std::vector<absl::StatusOr<ManifestObject>> objects;
   for (const config::Document& document : documents) {
-    ASSIGN_OR_RETURN(Object object, ReadObject(document));
-    objects.push_back({std::move(object), WhereOf(document)});
+    auto object = ReadObject(document);
+    if (object.ok()) {
+      objects.emplace_back(
+          ManifestObject{*std::move(object), WhereOf(document)});
+    } else {
+      objects.emplace_back(object.status());
+    }
+  }
+  return objects;
+}
+
+absl::StatusOr<std::vector<ManifestObject>> ReadManifest(
+    std::string_view text, const std::string& file) {
+  ASSIGN_OR_RETURN(auto documents, ReadDocuments(text, file));
+  std::vector<ManifestObject> objects;
+  for (auto& document : documents) {
+    RETURN_IF_ERROR(document.status());
+    objects.push_back(*std::move(document));
   }
   return objects;
 }
@@ -61,11 +69,11 @@ Snapshot ManifestDir::Read() {
     ReadFiles(*names, snapshot);
   } else {
     snapshot.errors.push_back(fmt::format("{}; what was last read of it stands",
-                                          Message(names.status())));
+                                          Escaped(Message(names.status()))));
   }
   std::map<ObjectKey, std::string> first;  // where each object stands
-  for (const auto& [file, objects] : last_good_) {
-    for (const ManifestObject& found : objects) {
+  for (const auto& [name, file] : files_) {
+    for (const ManifestObject& found : file.objects) {
       const ObjectKey key = KeyOf(found.object);
       const auto [at, is_new] = first.try_emplace(key, found.where);
       if (is_new) {
@@ -82,24 +90,71 @@ Snapshot ManifestDir::Read() {
 
 void ManifestDir::ReadFiles(const std::vector<std::string>& names,
                             Snapshot& snapshot) {
-  std::map<std::string, std::vector<ManifestObject>> good;
+  std::map<std::string, File> files;
+  size_t room = kMostBytes;
+  // Those that are known are never pushed out by new ones.
+  size_t places = kMostFiles - std::min(kMostFiles, files_.size());
+  bool full = false;
   for (const std::string& name : names) {
     if (!IsManifest(name)) continue;
-    auto objects = ReadManifestFile(folder_, name);
-    if (objects.ok()) {
-      good[name] = *std::move(objects);
+    File file;
+    if (const auto before = files_.extract(name); !before.empty()) {
+      file = std::move(before.mapped());
+    } else if (places > 0) {
+      --places;
+    } else {
+      if (!std::exchange(full, true)) {
+        snapshot.errors.push_back(fmt::format(
+            "{}: holds more than {} manifests; {} and other new ones are not "
+            "read",
+            folder_, kMostFiles, Escaped(name)));
+      }
       continue;
     }
     // Gone since it was listed: not a mistake, and no object any more.
-    if (absl::IsNotFound(objects.status())) continue;
-    const auto before = last_good_.find(name);
-    snapshot.errors.push_back(fmt::format(
-        "{}; {}", Message(objects.status()),
-        before == last_good_.end() ? "nothing of this file is served"
-                                   : "its last good version stands"));
-    if (before != last_good_.end()) good[name] = std::move(before->second);
+    if (absl::IsNotFound(ReadOne(name, room, file))) continue;
+    room -= std::min(room, file.version.size);
+    if (!file.error.empty()) {
+      snapshot.errors.push_back(
+          fmt::format("{}; {}", file.error,
+                      file.objects.empty() ? "nothing of this file is served"
+                                           : "its last good version stands"));
+    }
+    files.emplace(name, std::move(file));
   }
-  last_good_ = std::move(good);
+  files_ = std::move(files);
+}
+
+// Brings `file` up to date with what is on disk.
+absl::Status ManifestDir::ReadOne(const std::string& name, size_t room,
+                                  File& file) const {
+  const std::string path = folder_ + "/" + name;
+  const auto version = VersionOf(path);
+  if (version.ok() && version->settled && *version == file.version) {
+    return absl::OkStatus();
+  }
+  auto text = version.ok() ? ReadFile(path, room) : version.status();
+  if (absl::IsNotFound(text.status())) return text.status();
+  file.version = version.ok() ? *version : FileVersion();
+  file.error.clear();
+  // The name is somebody else's choice, too, and stands in front of messages.
+  const std::string label = Escaped(name);
+  if (absl::IsOutOfRange(text.status())) {
+    file.error = fmt::format("{}: with it all manifests are longer than {} MiB",
+                             label, kMostBytes >> 20);
+    file.version = {};  // there may be room the next time
+  } else if (!text.ok()) {
+    file.version = {};
+    file.error = Escaped(Message(text.status()));
+  } else if (text->empty()) {
+    // A file that is just being written, not a wish for nothing.
+    file.error = label + ": is empty";
+  } else if (auto objects = ReadManifest(*text, label); objects.ok()) {
+    file.objects = *std::move(objects);
+  } else {
+    file.error = Message(objects.status());
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace edged::agent

@@ -46,6 +46,11 @@ absl::StatusOr<Records> ReadRecords(const json& value) {
     ASSIGN_OR_RETURN(record.network,
                      IpPrefix::Parse(edge.at("network").get<std::string>()));
     record.public_indexes = ReadPool(edge.at("publicIndexes"));
+    if (edge.contains("network6")) {
+      ASSIGN_OR_RETURN(record.network6,
+                       IpPrefix::Parse(edge.at("network6").get<std::string>()));
+      record.public_indexes6 = ReadPool(edge.at("publicIndexes6"));
+    }
     record.blocks = ReadPool(edge.at("blocks"));
   }
   return records;
@@ -111,6 +116,9 @@ std::string ToJson(const Records& records) {
                    {"enrolled", record.enrolled},
                    {"publicIndexes", PoolJson(record.public_indexes)},
                    {"blocks", PoolJson(record.blocks)}};
+    if (!record.network6) continue;
+    edges[name]["network6"] = record.network6->ToString();
+    edges[name]["publicIndexes6"] = PoolJson(record.public_indexes6);
   }
   const json value = {{"version", kVersion},
                       {"edges", std::move(edges)},

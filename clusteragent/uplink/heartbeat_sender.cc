@@ -15,6 +15,9 @@ namespace {
 
 using SteadyClock = std::chrono::steady_clock;
 
+// So that a flood of datagrams cannot keep the loop from its other work.
+constexpr int kMostPerWakeup = 64;
+
 class UdpHeartbeatSender final : public HeartbeatSender {
  public:
   UdpHeartbeatSender(EventLoop& loop, UniqueFd fd, const Options& options,
@@ -60,9 +63,10 @@ class UdpHeartbeatSender final : public HeartbeatSender {
   }
 
   void Read() {
-    uint8_t bytes[256];
-    ssize_t size = 0;
-    while ((size = recv(fd_.get(), bytes, sizeof bytes, MSG_DONTWAIT)) >= 0) {
+    for (int i = 0; i < kMostPerWakeup; ++i) {
+      uint8_t bytes[256];
+      const ssize_t size = recv(fd_.get(), bytes, sizeof bytes, MSG_DONTWAIT);
+      if (size < 0) break;
       const auto echo = protocol::DecodeHeartbeat(
           std::span<const uint8_t>(bytes, static_cast<size_t>(size)));
       if (echo.ok()) last_echo_ = SteadyClock::now();

@@ -1,19 +1,36 @@
 #include "clusteragent/uplink/host.h"
 
+#include <linux/rtnetlink.h>
+
 #include <algorithm>
 #include <set>
 #include <string>
 
+#include "common/netlink/ipv6_settings.h"
 #include "common/status.h"
 
 namespace edged::agent {
 namespace {
 
+constexpr uint32_t kLeastIpv6Mtu = 1280;
 constexpr uint8_t kScopeHost = 254;  // RT_SCOPE_HOST: 127.0.0.1, ::1
 
 // Every device that we ever name: those of other agents of this host too.
 bool IsUplinkName(const std::string& name) {
   return name.starts_with("eu-") || name.starts_with("ec-");
+}
+
+std::string WhatIsOff() {
+  switch (netlink::PresenceOfIpv6()) {
+    case netlink::Ipv6Presence::kOn:
+      return "";
+    case netlink::Ipv6Presence::kSwitchedOff:
+      return "IPv6 is switched off on the host of this uplink: "
+             "net.ipv6.conf.default.disable_ipv6 is 1";
+    case netlink::Ipv6Presence::kNotInKernel:
+      break;
+  }
+  return "the kernel on the host of this uplink has no IPv6";
 }
 
 }  // namespace
@@ -24,17 +41,44 @@ absl::StatusOr<UplinkHost> ObserveHost(netlink::Rtnetlink& rtnetlink) {
   ASSIGN_OR_RETURN(const auto routes, rtnetlink.ListRoutes());
   UplinkHost host;
   ASSIGN_OR_RETURN(host.forwarding_everywhere,
-                   rtnetlink.Ipv4ForwardingEverywhere());
+                   rtnetlink.ForwardingEverywhere(Family::kIpv4));
+  ASSIGN_OR_RETURN(host.ipv6.forwarding_everywhere,
+                   rtnetlink.ForwardingEverywhere(Family::kIpv6));
+  host.ipv6.may_switch = netlink::MaySwitchIpv6Forwarding();
+  host.ipv6_trouble.off = WhatIsOff();
   std::set<int> ours;
   for (const netlink::Link& link : links) {
-    if (IsUplinkName(link.name)) ours.insert(link.index);
+    if (!IsUplinkName(link.name)) continue;
+    ours.insert(link.index);
+    // Too small an MTU is the EdgeNode's wish; its edge tells.
+    if (host.ipv6_trouble.off.empty() && !link.ipv6.enabled &&
+        link.mtu >= kLeastIpv6Mtu) {
+      host.ipv6_trouble.off = fmt::format(
+          "IPv6 is switched off on a device of this uplink: "
+          "net.ipv6.conf.{}.disable_ipv6 is 1",
+          link.name);
+    }
+  }
+  host.ipv6.carried = host.ipv6_trouble.off.empty();
+  if (!host.ipv6.forwarding_everywhere && !host.ipv6.may_switch) {
+    host.ipv6_trouble.not_forwarding =
+        "net.ipv6.conf.all.forwarding is 0 on the host of this uplink, and "
+        "clusteragent may not write it: set it to 1, and before it accept_ra "
+        "to 2 where a route comes by router advertisement";
   }
   for (const netlink::Address& address : addresses) {
     if (address.scope == kScopeHost || ours.contains(address.link)) continue;
     host.local_addresses.push_back(address.address);
   }
+  host.without_default = {Family::kIpv4, Family::kIpv6};
   for (const netlink::Route& route : routes) {
-    if (route.destination.length() == 0 || ours.contains(route.link)) continue;
+    if (ours.contains(route.link)) continue;
+    if (route.destination.length() == 0) {
+      if (route.table == RT_TABLE_MAIN) {
+        host.without_default.erase(route.destination.family());
+      }
+      continue;
+    }
     host.routes.push_back(route.destination);
   }
   std::ranges::sort(host.local_addresses);

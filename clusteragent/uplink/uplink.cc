@@ -6,6 +6,8 @@
 #include <set>
 #include <utility>
 
+#include "common/drift/repair_text.h"
+#include "common/netlink/ipv6_settings.h"
 #include "common/nftables/diff.h"
 #include "common/one_line.h"
 #include "common/status.h"
@@ -22,6 +24,22 @@ std::map<int, netlink::Link> ByIndex(const std::vector<netlink::Link>& links) {
   return indexed;
 }
 
+void DropIpv6(UplinkDevice& device) {
+  device.force_ipv6_forwarding = false;
+  std::erase_if(device.addresses, [](const netlink::Address& address) {
+    return !address.address.is_ipv4();
+  });
+  std::erase_if(device.routes, [](const netlink::Route& route) {
+    return route.destination.family() == Family::kIpv6;
+  });
+}
+
+// Of those that are not empty.
+std::string Joined(std::vector<std::string> texts) {
+  std::erase(texts, "");
+  return fmt::format("{}", fmt::join(texts, "; "));
+}
+
 }  // namespace
 
 Uplink::Uplink(nftables::Client& nft, wireguard::Client& wireguard,
@@ -32,6 +50,13 @@ Uplink::Uplink(nftables::Client& nft, wireguard::Client& wireguard,
       rtnetlink_(rtnetlink),
       save_devices_(std::move(save_devices)),
       devices_(std::move(devices)) {}
+
+template <typename... Arguments>
+void Uplink::Wrote(fmt::format_string<Arguments...> format,
+                   Arguments&&... arguments) {
+  written_.push_back(
+      fmt::format(format, std::forward<Arguments>(arguments)...));
+}
 
 absl::Status Uplink::Remember(const std::string& device) {
   if (std::ranges::find(devices_, device) != devices_.end()) {
@@ -54,28 +79,30 @@ absl::StatusOr<std::vector<TargetLink>> Uplink::LinksTo(
     const std::vector<IpAddress>& targets) {
   ASSIGN_OR_RETURN(const auto links, rtnetlink_.ListLinks());
   const auto by_index = ByIndex(links);
-  std::map<std::string, TargetLink> found;
+  std::map<std::pair<Family, std::string>, TargetLink> found;
   for (const IpAddress& target : targets) {
     const auto route = rtnetlink_.RouteTo(target);
     if (!route.ok()) continue;  // unreachable now; events bring us back
     const auto link = by_index.find(route->link);
     if (link == by_index.end() || link->second.loopback) continue;
-    found[link->second.name] = {link->second.name, link->second.ipv4};
+    found[{target.family(), link->second.name}] = {
+        target.family(), link->second.name, link->second.ipv4,
+        link->second.ipv6};
   }
   std::vector<TargetLink> result;
   for (auto& [name, link] : found) result.push_back(std::move(link));
   return result;
 }
 
-absl::StatusOr<std::vector<TargetLink>> Uplink::LinksNamed(
-    const std::set<std::string>& names) {
+absl::StatusOr<std::vector<TargetLink>> Uplink::Find(
+    const std::set<SwitchedLink>& links) {
   std::vector<TargetLink> result;
-  if (names.empty()) return result;
-  ASSIGN_OR_RETURN(const auto links, rtnetlink_.ListLinks());
-  for (const netlink::Link& link : links) {
-    if (names.contains(link.name)) result.push_back({link.name, link.ipv4});
+  for (const SwitchedLink& link : links) {
+    const auto found = rtnetlink_.GetLink(link.name);
+    if (absl::IsNotFound(found.status())) continue;
+    RETURN_IF_ERROR(found.status());
+    result.push_back({link.family, link.name, found->ipv4, found->ipv6});
   }
-  std::ranges::sort(result, {}, &TargetLink::name);
   return result;
 }
 
@@ -89,13 +116,29 @@ absl::StatusOr<uint32_t> Uplink::MtuTo(const IpAddress& address) {
 }
 
 Uplink::Outcome Uplink::Apply(const UplinkPlan& plan) {
+  // Without its table no device may be up.
+  Outcome outcome = RepairTable(plan);
+  if (!outcome.status.ok()) return outcome;
+  Outcome devices = RepairDevices(plan);
+  devices.written = Joined({outcome.written, devices.written});
+  if (const absl::Status status = RemoveOldDevices(plan); devices.status.ok()) {
+    devices.status = status;
+  }
+  return devices;
+}
+
+Uplink::Outcome Uplink::RepairTable(const UplinkPlan& plan) {
+  Outcome outcome;
+  outcome.status = ApplyTable(plan.table);
+  outcome.written = Joined(std::exchange(written_, {}));
+  return outcome;
+}
+
+Uplink::Outcome Uplink::RepairDevices(const UplinkPlan& plan) {
   Outcome outcome;
   const auto note = [&outcome](const absl::Status& status) {
     if (outcome.status.ok()) outcome.status = status;
   };
-  // Without its table no device may be up.
-  outcome.status = ApplyTable(plan.table);
-  if (!outcome.status.ok()) return outcome;
   note(ApplyRules(plan.rules));
   for (const UplinkDevice& device : plan.devices) {
     const std::string& name = device.wireguard.name;
@@ -107,47 +150,72 @@ Uplink::Outcome Uplink::Apply(const UplinkPlan& plan) {
     }
   }
   note(ApplyLinks(plan.links));
-  note(RemoveOldDevices(plan));
+  outcome.written = Joined(std::exchange(written_, {}));
+  return outcome;
+}
+
+Uplink::Outcome Uplink::RepairPeers(const UplinkPlan& plan) {
+  Outcome outcome;
+  for (const UplinkDevice& device : plan.devices) {
+    const absl::Status status = ApplyPeers(device);
+    if (outcome.status.ok()) outcome.status = status;
+  }
+  outcome.written = Joined(std::exchange(written_, {}));
   return outcome;
 }
 
 absl::Status Uplink::ApplyLinks(const std::vector<LinkConf>& links) {
   for (const LinkConf& link : links) {
-    ASSIGN_OR_RETURN(const netlink::Link found, rtnetlink_.GetLink(link.link));
-    if (found.ipv4 == link.conf) continue;
-    RETURN_IF_ERROR(rtnetlink_.SetIpv4Conf(found.index, link.conf));
-    spdlog::info("link {}: forwarding {}, rp_filter {}", link.link,
-                 link.conf.forwarding, link.conf.rp_filter);
+    const std::string& name = link.link.name;
+    const bool is_ipv4 = link.link.family == Family::kIpv4;
+    if (is_ipv4) {
+      ASSIGN_OR_RETURN(netlink::Link found, rtnetlink_.GetLink(name));
+      found.ipv4.forwarding = link.forwarding;
+      RETURN_IF_ERROR(rtnetlink_.SetIpv4Conf(found.index, found.ipv4));
+    } else {
+      RETURN_IF_ERROR(netlink::SwitchIpv6Forwarding(name, link.forwarding));
+    }
+    Wrote("link {}: IPv{} forwarding {}", name, is_ipv4 ? 4 : 6,
+          link.forwarding);
   }
   return absl::OkStatus();
 }
 
 absl::Status Uplink::ApplyTable(const nftables::Table& table) {
-  const auto start = std::chrono::steady_clock::now();
   ASSIGN_OR_RETURN(const nftables::Listing listing, nft_.List(table.name));
   const nftables::Transaction change = nftables::Diff(listing, table);
   if (change.empty()) return absl::OkStatus();
   RETURN_IF_ERROR(nft_.Apply(change));
-  spdlog::info("table inet {}: {} changes, {:.2f} ms", table.name,
-               change.operations().size(),
-               std::chrono::duration<double, std::milli>(
-                   std::chrono::steady_clock::now() - start)
-                   .count());
+  Wrote("{}", Summary(change));
   return absl::OkStatus();
 }
 
-absl::StatusOr<int> Uplink::ApplyDevice(const UplinkDevice& device) {
+absl::StatusOr<int> Uplink::ApplyDevice(UplinkDevice device) {
   const std::string& name = device.wireguard.name;
   RETURN_IF_ERROR(Remember(name));
   RETURN_IF_ERROR(wireguard_.Ensure(name));
   RETURN_IF_ERROR(ApplyPeers(device));
-  ASSIGN_OR_RETURN(const netlink::Link link, rtnetlink_.GetLink(name));
+  ASSIGN_OR_RETURN(netlink::Link link, rtnetlink_.GetLink(name));
+  if (link.mtu != device.mtu) {
+    // Below 1280 there is no IPv6 on a device, so this comes first.
+    RETURN_IF_ERROR(rtnetlink_.SetLink(link.index, link.up, device.mtu));
+    Wrote("device {} mtu {}", name, device.mtu);
+    ASSIGN_OR_RETURN(link, rtnetlink_.GetLink(name));
+  }
+  if (!link.ipv6.enabled) DropIpv6(device);
   RETURN_IF_ERROR(ApplyAddresses(device, link.index));
-  if (!link.up || link.mtu != device.mtu) {
+  if (!link.up) {
     RETURN_IF_ERROR(rtnetlink_.SetLink(link.index, true, device.mtu));
+    Wrote("device {} up, mtu {}", name, device.mtu);
   }
   if (link.ipv4 != device.conf) {
     RETURN_IF_ERROR(rtnetlink_.SetIpv4Conf(link.index, device.conf));
+    Wrote("device {}: forwarding {}, rp_filter {}", name,
+          device.conf.forwarding, device.conf.rp_filter);
+  }
+  if (device.force_ipv6_forwarding && link.ipv6.force_forwarding == false) {
+    RETURN_IF_ERROR(netlink::SwitchIpv6Forwarding(name, true));
+    Wrote("device {}: IPv6 forwarding true", name);
   }
   RETURN_IF_ERROR(ApplyRoutes(device, link.index));
   return link.index;
@@ -172,8 +240,8 @@ absl::Status Uplink::ApplyPeers(const UplinkDevice& device) {
       wireguard::Diff(observed, device.wireguard, moved);
   if (!change.empty()) {
     RETURN_IF_ERROR(wireguard_.Apply(name, change));
-    spdlog::info("device {} (edge {}): {}", name, device.edge,
-                 OneLine(change.ToString()));
+    Wrote("device {} (edge {}): {}", name, device.edge,
+          OneLine(change.ToString()));
   }
   dialled_[name] = now;
   return absl::OkStatus();
@@ -187,7 +255,9 @@ absl::Status Uplink::ApplyAddresses(const UplinkDevice& device, int link) {
       return other.link == link && other.address == address.address &&
              other.prefix_length == address.prefix_length;
     });
-    if (!there) RETURN_IF_ERROR(rtnetlink_.AddAddress(address));
+    if (there) continue;
+    RETURN_IF_ERROR(rtnetlink_.AddAddress(address));
+    Wrote("+ address {}", address.address.ToString());
   }
   for (const netlink::Address& address : observed) {
     const bool wanted = std::ranges::any_of(
@@ -196,6 +266,7 @@ absl::Status Uplink::ApplyAddresses(const UplinkDevice& device, int link) {
     // Link-local IPv6 addresses are the kernel's own.
     if (address.link == link && !wanted && address.scope == kScopeGlobal) {
       RETURN_IF_ERROR(rtnetlink_.RemoveAddress(address));
+      Wrote("- address {}", address.address.ToString());
     }
   }
   return absl::OkStatus();
@@ -211,12 +282,14 @@ absl::Status Uplink::ApplyRoutes(const UplinkDevice& device, int link) {
     if (!is_control && IsTakenByControlDevice(route.destination)) continue;
     if (std::ranges::find(observed, route) == observed.end()) {
       RETURN_IF_ERROR(rtnetlink_.ReplaceRoute(route));
+      Wrote("+ route {} table {}", route.destination.ToString(), route.table);
     }
   }
   for (const netlink::Route& route : observed) {
     if (route.link == link && route.protocol == netlink::kRouteProtocol &&
         std::ranges::find(wanted, route) == wanted.end()) {
       RETURN_IF_ERROR(rtnetlink_.RemoveRoute(route));
+      Wrote("- route {} table {}", route.destination.ToString(), route.table);
     }
   }
   return absl::OkStatus();
@@ -227,12 +300,14 @@ absl::Status Uplink::ApplyRules(const std::vector<netlink::Rule>& rules) {
   for (const netlink::Rule& rule : rules) {
     if (std::ranges::find(observed, rule) == observed.end()) {
       RETURN_IF_ERROR(rtnetlink_.AddRule(rule));
+      Wrote("+ rule fwmark {:#x} lookup {}", rule.mark, rule.table);
     }
   }
   for (const netlink::Rule& rule : observed) {
     if (rule.protocol == netlink::kRouteProtocol &&
         std::ranges::find(rules, rule) == rules.end()) {
       RETURN_IF_ERROR(rtnetlink_.RemoveRule(rule));
+      Wrote("- rule fwmark {:#x} lookup {}", rule.mark, rule.table);
     }
   }
   return absl::OkStatus();
@@ -265,7 +340,9 @@ absl::Status Uplink::AddControlDevice(const UplinkDevice& device) {
   for (const netlink::Route& route : device.routes) {
     destinations.insert(route.destination);
   }
-  return Annotate(ApplyDevice(device).status(), "device " + name);
+  const absl::Status status = ApplyDevice(device).status();
+  spdlog::info("{}", Joined(std::exchange(written_, {})));
+  return Annotate(status, "device " + name);
 }
 
 absl::Status Uplink::RemoveControlDevice(const std::string& name) {
@@ -275,6 +352,15 @@ absl::Status Uplink::RemoveControlDevice(const std::string& name) {
 
 absl::StatusOr<wireguard::Device> Uplink::Tunnel(const std::string& device) {
   return wireguard_.Get(device);
+}
+
+absl::Status Uplink::ForgetPeers(const std::string& device) {
+  ASSIGN_OR_RETURN(const wireguard::Device observed, wireguard_.Get(device));
+  wireguard::DeviceChange change;
+  for (const wireguard::Peer& peer : observed.peers) {
+    change.removed_peers.push_back(peer.key);
+  }
+  return wireguard_.Apply(device, change);
 }
 
 }  // namespace edged::agent

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <fmt/format.h>
+
 #include <functional>
 #include <map>
 #include <set>
@@ -31,6 +33,7 @@ class Uplink {
   struct Outcome {
     absl::Status status;
     std::map<std::string, int> devices;  // name → interface index
+    std::string written;                 // for people; empty: nothing had to be
   };
 
   // All are borrowed. `devices`: those of an earlier run. A device's name is
@@ -43,15 +46,19 @@ class Uplink {
   // The links over which `targets` are reached; local ones have none.
   absl::StatusOr<std::vector<TargetLink>> LinksTo(
       const std::vector<IpAddress>& targets);
-  // Those of `names` that are there, sorted.
-  absl::StatusOr<std::vector<TargetLink>> LinksNamed(
-      const std::set<std::string>& names);
+  // Those of `links` that are there, sorted.
+  absl::StatusOr<std::vector<TargetLink>> Find(
+      const std::set<SwitchedLink>& links);
   // Of the link that leads to `address`, in bytes.
   absl::StatusOr<uint32_t> MtuTo(const IpAddress& address);
 
   // The table comes before any device. Devices that this object made and the
   // plan does not name are removed.
   Outcome Apply(const UplinkPlan& plan);
+  // Parts of a plan that was applied, after others changed something.
+  Outcome RepairTable(const UplinkPlan& plan);
+  Outcome RepairDevices(const UplinkPlan& plan);  // with routes and rules
+  Outcome RepairPeers(const UplinkPlan& plan);
   // The short-lived device that introduces us; it takes over the route to the
   // edge's API address.
   absl::Status AddControlDevice(const UplinkDevice& device);
@@ -59,6 +66,9 @@ class Uplink {
 
   // Of one device of ours. NotFound when it is not there.
   absl::StatusOr<wireguard::Device> Tunnel(const std::string& device);
+  // Takes the peers of one device of ours away, and their sessions with them:
+  // the next Apply() adds them anew, and they shake hands anew.
+  absl::Status ForgetPeers(const std::string& device);
 
   const std::vector<std::string>& devices() const { return devices_; }
   wireguard::Backend backend() const { return wireguard_.backend(); }
@@ -66,7 +76,7 @@ class Uplink {
  private:
   absl::Status ApplyTable(const nftables::Table& table);
   absl::Status ApplyLinks(const std::vector<LinkConf>& links);
-  absl::StatusOr<int> ApplyDevice(const UplinkDevice& device);
+  absl::StatusOr<int> ApplyDevice(UplinkDevice device);
   absl::Status ApplyPeers(const UplinkDevice& device);
   absl::Status ApplyAddresses(const UplinkDevice& device, int link);
   absl::Status ApplyRoutes(const UplinkDevice& device, int link);
@@ -75,6 +85,8 @@ class Uplink {
   bool IsTakenByControlDevice(const IpPrefix& destination) const;
   absl::Status Remember(const std::string& device);
   absl::Status RemoveDevice(const std::string& device);
+  template <typename... Arguments>
+  void Wrote(fmt::format_string<Arguments...> format, Arguments&&... arguments);
 
   nftables::Client& nft_;
   wireguard::Client& wireguard_;
@@ -91,6 +103,7 @@ class Uplink {
     bool operator==(const Dialled&) const = default;
   };
   std::map<std::string, Dialled> dialled_;
+  std::vector<std::string> written_;  // by the call under way
 };
 
 }  // namespace edged::agent

@@ -18,8 +18,10 @@
 namespace edged::config {
 namespace {
 
-constexpr size_t kMostBytes = 32 << 20;
+constexpr size_t kMostBytes = 16 << 20;
 constexpr size_t kMostDepth = 64;
+// Each takes about 200 bytes: 60,000 bindings have half of them.
+constexpr size_t kMostFields = 1'000'000;
 // Every field keeps its path: under long names, deeply nested, 3 MB of text
 // would take 100 GB. Bytes for each byte of text, and for small ones.
 constexpr size_t kPathBytes = 16;
@@ -179,6 +181,10 @@ class Builder : public YAML::EventHandler {
       return;
     }
     room_ -= path.size();
+    if (++fields_ > kMostFields) {
+      Mistake(mark, fmt::format("more than {} fields", kMostFields));
+      return;
+    }
     document_.lines[path] = mark.line + 1;
   }
 
@@ -215,7 +221,8 @@ class Builder : public YAML::EventHandler {
   }
 
   const std::string& file_;
-  size_t room_;  // for paths of all documents, in bytes
+  size_t room_;        // for paths of all documents, in bytes
+  size_t fields_ = 0;  // of all documents
   absl::Status mistake_;
   Document document_;
   int start_ = -1;  // where it began in the text

@@ -31,8 +31,9 @@ std::string ItemPath(std::string_view parent, size_t index);  // "bindings[0]"
 
 // The documents of a YAML stream, without the empty ones. Duplicate keys,
 // anchors and aliases, tags, non-string keys, text that is not UTF-8, and more
-// than 64 levels or 32 MiB are refused with their line. Plain scalars are typed
-// as the YAML 1.2 core schema says (true, 12, 1.5, null, else string).
+// than 64 levels, 16 MiB or a million fields are refused with their line. Plain
+// scalars are typed as the YAML 1.2 core schema says (true, 12, 1.5, null, else
+// string).
 absl::StatusOr<std::vector<Document>> ParseYaml(std::string_view text,
                                                 const std::string& file);
 // A document without line numbers, as an API server sends it.

@@ -11,10 +11,10 @@
 namespace edged::netlink {
 namespace {
 
-constexpr uint32_t kGroups[] = {RTNLGRP_LINK,        RTNLGRP_IPV4_IFADDR,
-                                RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE,
-                                RTNLGRP_IPV6_ROUTE,  RTNLGRP_IPV4_RULE,
-                                RTNLGRP_IPV6_RULE,   RTNLGRP_IPV4_NETCONF};
+constexpr uint32_t kGroups[] = {
+    RTNLGRP_LINK,       RTNLGRP_IPV4_IFADDR,  RTNLGRP_IPV6_IFADDR,
+    RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE,   RTNLGRP_IPV4_RULE,
+    RTNLGRP_IPV6_RULE,  RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF};
 
 // A read ends after this many datagrams, so that a storm of events cannot keep
 // the loop thread; the descriptor stays readable.
@@ -44,6 +44,7 @@ std::string Describe(const Netconf& netconf) {
   std::string text = fmt::format("settings of link {}", netconf.link);
   if (netconf.link == NETCONFA_IFINDEX_ALL) text = "settings of all links";
   if (netconf.link == NETCONFA_IFINDEX_DEFAULT) text = "settings of new links";
+  if (netconf.family == Family::kIpv6) text = "IPv6 " + text;
   if (netconf.forwarding.has_value()) {
     text += fmt::format(" forwarding {}", *netconf.forwarding ? 1 : 0);
   }

@@ -13,7 +13,7 @@
 #include "common/netlink/rtnetlink_codec.h"
 #include "common/netlink/socket.h"
 
-// What happens to links, addresses, routes, rules and IPv4 settings of this
+// What happens to links, addresses, routes, rules and settings of this
 // network namespace, as the kernel tells it (rtnetlink multicast groups).
 
 namespace edged::netlink {

@@ -155,18 +155,24 @@ absl::StatusOr<std::vector<Rule>> Rtnetlink::ListRules() {
                                               "list rules", ReadRule);
 }
 
-absl::StatusOr<bool> Rtnetlink::Ipv4ForwardingEverywhere() {
+absl::StatusOr<bool> Rtnetlink::ForwardingEverywhere(Family family) {
+  const bool is_ipv4 = family == Family::kIpv4;
   MessageBuilder request(RTM_GETNETCONF, 0);
-  request.PutHeader(netconfmsg{.ncm_family = AF_INET});
+  request.PutHeader(netconfmsg{.ncm_family = AddressFamily(family)});
   request.PutU32(NETCONFA_IFINDEX, static_cast<uint32_t>(NETCONFA_IFINDEX_ALL));
-  const std::string_view what = "read net.ipv4.ip_forward";
+  const std::string_view what = is_ipv4 ? "read net.ipv4.ip_forward"
+                                        : "read net.ipv6.conf.all.forwarding";
   std::optional<bool> forwarding;
-  RETURN_IF_ERROR(socket_.Request(
+  const absl::Status status = socket_.Request(
       request, what, [&](const MessageView& answer) -> absl::Status {
         ASSIGN_OR_RETURN(const Netconf netconf, ReadNetconf(answer));
         forwarding = netconf.forwarding;
         return absl::OkStatus();
-      }));
+      });
+  // A kernel that was started without IPv6 knows no such question.
+  const auto error = KernelErrorOf(status);
+  if (!is_ipv4 && error.has_value() && error->error == EOPNOTSUPP) return false;
+  RETURN_IF_ERROR(status);
   if (!forwarding.has_value()) return Internal("{}: no answer", what);
   return *forwarding;
 }
@@ -176,7 +182,8 @@ absl::StatusOr<Route> Rtnetlink::RouteTo(const IpAddress& destination) {
   rtmsg header{};
   header.rtm_family = AddressFamily(destination.family());
   header.rtm_dst_len = static_cast<uint8_t>(destination.bits());
-  header.rtm_flags = RTM_F_LOOKUP_TABLE;
+  // IPv6 tells the table always, and refuses to be asked (strict checking).
+  if (destination.is_ipv4()) header.rtm_flags = RTM_F_LOOKUP_TABLE;
   request.PutHeader(header);
   request.PutAddress(RTA_DST, destination);
   const std::string what = fmt::format("route to {}", destination.ToString());

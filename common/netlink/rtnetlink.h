@@ -18,11 +18,26 @@ namespace edged::netlink {
 // carry it too (IFA_PROTO, Linux 5.18), for people to see.
 inline constexpr uint8_t kRouteProtocol = 0xed;
 
+// What the kernel makes of an IPv6 route's metric of 0 (IP6_RT_PRIO_USER).
+inline constexpr uint32_t kIpv6Metric = 1024;
+
 // Per-device IPv4 settings, as in /proc/sys/net/ipv4/conf/DEVICE.
 struct Ipv4Conf {
   bool forwarding = false;
   int rp_filter = 0;  // 0 off, 1 strict, 2 loose
   auto operator<=>(const Ipv4Conf&) const = default;
+};
+
+// What a device does with IPv6. There is no way to set it through rtnetlink
+// (6.18); see ipv6_settings.h.
+struct Ipv6Conf {
+  // Off by disable_ipv6, without IPv6 in the kernel, and with an MTU below
+  // 1280.
+  bool enabled = false;
+  // The device forwards what comes in by it though all.forwarding is off. Unset
+  // where the kernel does not know it (before 6.17).
+  std::optional<bool> force_forwarding;
+  auto operator<=>(const Ipv6Conf&) const = default;
 };
 
 struct Link {
@@ -34,6 +49,7 @@ struct Link {
   bool loopback = false;
   bool multicast = false;
   Ipv4Conf ipv4;
+  Ipv6Conf ipv6;
   bool operator==(const Link&) const = default;
 };
 
@@ -54,7 +70,7 @@ struct Route {
   std::optional<IpAddress> source;  // preferred source address
   uint32_t table = 254;             // RT_TABLE_MAIN
   uint8_t protocol = kRouteProtocol;
-  uint32_t priority = 0;  // metric; the kernel makes 1024 of 0 for IPv6
+  uint32_t priority = 0;  // metric; of IPv6 never 0 (kIpv6Metric)
   auto operator<=>(const Route&) const = default;
 };
 
@@ -84,8 +100,10 @@ class Rtnetlink {
   // Plain fwmark rules of both families, and "from all" (mask 0); those that
   // select by anything else are left out.
   absl::StatusOr<std::vector<Rule>> ListRules();
-  // The namespace-wide forwarding default (net.ipv4.ip_forward).
-  absl::StatusOr<bool> Ipv4ForwardingEverywhere();
+  // The namespace-wide setting: net.ipv4.ip_forward, which single devices may
+  // differ from, or net.ipv6.conf.all.forwarding, which they may not. False
+  // where there is no IPv6.
+  absl::StatusOr<bool> ForwardingEverywhere(Family family);
   // The route the kernel would take to `destination` now, as a route to that
   // address alone, with the source it would choose. NotFound: there is none.
   absl::StatusOr<Route> RouteTo(const IpAddress& destination);

@@ -4,6 +4,7 @@
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/ip.h>
+#include <linux/ipv6.h>
 #include <linux/netconf.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
@@ -52,11 +53,29 @@ Ipv4Conf ReadInetConf(std::span<const uint8_t> values) {
   return {value(IPV4_DEVCONF_FORWARDING) != 0, value(IPV4_DEVCONF_RP_FILTER)};
 }
 
+// IFLA_INET6_CONF: 32-bit values in the order of DEVCONF_*, from 0.
+Ipv6Conf ReadInet6Conf(std::span<const uint8_t> values) {
+  constexpr size_t kForceForwarding = 59;  // newer than Debian 12's headers
+  const auto value = [values](size_t id) -> std::optional<int32_t> {
+    int32_t number = 0;
+    if (values.size() < (id + 1) * sizeof number) return std::nullopt;
+    std::memcpy(&number, values.data() + id * sizeof number, sizeof number);
+    return number;
+  };
+  Ipv6Conf conf;
+  conf.enabled = value(DEVCONF_DISABLE_IPV6).value_or(0) == 0;
+  if (const auto force = value(kForceForwarding)) {
+    conf.force_forwarding = *force != 0;
+  }
+  return conf;
+}
+
 absl::Status ReadInetSpec(const Attribute& spec, Link& link) {
-  if (spec.type != AF_INET) return absl::OkStatus();
   return ForEachAttribute(spec.payload, [&](const Attribute& attribute) {
-    if (attribute.type == IFLA_INET_CONF) {
+    if (spec.type == AF_INET && attribute.type == IFLA_INET_CONF) {
       link.ipv4 = ReadInetConf(attribute.payload);
+    } else if (spec.type == AF_INET6 && attribute.type == IFLA_INET6_CONF) {
+      link.ipv6 = ReadInet6Conf(attribute.payload);
     }
     return absl::OkStatus();
   });
@@ -247,6 +266,8 @@ absl::StatusOr<std::optional<Rule>> ReadRule(const MessageView& message) {
 
 absl::StatusOr<Netconf> ReadNetconf(const MessageView& message) {
   Netconf netconf;
+  ASSIGN_OR_RETURN(const auto header, message.HeaderAs<netconfmsg>());
+  ASSIGN_OR_RETURN(netconf.family, FamilyOf(header.ncm_family));
   RETURN_IF_ERROR(ForEachAttribute(
       message.AttributesAfter(sizeof(netconfmsg)),
       [&](const Attribute& attribute) -> absl::Status {

@@ -28,8 +28,10 @@ absl::StatusOr<std::optional<Route>> ReadUnicastRoute(
 // by something else too, or does something else.
 absl::StatusOr<std::optional<Rule>> ReadRule(const MessageView& message);
 
-// Per-device IPv4 settings that changed, or were asked for.
+// Per-device settings that changed, or were asked for. A change of one that is
+// not told here has neither value.
 struct Netconf {
+  Family family = Family::kIpv4;
   int link = 0;  // interface index, or NETCONFA_IFINDEX_ALL, _DEFAULT
   std::optional<bool> forwarding;
   std::optional<int> rp_filter;

@@ -9,6 +9,7 @@
 #include <optional>
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
 #include "common/netlink/kernel_error.h"
 #include "common/netlink/socket.h"
 #include "common/nftables/batch.h"
@@ -32,6 +33,8 @@ constexpr int kListTries = 3;
 // The kernel answers each key with a message of its own, and all of them wait
 // in the receive buffer at once.
 constexpr size_t kKeysPerRequest = 64;
+// From here on the whole set is read sooner than key after key.
+constexpr size_t kManyKeys = 4'096;
 
 absl::Status NoNfTables() {
   return FailedPrecondition(
@@ -111,7 +114,11 @@ class KernelClient : public Client {
   absl::StatusOr<std::vector<Element>> GetElements(
       const std::string& table, const Set& set,
       const std::vector<Element>& keys) override {
-    if (SplitsRanges(set)) return GetRanges(table, set, keys);
+    // The kernel finds the two ends of a split range apart from each other, so
+    // these are picked from the whole set: only true ranges are in such sets.
+    if (SplitsRanges(set) || keys.size() >= kManyKeys) {
+      return Pick(table, set, keys);
+    }
     std::vector<Element> found;
     for (size_t next = 0; next < keys.size();) {
       ASSIGN_OR_RETURN(const size_t tried,
@@ -119,6 +126,10 @@ class KernelClient : public Client {
       next += tried;
     }
     return found;
+  }
+
+  absl::StatusOr<uint32_t> Generation() override {
+    return TableReader(socket_).Generation();
   }
 
   uint32_t port() const override { return socket_.port(); }
@@ -201,17 +212,17 @@ class KernelClient : public Client {
                             fmt::format("get set {} of {}", set, table));
   }
 
-  // The kernel finds the two ends of a split range apart from each other, so
-  // these are picked from the whole set: only true ranges are in such sets.
-  absl::StatusOr<std::vector<Element>> GetRanges(
-      const std::string& table, const Set& set,
-      const std::vector<Element>& keys) {
+  absl::StatusOr<std::vector<Element>> Pick(const std::string& table,
+                                            const Set& set,
+                                            const std::vector<Element>& keys) {
+    absl::flat_hash_set<std::pair<Bytes, Bytes>> wanted;
+    wanted.reserve(keys.size());
+    for (const Element& key : keys) wanted.emplace(key.key, RangeEnd(key));
     std::vector<Element> found;
     RETURN_IF_ERROR(ForEachElement(table, set, [&](const Element& element) {
-      const auto is_wanted = [&](const Element& key) {
-        return key.key == element.key && RangeEnd(key) == element.key_end;
-      };
-      if (std::ranges::any_of(keys, is_wanted)) found.push_back(element);
+      if (wanted.contains({element.key, element.key_end})) {
+        found.push_back(element);
+      }
     }));
     return found;
   }

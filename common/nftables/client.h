@@ -43,10 +43,15 @@ class Client {
       const std::function<void(const Element&)>& each) = 0;
 
   // Those of `keys` (data ignored) that are there, with their data. Cheap for
-  // few keys, except in interval sets of one value, which are read whole.
+  // few keys. For thousands, and in interval sets of one value, the set is read
+  // whole, and some can be missing while others write.
   virtual absl::StatusOr<std::vector<Element>> GetElements(
       const std::string& table, const Set& set,
       const std::vector<Element>& keys) = 0;
+
+  // The number of the ruleset: every batch in this network namespace, whoever
+  // sends it, adds one.
+  virtual absl::StatusOr<uint32_t> Generation() = 0;
 
   // The sender of our changes as events.h names it; 0: there are no events.
   virtual uint32_t port() const { return 0; }

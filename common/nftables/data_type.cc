@@ -9,8 +9,9 @@ namespace {
 
 constexpr uint32_t kNfproto = 2, kInteger = 4, kIpAddr = 7, kIp6Addr = 8,
                    kInetProtocol = 12, kInetService = 13, kIcmpType = 14,
-                   kTcpFlag = 15, kMark = 19, kCtState = 26, kCtDirection = 27,
-                   kCtStatus = 28, kIcmp6Type = 29, kIfname = 41;
+                   kTcpFlag = 15, kMark = 19, kUid = 24, kCtState = 26,
+                   kCtDirection = 27, kCtStatus = 28, kIcmp6Type = 29,
+                   kIfname = 41;
 constexpr uint32_t kBitsPerPart = 6;
 
 constexpr Type kTypes[] = {
@@ -51,6 +52,8 @@ DataType DataTypeOf(Field field) {
     case Field::kMark:
     case Field::kCtMark:
       return DataTypeOf(Type::kMark);
+    case Field::kSkuid:
+      return {kUid, 4, ByteOrder::kHost};
     case Field::kIpSaddr:
     case Field::kIpDaddr:
       return DataTypeOf(Type::kIpv4Addr);

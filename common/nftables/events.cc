@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "common/netlink/kernel_error.h"
+#include "common/nftables/element_codec.h"
 #include "common/status.h"
 
 namespace edged::nftables {
@@ -20,6 +21,7 @@ using netlink::MessageView;
 
 // One Read() ends after so many datagrams, however many changes others make.
 constexpr int kDatagramsPerRead = 1024;
+constexpr size_t kElementsTold = 64;
 
 // What kind of event a message is, and the attributes that name its table and
 // the chain or set.
@@ -107,6 +109,24 @@ absl::Status Events::Read(const std::function<void(const Event&)>& consume) {
   return absl::OkStatus();
 }
 
+// A flush of a set has one message for each of its elements.
+void Events::Append(Event event) {
+  if (!pending_.empty()) {
+    Event& last = pending_.back();
+    if (last.kind == event.kind && last.object == event.object &&
+        last.table == event.table && last.name == event.name &&
+        last.port == event.port) {
+      last.count += event.count;
+      for (Element& element : event.elements) {
+        if (last.elements.size() == kElementsTold) break;
+        last.elements.push_back(std::move(element));
+      }
+      return;
+    }
+  }
+  pending_.push_back(std::move(event));
+}
+
 absl::Status Events::Take(const MessageView& message,
                           const std::function<void(const Event&)>& consume) {
   if (message.type >> 8 != NFNL_SUBSYS_NFTABLES) return absl::OkStatus();
@@ -127,10 +147,16 @@ absl::Status Events::Take(const MessageView& message,
                                     event.name = attribute.String();
                                   return absl::OkStatus();
                                 }));
-  // A flush of a set has one message for each of its elements.
-  if (pending_.empty() || pending_.back() != event) {
-    pending_.push_back(std::move(event));
+  if (event.object == EventObject::kElements) {
+    event.count = 0;
+    RETURN_IF_ERROR(ForEachEntry(message, [&event](const Entry& entry) {
+      ++event.count;
+      const bool sayable = !entry.foreign && !entry.is_end;
+      if (sayable) event.elements.push_back(entry.element);
+      return absl::OkStatus();
+    }));
   }
+  Append(std::move(event));
   return absl::OkStatus();
 }
 

@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/netlink/socket.h"
+#include "common/nftables/ruleset.h"
 
 // Who changes tables of family inet in this network namespace, and what. One
 // socket, apart from the client's. Not thread-safe.
@@ -29,6 +30,10 @@ struct Event {
   uint32_t port = 0;
   uint32_t pid = 0;  // of the thread that did; 0: not known
   std::string process;
+  size_t count = 1;  // how many rules or elements
+  // Of kElements: which, as they were or are; fewer than `count` when there are
+  // more than 64, or some that `Element` cannot say.
+  std::vector<Element> elements;
   bool operator==(const Event&) const = default;
 };
 
@@ -51,6 +56,7 @@ class Events {
  private:
   explicit Events(netlink::Socket socket) : socket_(std::move(socket)) {}
 
+  void Append(Event event);
   absl::Status Take(const netlink::MessageView& message,
                     const std::function<void(const Event&)>& consume);
   absl::Status Finish(const netlink::MessageView& message,

@@ -36,6 +36,8 @@ Source SourceOf(Field field) {
       return {Source::kMeta, NFT_META_L4PROTO};
     case Field::kMark:
       return {Source::kMeta, NFT_META_MARK};
+    case Field::kSkuid:
+      return {Source::kMeta, NFT_META_SKUID};
     case Field::kIpSaddr:
       return {Source::kNetwork, kIpSaddrOffset};
     case Field::kIpDaddr:

@@ -57,6 +57,8 @@ Symbol OfMeta(uint32_t key) {
       return SymbolOf(Field::kL4proto);
     case NFT_META_MARK:
       return SymbolOf(Field::kMark);
+    case NFT_META_SKUID:
+      return SymbolOf(Field::kSkuid);
     default:
       break;
   }
@@ -377,7 +379,9 @@ std::vector<Symbol> Printer::From(uint32_t word) const {
   for (auto found = words_.find(word); found != words_.end();
        found = words_.find(word)) {
     key.push_back(found->second);
-    word += static_cast<uint32_t>((found->second.size + 3) / kWordSize);
+    // A load of no bytes takes a register all the same.
+    word += std::max<uint32_t>(
+        1, static_cast<uint32_t>((found->second.size + 3) / kWordSize));
   }
   if (key.empty()) key.push_back({"<value>"});
   return key;

@@ -88,6 +88,7 @@ size_t SizeOf(Field field) {
     case Field::kThDport:
       return 2;
     case Field::kMark:
+    case Field::kSkuid:
     case Field::kIpSaddr:
     case Field::kIpDaddr:
     case Field::kCtState:

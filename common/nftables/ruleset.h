@@ -39,6 +39,7 @@ enum class Field {
   kNfproto,  // meta nfproto: 2 = ipv4, 10 = ipv6
   kL4proto,  // meta l4proto
   kMark,     // meta mark
+  kSkuid,    // meta skuid: of the socket that sends; matches local ones only
   kIpSaddr,  // ip saddr; matches IPv4 only
   kIpDaddr,
   kIp6Saddr,  // ip6 saddr; matches IPv6 only

@@ -145,6 +145,8 @@ std::string_view Name(Field field) {
       return "meta l4proto";
     case Field::kMark:
       return "meta mark";
+    case Field::kSkuid:
+      return "meta skuid";
     case Field::kIpSaddr:
       return "ip saddr";
     case Field::kIpDaddr:
@@ -207,6 +209,8 @@ std::string ValueText(Field field, const Bytes& value) {
     case Field::kMark:
     case Field::kCtMark:
       return ValueText(Type::kMark, value.data());
+    case Field::kSkuid:
+      return fmt::format("{}", HostWord(value.data()));
     case Field::kIpSaddr:
     case Field::kIpDaddr:
       return ValueText(Type::kIpv4Addr, value.data());
@@ -287,6 +291,7 @@ bool IsHostOrder(Field field) {
     case Field::kIifname:
     case Field::kOifname:
     case Field::kMark:
+    case Field::kSkuid:
     case Field::kCtMark:
     case Field::kCtState:
     case Field::kCtStatus:

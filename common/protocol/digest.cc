@@ -36,6 +36,10 @@ Hash HashOf(const Settings& settings) {
   record.Number32(settings.mtu);
   record.Number64(static_cast<uint64_t>(settings.heartbeat_interval.count()));
   record.Number32(settings.unhealthy_threshold);
+  if (settings.network6) {
+    record.Address(settings.network6->address());
+    record.Number8(static_cast<uint8_t>(settings.network6->length()));
+  }
   return HashOf(record);
 }
 

@@ -1,6 +1,9 @@
 #include "common/protocol/overlay.h"
 
+#include <sodium.h>
+
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <limits>
 
@@ -15,6 +18,19 @@ constexpr int kLargestIpv6 = 48;
 
 }  // namespace
 
+IpPrefix UniqueLocalNetwork(std::string_view cluster_uid, uint16_t subnet) {
+  constexpr size_t kRandomBytes = 5;
+  const std::string text = fmt::format("edged overlay {}", cluster_uid);
+  std::array<uint8_t, crypto_hash_sha256_BYTES> hash;
+  crypto_hash_sha256(hash.data(), reinterpret_cast<const uint8_t*>(text.data()),
+                     text.size());
+  std::array<uint8_t, 16> bytes{0xfd};
+  std::copy_n(hash.begin(), kRandomBytes, bytes.begin() + 1);
+  bytes[6] = static_cast<uint8_t>(subnet >> 8);
+  bytes[7] = static_cast<uint8_t>(subnet);
+  return IpPrefix(IpAddress::FromBytes(bytes), 64);
+}
+
 absl::StatusOr<Overlay> Overlay::Create(const IpPrefix& network) {
   const IpAddress& address = network.address();
   const int largest = address.is_ipv4() ? kLargestIpv4 : kLargestIpv6;
@@ -28,6 +44,10 @@ absl::StatusOr<Overlay> Overlay::Create(const IpPrefix& network) {
   if (address.is_unspecified() || address.is_loopback() ||
       address.is_multicast()) {
     return InvalidArgument("tunnel network {}: not usable for hosts",
+                           network.ToString());
+  }
+  if (!address.is_ipv4() && (address.bytes()[0] & 0xfe) != 0xfc) {
+    return InvalidArgument("tunnel network {}: not unique local (fc00::/7)",
                            network.ToString());
   }
   return Overlay(network);

@@ -28,6 +28,9 @@ struct Settings {
   uint32_t mtu = 0;                             // of the tunnel; 0: auto
   std::chrono::milliseconds heartbeat_interval{250};
   uint32_t unhealthy_threshold = 3;  // missed heartbeats
+  // The IPv6 overlay network beside the IPv4 one of the enrolment; unset: this
+  // edge carries no IPv6.
+  std::optional<IpPrefix> network6;
   bool operator==(const Settings&) const = default;
 };
 

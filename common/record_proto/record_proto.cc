@@ -103,6 +103,7 @@ v1::Settings ToProto(const protocol::Settings& settings) {
   proto.mutable_heartbeat_interval()->set_nanos(
       static_cast<int32_t>(interval % 1000 * kNanosecondsPerMillisecond));
   proto.set_unhealthy_threshold(settings.unhealthy_threshold);
+  if (settings.network6) proto.set_network6(settings.network6->ToString());
   return proto;
 }
 
@@ -169,6 +170,13 @@ absl::StatusOr<protocol::Settings> FromProto(const v1::Settings& proto) {
   if (settings.unhealthy_threshold > 100) {
     return InvalidArgument("settings unhealthy_threshold: {} is above 100",
                            settings.unhealthy_threshold);
+  }
+  if (!proto.network6().empty()) {
+    const auto network = IpPrefix::Parse(proto.network6());
+    if (!network.ok()) {
+      return AtField(network.status(), "settings", "network6");
+    }
+    settings.network6 = *network;
   }
   return settings;
 }

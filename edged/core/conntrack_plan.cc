@@ -6,16 +6,19 @@ namespace edged::edge {
 
 StaleFlows::StaleFlows(const EdgeModel& model, const HostFacts& facts,
                        const std::set<std::string>& long_dead)
-    : model_(model),
-      health_(facts.health),
-      network_(facts.limits.overlay.network()) {
+    : model_(model), health_(facts.health) {
+  for (const Family family : facts.families()) {
+    networks_.push_back(facts.OverlayOf(family)->network());
+  }
   for (const auto& [address, nic] : facts.nic_addresses) {
     public_addresses_[nic.nic] = address;
   }
   for (const auto& address : model.settings().public_addresses) {
+    const auto* overlay = facts.OverlayOf(address.address.family());
+    if (!overlay) continue;
     for (const auto& [name, uplink] : model.uplinks()) {
       const IpAddress mapping =
-          facts.limits.overlay.MappingAddress(uplink.block, address.index);
+          overlay->MappingAddress(uplink.block, address.index);
       targets_[mapping] = {&uplink, address.address, long_dead.contains(name)};
     }
   }
@@ -28,18 +31,24 @@ bool StaleFlows::IsStale(const netlink::Flow& flow) const {
   const netlink::FlowTuple& original = flow.original;
   const netlink::FlowTuple& reply = flow.reply;
   const bool translated = reply.source != original.destination;
-  if (translated && network_.Contains(reply.source)) {
+  if (translated && IsOverlay(reply.source)) {
     return IsStaleVia(reply.source, {original.destination,
                                      original.destination_port, protocol});
   }
   const bool came_back = reply.destination != original.source;
-  if (came_back && network_.Contains(original.source)) {
+  if (came_back && IsOverlay(original.source)) {
     return IsStaleVia(original.source,
                       {reply.destination, original.source_port, protocol});
   }
   if (protocol == Protocol::kTcp) return false;
   return GroupAt({original.destination, original.destination_port, protocol}) !=
          nullptr;
+}
+
+bool StaleFlows::IsOverlay(const IpAddress& address) const {
+  return std::ranges::any_of(networks_, [&address](const IpPrefix& network) {
+    return network.Contains(address);
+  });
 }
 
 bool StaleFlows::IsStaleVia(const IpAddress& mapping_address,

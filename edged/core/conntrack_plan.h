@@ -2,6 +2,7 @@
 
 #include <set>
 #include <string>
+#include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "common/netlink/conntrack.h"
@@ -37,12 +38,13 @@ class StaleFlows {
     Protocol protocol = Protocol::kUdp;
   };
 
+  bool IsOverlay(const IpAddress& address) const;
   bool IsStaleVia(const IpAddress& mapping_address, const Door& door) const;
   const protocol::Group* GroupAt(const Door& door) const;  // nullptr: unmapped
 
   const EdgeModel& model_;
   const UplinkHealth& health_;
-  const IpPrefix network_;
+  std::vector<IpPrefix> networks_;
   absl::flat_hash_map<IpAddress, Target> targets_;  // by mapping address
   absl::flat_hash_map<IpAddress, IpAddress>
       public_addresses_;  // by nic address

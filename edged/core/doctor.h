@@ -79,6 +79,7 @@ struct EnrolmentFacts {
   std::string edge;
   uint16_t listen_port = 0;
   std::optional<IpPrefix> network;
+  std::optional<IpPrefix> network6;  // as edged tells it
   Answer contacted = Answer::kUnknown;
   std::optional<SystemTime> joined;
 };

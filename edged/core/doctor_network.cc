@@ -40,11 +40,10 @@ std::string DeviceSysctl(std::string_view device, std::string_view name) {
   return fmt::format("net.ipv4.conf.{}.{}", device, name);
 }
 
-bool HasIpv6Mappings(const DoctorFacts& facts) {
-  return facts.mappings &&
-         std::ranges::any_of(*facts.mappings, [](const MappedPorts& mapped) {
-           return !mapped.public_address.is_ipv4();
-         });
+bool HasIpv6Addresses(const DoctorFacts& facts) {
+  return std::ranges::any_of(facts.addresses, [](const auto& address) {
+    return !address.address.is_ipv4();
+  });
 }
 
 // Which devices must pass packets on, as far as they are there.
@@ -110,10 +109,13 @@ void CheckForwarding(const DoctorFacts& facts, Findings found) {
         {fmt::format("sysctl -w {}=1",
                      DeviceSysctl(link->name, "forwarding"))});
   }
-  if (HasIpv6Mappings(facts) &&
-      Sysctl(facts, "net.ipv6.conf.all.forwarding") == 0) {
-    found.Error("IPv6 is not forwarded",
-                "Mappings of IPv6 addresses carry nothing. edged may not "
+  if (HasIpv6Addresses(facts) &&
+      Sysctl(facts, "net.ipv6.conf.all.forwarding") == 0 &&
+      !std::ranges::all_of(ForwardingLinks(facts), [](const auto* link) {
+        return link->ipv6.force_forwarding.value_or(false);
+      })) {
+    found.Error("net.ipv6.conf.all.forwarding is 0",
+                "Mappings of IPv6 addresses are not served. edged may not "
                 "switch it on itself; its unit does before each start.",
                 {kPrepare});
   }

@@ -12,7 +12,9 @@
 #include "common/net_types.h"
 #include "common/protocol/digest.h"
 #include "common/protocol/records.h"
+#include "edged/core/edge_event.h"
 #include "edged/core/edge_model.h"
+#include "edged/core/key_replacement.h"
 
 // What the edge offers to whoever speaks with it, as plain values: the gRPC
 // service calls it, the daemon is it. Everything here belongs to the loop
@@ -84,10 +86,19 @@ struct Report {
   std::vector<ResolvedAddress> addresses;
 };
 
+// Where the edge is with its key, and which key that is about.
+struct KeyNotice {
+  OwnKeys::Phase phase = OwnKeys::Phase::kInUse;
+  PublicKey key;
+  PublicKey in_use;  // until then
+  bool operator==(const KeyNotice&) const = default;
+};
+
 struct Welcome {
   protocol::Digest digest;
   std::vector<std::string> reserved_ports;  // "22/tcp"
   Report report;
+  KeyNotice key;
 };
 
 // The answer to one version.
@@ -98,6 +109,13 @@ struct SyncResult {
   protocol::Digest digest;
   std::vector<Refusal> refused;
   std::chrono::nanoseconds apply_time{};
+};
+
+// A replacement of the edge's key that is under way.
+struct Rotation {
+  PublicKey key;
+  PublicKey next;
+  bool agent_connected = false;
 };
 
 struct UplinkStatus {
@@ -119,8 +137,11 @@ struct EdgeStatus {
   std::string device;
   std::string backend;
   PublicKey public_key;
+  PublicKey next_public_key;  // zero: none
+  bool key_of_token = false;
   uint16_t listen_port = 0;
   std::optional<IpPrefix> network;
+  std::optional<IpPrefix> network6;  // unset: no IPv6 is carried
   std::optional<IpAddress> address;
   uint32_t mtu = 0;
   std::vector<UplinkStatus> uplinks;
@@ -134,6 +155,7 @@ struct EdgeStatus {
   std::chrono::nanoseconds apply_time{};
   std::vector<Refusal> refused;
   std::vector<std::string> warnings;
+  std::vector<EdgeEvent> recent_events;  // oldest first
 };
 
 struct MappingStatus {
@@ -147,6 +169,7 @@ class SyncStream {
  public:
   virtual ~SyncStream() = default;
   virtual void Send(const Report& report) = 0;
+  virtual void Send(const KeyNotice& notice) = 0;
   // The stream is over; nothing is sent to it any more.
   virtual void End(const absl::Status& status) = 0;
 };
@@ -160,10 +183,18 @@ class EdgeApi {
   virtual absl::StatusOr<Welcome> Open(const Hello& hello,
                                        SyncStream& stream) = 0;
   virtual SyncResult Change(SyncStream& stream, ChangeCall call) = 0;
+  // The agent has written this key down.
+  virtual void KeyStored(SyncStream& stream, const PublicKey& key) = 0;
   virtual void Close(SyncStream& stream) = 0;
+  // Begins to replace the edge's key, or tells of the replacement under way.
+  virtual absl::StatusOr<Rotation> RotateKey() = 0;
   virtual EdgeStatus Status() = 0;
   // Sorted by listener.
   virtual absl::StatusOr<std::vector<MappingStatus>> Mappings() = 0;
+  // First at most `recent` events of before, then each as it happens. `stream`
+  // is borrowed until Unwatch(). ResourceExhausted when too many watch.
+  virtual absl::Status Watch(EventStream& stream, size_t recent) = 0;
+  virtual void Unwatch(EventStream& stream) = 0;
 };
 
 }  // namespace edged::edge

@@ -11,20 +11,24 @@ namespace {
 
 constexpr size_t kMaxGroups = 65535;   // as many as there are marks
 constexpr size_t kMaxGroupName = 100;  // becomes part of a chain's name
+constexpr size_t kMaxUplinkName = 253;
+// Each takes some 400 bytes, here and in the kernel.
+constexpr int64_t kMaxMappings = 262'144;
 
 absl::Status CheckPublicAddress(const protocol::PublicAddress& address,
-                                const Limits& limits) {
+                                const protocol::Overlay& overlay) {
   const std::string name = address.address.ToString();
   if (address.address.is_unspecified() || address.address.is_loopback() ||
-      address.address.is_multicast()) {
+      address.address.is_multicast() || address.address.is_ipv6_link_local() ||
+      address.address.is_ipv4_mapped()) {
     return InvalidArgument("public address {} cannot be reached from outside",
                            name);
   }
-  const uint32_t most = limits.overlay.MaxIndex();
+  const uint32_t most = overlay.MaxIndex();
   if (address.index < 1 || address.index > most) {
     return InvalidArgument(
         "public address {} has index {}: overlay network {} has 1 to {}", name,
-        address.index, limits.overlay.network().ToString(), most);
+        address.index, overlay.network().ToString(), most);
   }
   if (address.nic_address &&
       address.nic_address->family() != address.address.family()) {
@@ -34,18 +38,34 @@ absl::Status CheckPublicAddress(const protocol::PublicAddress& address,
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::optional<protocol::Overlay>> Overlay6Of(
+    const protocol::Settings& settings) {
+  if (!settings.network6) return std::nullopt;
+  if (settings.network6->family() != Family::kIpv6) {
+    return InvalidArgument("network6 {} is not an IPv6 network",
+                           settings.network6->ToString());
+  }
+  ASSIGN_OR_RETURN(auto overlay, protocol::Overlay::Create(*settings.network6));
+  return overlay;
+}
+
 absl::Status CheckSettings(const protocol::Settings& settings,
                            const Limits& limits) {
-  std::map<uint32_t, IpAddress> by_index;
+  ASSIGN_OR_RETURN(const auto overlay6, Overlay6Of(settings));
+  std::map<std::pair<Family, uint32_t>, IpAddress> by_index;
   const IpAddress* previous = nullptr;
   for (const auto& address : settings.public_addresses) {
-    RETURN_IF_ERROR(CheckPublicAddress(address, limits));
+    const bool is_ipv4 = address.address.is_ipv4();
+    if (is_ipv4 || overlay6) {
+      RETURN_IF_ERROR(
+          CheckPublicAddress(address, is_ipv4 ? limits.overlay : *overlay6));
+    }
     if (previous && address.address <= *previous) {
       return InvalidArgument("public addresses {} and {} are not sorted",
                              previous->ToString(), address.address.ToString());
     }
-    const auto [other, is_new] =
-        by_index.emplace(address.index, address.address);
+    const auto [other, is_new] = by_index.emplace(
+        std::pair(address.address.family(), address.index), address.address);
     if (!is_new) {
       return InvalidArgument("public addresses {} and {} both have index {}",
                              other->second.ToString(),
@@ -82,6 +102,10 @@ absl::Status CheckUplinks(
   for (const auto& [name, uplink] : uplinks) {
     if (name.empty() || uplink.key.is_zero()) {
       return InvalidArgument("uplink \"{}\" has no name or no key", name);
+    }
+    if (name.size() > kMaxUplinkName) {
+      return InvalidArgument("uplink {}... has a name of more than {} bytes",
+                             name.substr(0, 32), kMaxUplinkName);
     }
     if (uplink.block < 1 || uplink.block >= protocol::kBlocks) {
       return InvalidArgument("uplink {} has block {}: 1 to {} exist", name,
@@ -131,6 +155,8 @@ class DeltaJudge {
   absl::Status CheckGroup(const Group& group) const;
   void JudgeMappings();
   void JudgeMapping(const protocol::Mapping& mapping);
+  void Remove(const Listener& listener);
+  bool IsOneMore(const Listener& listener) const;
   std::optional<Refusal> RefusalOf(const protocol::Mapping& mapping) const;
   std::optional<Refusal> PortRefusalOf(const Listener& listener) const;
   std::optional<Listener> OverlapOf(const Listener& listener) const;
@@ -157,6 +183,7 @@ class DeltaJudge {
   std::map<std::string, const Group*> groups_;  // changed; nullptr: removed
   ListenerTable removed_;  // of the model's listeners; all have number 1
   ListenerTable taken_;    // upserts that are accepted or change nothing
+  int64_t count_ = 0;      // of mappings, as far as they are judged
   std::map<std::string, int64_t> mapping_changes_;  // by group
 };
 
@@ -268,8 +295,9 @@ absl::Status DeltaJudge::CheckGroup(const Group& group) const {
 }
 
 void DeltaJudge::JudgeMappings() {
+  count_ = static_cast<int64_t>(model_.mapping_count());
   for (const auto& listener : delta_.removed_mappings) {
-    if (model_.FindMapping(listener)) removed_.Set(listener, 1);
+    if (model_.FindMapping(listener)) Remove(listener);
   }
   for (const auto& mapping : mappings_) JudgeMapping(mapping);
 
@@ -285,16 +313,27 @@ void DeltaJudge::JudgeMappings() {
   }
 }
 
+void DeltaJudge::Remove(const Listener& listener) {
+  if (removed_.Find(listener) != 0) return;
+  removed_.Set(listener, 1);
+  --count_;
+}
+
+bool DeltaJudge::IsOneMore(const Listener& listener) const {
+  return !model_.FindMapping(listener) || removed_.Find(listener) != 0;
+}
+
 void DeltaJudge::JudgeMapping(const protocol::Mapping& mapping) {
   const Listener& listener = mapping.listener;
   const Group* before = model_.FindMapping(listener);
   if (auto refusal = RefusalOf(mapping)) {
     // What is refused is not served, but for the first one of a duplicate.
     const bool is_taken = taken_.Find(listener) != 0;
-    if (before && !is_taken) removed_.Set(listener, 1);
+    if (before && !is_taken) Remove(listener);
     result_.refusals.push_back(*std::move(refusal));
     return;
   }
+  if (IsOneMore(listener)) ++count_;
   taken_.Set(listener, 1);
   removed_.Erase(listener);
   if (before && before->name == mapping.group) return;
@@ -313,12 +352,11 @@ std::optional<Refusal> DeltaJudge::RefusalOf(
     return refuse("UnknownPublicAddress",
                   "is on an address that this edge does not have");
   }
-  const IpPrefix& network = limits_.overlay.network();
-  if (listener.public_address.family() != network.family()) {
+  if (!listener.public_address.is_ipv4() && !settings_->network6) {
     return refuse("WrongFamily",
                   fmt::format("cannot be carried by overlay network {}: "
                               "families are not translated",
-                              network.ToString()));
+                              limits_.overlay.network().ToString()));
   }
   const Group* group = GroupAfter(mapping.group);
   if (!group) {
@@ -338,6 +376,11 @@ std::optional<Refusal> DeltaJudge::RefusalOf(
     return refuse(
         "OverlappingRange",
         fmt::format("overlaps {}, which is mapped", other->ToString()));
+  }
+  if (count_ >= kMaxMappings && IsOneMore(listener)) {
+    return refuse(
+        "TooManyMappings",
+        fmt::format("is one too many: an edge has at most {}", kMaxMappings));
   }
   return std::nullopt;
 }

@@ -4,6 +4,8 @@
 #include <linux/netfilter.h>
 
 #include <algorithm>
+#include <map>
+#include <set>
 
 #include "common/protocol/overlay.h"
 #include "edged/core/doctor_checks.h"
@@ -29,9 +31,11 @@ class Trials {
         Add(name, std::nullopt);
       }
     }
-    if (facts.enrolment.network) {
-      const auto overlay = protocol::Overlay::Create(*facts.enrolment.network);
-      if (overlay.ok()) overlay_ = *overlay;
+    for (const auto& network :
+         {facts.enrolment.network, facts.enrolment.network6}) {
+      if (!network) continue;
+      const auto overlay = protocol::Overlay::Create(*network);
+      if (overlay.ok()) overlays_.emplace(network->family(), *overlay);
     }
     if (facts.uplinks) {
       for (const UplinkFacts& uplink : *facts.uplinks) {
@@ -51,9 +55,10 @@ class Trials {
   void Add(const std::string& interface, std::optional<IpAddress> address) {
     arrivals_.push_back({interface, address});
   }
-  Family TunnelFamily() const {
-    return facts_.enrolment.network ? facts_.enrolment.network->family()
-                                    : Family::kIpv4;
+  // nullptr: not known.
+  const protocol::Overlay* OverlayOf(Family family) const {
+    const auto found = overlays_.find(family);
+    return found == overlays_.end() ? nullptr : &found->second;
   }
   uint32_t IndexOf(const std::string& name) const {
     const netlink::Link* link = FindLink(facts_, name);
@@ -76,7 +81,7 @@ class Trials {
 
   const DoctorFacts& facts_;
   std::vector<Arrival> arrivals_;
-  std::optional<protocol::Overlay> overlay_;
+  std::map<Family, protocol::Overlay> overlays_;
   std::optional<IpAddress> sender_;  // of an uplink's encrypted packets
 };
 
@@ -84,16 +89,17 @@ Trial Trials::ApiTrial(Purpose purpose, Protocol protocol) const {
   const bool in = purpose == Purpose::kApiIn;
   Trial trial{
       purpose, Between(in ? facts_.device : "", in ? "" : facts_.device), {}};
-  trial.probe.family = TunnelFamily();
+  trial.probe.family = Family::kIpv4;
   trial.probe.protocol = protocol;
   trial.probe.established = !in;
   trial.probe.to_this_host = in;
   (in ? trial.probe.destination_port : trial.probe.source_port) =
       protocol::kApiPort;
-  if (!overlay_) return trial;
-  const IpAddress uplink = overlay_->UplinkAddress(1);
-  trial.probe.source = in ? uplink : overlay_->EdgeAddress();
-  trial.probe.destination = in ? overlay_->EdgeAddress() : uplink;
+  const protocol::Overlay* overlay = OverlayOf(Family::kIpv4);
+  if (!overlay) return trial;
+  const IpAddress uplink = overlay->UplinkAddress(1);
+  trial.probe.source = in ? uplink : overlay->EdgeAddress();
+  trial.probe.destination = in ? overlay->EdgeAddress() : uplink;
   return trial;
 }
 
@@ -115,8 +121,9 @@ void Trials::AddInto(const Arrival& arrival, bool translated,
     trial.probe.destination = arrival.address;
     trial.probe.translated = translated;
     trial.probe.to_this_host = !translated;
-    if (translated && overlay_) {
-      trial.probe.destination = overlay_->MappingAddress(1, 1);
+    const protocol::Overlay* overlay = OverlayOf(trial.probe.family);
+    if (translated && overlay) {
+      trial.probe.destination = overlay->MappingAddress(1, 1);
     }
     trials.push_back(std::move(trial));
   }
@@ -125,11 +132,12 @@ void Trials::AddInto(const Arrival& arrival, bool translated,
 Trial Trials::Back(const Arrival& arrival) const {
   Trial trial{
       Purpose::kForwardBack, Between(facts_.device, arrival.interface), {}};
-  trial.probe.family = TunnelFamily();
+  if (arrival.address) trial.probe.family = arrival.address->family();
   trial.probe.protocol = Protocol::kTcp;
   trial.probe.established = true;
   trial.probe.translated = true;
-  if (overlay_) trial.probe.source = overlay_->MappingAddress(1, 1);
+  const protocol::Overlay* overlay = OverlayOf(trial.probe.family);
+  if (overlay) trial.probe.source = overlay->MappingAddress(1, 1);
   return trial;
 }
 
@@ -159,8 +167,11 @@ void Trials::AddArriving(const AnyHook& hook, bool early,
   for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp}) {
     trials.push_back(ApiTrial(Purpose::kApiIn, protocol));
   }
-  if (!input && !arrivals_.empty()) {
-    Trial back = Back(arrivals_.front());
+  if (input) return;
+  std::set<Family> told;
+  for (const Arrival& arrival : arrivals_) {
+    Trial back = Back(arrival);
+    if (!told.insert(back.probe.family).second) continue;
     back.probe.out.clear();
     back.probe.out_index = 0;
     trials.push_back(std::move(back));

@@ -25,12 +25,24 @@ void HealthPolicy::Update(const EdgeModel& model, Time now, bool grace) {
     Uplink uplink{.key = wanted.key};
     if (grace) {
       uplink.heard = true;
+      uplink.by_grace = true;
       uplink.ready = true;
       uplink.last_life = now;
     }
     kept.emplace(name, std::move(uplink));
   }
   uplinks_ = std::move(kept);
+}
+
+void HealthPolicy::ExtendGrace(Time now) {
+  for (auto& [name, uplink] : uplinks_) {
+    if (uplink.by_grace) uplink.last_life = now;
+  }
+}
+
+bool HealthPolicy::HasGrace() const {
+  return std::ranges::any_of(
+      uplinks_, [](const auto& entry) { return entry.second.by_grace; });
 }
 
 void HealthPolicy::OnHeartbeat(const std::string& name,
@@ -42,6 +54,7 @@ void HealthPolicy::OnHeartbeat(const std::string& name,
     uplink.unready_at = now;
   }
   uplink.heard = true;
+  uplink.by_grace = false;
   uplink.ready = heartbeat.ready;
   uplink.draining = heartbeat.draining;
   uplink.last_life = now;

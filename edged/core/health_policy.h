@@ -30,6 +30,11 @@ class HealthPolicy {
   // is a new one.
   void Update(const EdgeModel& model, Time now, bool grace = false);
 
+  // Uplinks that count as heard by grace alone: they do so from now on. For as
+  // long as they cannot know that this side is there again.
+  void ExtendGrace(Time now);
+  bool HasGrace() const;  // there are such uplinks
+
   // Unknown names are ignored.
   void OnHeartbeat(const std::string& uplink,
                    const protocol::Heartbeat& heartbeat, Time now);
@@ -56,6 +61,7 @@ class HealthPolicy {
   struct Uplink {
     PublicKey key;
     bool heard = false;
+    bool by_grace = false;  // it was not really heard yet
     bool ready = false;
     bool draining = false;
     Time last_life;   // moved by stalls

@@ -23,6 +23,16 @@ Health HealthOf(const UplinkHealth& health, const std::string& uplink) {
   return found == health.end() ? Health::kDead : found->second;
 }
 
+const protocol::Overlay* HostFacts::OverlayOf(Family family) const {
+  if (family == Family::kIpv4) return &limits.overlay;
+  return ipv6.overlay ? &*ipv6.overlay : nullptr;
+}
+
+std::vector<Family> HostFacts::families() const {
+  if (!ipv6.overlay) return {Family::kIpv4};
+  return {Family::kIpv4, Family::kIpv6};
+}
+
 std::vector<bool> ServingOf(const protocol::Group& group,
                             const UplinkHealth& health) {
   std::vector<bool> serving(group.uplinks.size());

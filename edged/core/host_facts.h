@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -34,11 +35,30 @@ struct HostFacts {
   std::string device = "edged0";
   NicAddresses nic_addresses;  // those that were resolved
   UplinkHealth health;
-  bool forwarding_everywhere = true;  // net.ipv4.ip_forward
+  // net.ipv4.ip_forward, and net.ipv6.conf.all.forwarding for `ipv6`.
+  bool forwarding_everywhere = true;
   // Public interfaces whose forwarding is on only because we switched it on
   // (route_plan.h): from these only our tunnel may be reached.
   std::set<std::string> switched_interfaces;
   uint32_t mtu = 1420;  // of the tunnel device
+
+  struct Ipv6 {
+    // Unset: this edge carries no IPv6 (ipv6_support.h).
+    std::optional<protocol::Overlay> overlay;
+    bool forwarding_everywhere = true;
+    // all.forwarding is on only because `edged prepare` switched it on: no
+    // interface may forward but to and from the tunnel.
+    bool prepared = false;
+    std::set<std::string> switched_interfaces;
+    // We may write net.ipv6.conf.*.force_forwarding (Linux 6.17).
+    bool may_switch = false;
+    bool operator==(const Ipv6&) const = default;
+  };
+  Ipv6 ipv6;
+
+  // nullptr for IPv6 when this edge carries none.
+  const protocol::Overlay* OverlayOf(Family family) const;
+  std::vector<Family> families() const;  // carried; IPv4 first
 };
 
 }  // namespace edged::edge

@@ -34,13 +34,13 @@ constexpr int kBackCheckPriority = 200;
 // Any constant but 0: nft prints and reloads it.
 constexpr uint32_t kHashSeed = 0xed5eed;
 
-constexpr uint8_t kEchoRequest = 8;
-constexpr uint8_t kEchoRequest6 = 128;
-
 Statement Accept() { return Verdict{VerdictKind::kAccept}; }
 Statement Drop() { return Verdict{VerdictKind::kDrop}; }
 Statement Jump(std::string chain) {
   return Verdict{VerdictKind::kJump, std::move(chain)};
+}
+Statement Goto(std::string chain) {
+  return Verdict{VerdictKind::kGoto, std::move(chain)};
 }
 
 Statement CtBits(Field field, uint32_t bits) {
@@ -51,6 +51,15 @@ Statement Established() {
   return CtBits(Field::kCtState,
                 nftables::kCtEstablished | nftables::kCtRelated);
 }
+
+Statement Syn(bool negate = false) {
+  return Match{.field = Field::kTcpFlags,
+               .value = {nftables::kTcpSyn},
+               .negate = negate};
+}
+
+// Of both directions: an answer to a SYN is one, too.
+Rule ClampSyn() { return {{Syn(), nftables::ClampMss{}}}; }
 
 Statement L4proto(Protocol protocol) {
   return Match{Field::kL4proto, nftables::ToBytes(protocol)};
@@ -66,17 +75,24 @@ Statement Within(Field field, const IpPrefix& prefix) {
                .mask = mask};
 }
 
-// The rules of one table for one host.
+Statement OfFamily(const FamilyNames& names) {
+  return Match{.field = Field::kNfproto, .value = {names.nfproto}};
+}
+
+// The rules of one table for one host. What is in one rule for each family
+// stands beside the same of the other one.
 class Chains {
  public:
   explicit Chains(const HostFacts& facts)
-      : overlay_(facts.limits.overlay),
-        names_(NamesOf(overlay_.network().family())),
-        device_(nftables::NameBytes(facts.device)) {}
+      : facts_(facts), device_(nftables::NameBytes(facts.device)) {
+    for (const Family family : facts.families()) {
+      names_.push_back(&NamesOf(family));
+    }
+  }
 
   std::vector<Chain> All() const {
-    return {Translate(), Prerouting(), Output(),  BackMapped(),
-            Back(),      BackCheck(),  Forward(), Input()};
+    return {Translate(), Prerouting(), Output(),     BackMapped(), Back(),
+            BackCheck(), ToTunnel(),   FromTunnel(), Forward(),    Input()};
   }
 
  private:
@@ -85,14 +101,8 @@ class Chains {
   Statement NotIn() const {
     return Match{.field = Field::kIifname, .value = device_, .negate = true};
   }
-  Statement NotOut() const {
-    return Match{.field = Field::kOifname, .value = device_, .negate = true};
-  }
-  std::vector<Field> ListenerKey() const {
-    return {names_.destination, Field::kL4proto, Field::kThDport};
-  }
-  std::vector<Field> BackKey() const {
-    return {names_.source, Field::kL4proto, Field::kThSport};
+  const protocol::Overlay& OverlayOf(const FamilyNames& names) const {
+    return *facts_.OverlayOf(names.family);
   }
 
   Chain Translate() const;
@@ -101,25 +111,31 @@ class Chains {
   Chain Back() const;
   Chain BackMapped() const;
   Chain BackCheck() const;
+  Chain ToTunnel() const;
+  Chain FromTunnel() const;
+  std::vector<Rule> Guard() const;
   Chain Forward() const;
   Chain Input() const;
 
-  const protocol::Overlay& overlay_;
-  const FamilyNames& names_;
+  const HostFacts& facts_;
+  std::vector<const FamilyNames*> names_;  // of the families that are carried
   Bytes device_;
 };
 
 // First the ports that are never translated, whatever the maps say.
 Chain Chains::Translate() const {
   const VerdictMap groups{{Field::kCtMark}, GroupsSet().name};
-  return {
-      .name = "translate",
-      .rules = {
-          {{MatchSet{{Field::kL4proto, Field::kThDport}, ReservedSet().name},
-            Accept()}},
-          {{SetCtMarkFromMap{ListenerKey(), names_.ports}, groups}},
-          {{SetCtMarkFromMap{ListenerKey(), names_.ranges}, groups}},
-      }};
+  Chain chain{.name = "translate",
+              .rules = {{{MatchSet{{Field::kL4proto, Field::kThDport},
+                                   ReservedSet().name},
+                          Accept()}}}};
+  for (const FamilyNames* names : names_) {
+    const std::vector<Field> key = {names->destination, Field::kL4proto,
+                                    Field::kThDport};
+    chain.rules.push_back({{SetCtMarkFromMap{key, names->ports}, groups}});
+    chain.rules.push_back({{SetCtMarkFromMap{key, names->ranges}, groups}});
+  }
+  return chain;
 }
 
 Chain Chains::Prerouting() const {
@@ -137,12 +153,16 @@ Chain Chains::Output() const {
 // The way back of flows whose connection state was lost: their next packet may
 // come from the uplink, and leaves with the public address again.
 Chain Chains::Back() const {
-  return {.name = "back",
-          .hook = Hook{ChainType::kNat, HookPoint::kPostrouting, kSnatPriority},
-          .rules = {{{In(), nftables::NatToMap{nftables::NatKind::kSnat,
-                                               names_.family,
-                                               {names_.source},
-                                               names_.back}}}}};
+  Chain chain{
+      .name = "back",
+      .hook = Hook{ChainType::kNat, HookPoint::kPostrouting, kSnatPriority}};
+  for (const FamilyNames* names : names_) {
+    chain.rules.push_back({{In(), nftables::NatToMap{nftables::NatKind::kSnat,
+                                                     names->family,
+                                                     {names->source},
+                                                     names->back}}});
+  }
+  return chain;
 }
 
 // Only here the packet has the address and port to be looked up.
@@ -155,64 +175,94 @@ Chain Chains::BackCheck() const {
 }
 
 Chain Chains::BackMapped() const {
-  return {.name = "back-mapped",
-          .rules = {
-              {{SetCtMarkFromMap{BackKey(), names_.ports}, Accept()}},
-              {{SetCtMarkFromMap{BackKey(), names_.ranges}, Accept()}},
-              {{Drop()}},
-          }};
+  Chain chain{.name = "back-mapped"};
+  for (const FamilyNames* names : names_) {
+    const std::vector<Field> key = {names->source, Field::kL4proto,
+                                    Field::kThSport};
+    chain.rules.push_back({{SetCtMarkFromMap{key, names->ports}, Accept()}});
+    chain.rules.push_back({{SetCtMarkFromMap{key, names->ranges}, Accept()}});
+  }
+  chain.rules.push_back({{Drop()}});
+  return chain;
 }
 
-Chain Chains::Forward() const {
-  const Statement syn =
-      Match{.field = Field::kTcpFlags, .value = {nftables::kTcpSyn}};
-  const Statement no_syn = Match{
-      .field = Field::kTcpFlags, .value = {nftables::kTcpSyn}, .negate = true};
+// What forwards only because of us reaches the tunnel and nothing else. The
+// tunnel's packets have gone another way.
+std::vector<Rule> Chains::Guard() const {
+  std::vector<Rule> rules;
+  for (const FamilyNames* names : names_) {
+    rules.push_back({{OfFamily(*names),
+                      MatchSet{{Field::kIifname}, names->switched}, Drop()}});
+  }
+  if (facts_.ipv6.prepared) {
+    rules.push_back({{OfFamily(NamesOf(Family::kIpv6)), Drop()}});
+  }
+  return rules;
+}
+
+Chain Chains::ToTunnel() const {
   const Statement our_mark =
       Match{.field = Field::kCtMark,
             .value = nftables::MarkBytes(GroupMarks::kValue),
             .mask = nftables::MarkBytes(GroupMarks::kMask)};
-  const Statement from_overlay = Within(names_.source, overlay_.network());
-  return {
+  return {.name = "to-tunnel",
+          .rules = {
+              ClampSyn(),
+              {{Established(), Accept()}},
+              {{CtBits(Field::kCtStatus, nftables::kCtStatusDnat), our_mark,
+                Accept()}},
+              {{Drop()}},
+          }};
+}
+
+Chain Chains::FromTunnel() const {
+  Chain chain{.name = "from-tunnel",
+              .rules = {ClampSyn(), {{Established(), Accept()}}}};
+  for (const FamilyNames* names : names_) {
+    const Statement from_overlay =
+        Within(names->source, OverlayOf(*names).network());
+    chain.rules.push_back({{from_overlay, Syn(/*negate=*/true), Accept()}});
+    chain.rules.push_back({{from_overlay, L4proto(Protocol::kUdp), Accept()}});
+  }
+  chain.rules.push_back({{Drop()}});
+  return chain;
+}
+
+// Every forwarded packet comes here: each name of an interface that it is
+// compared with costs as much as three other conditions.
+Chain Chains::Forward() const {
+  Chain chain{
       .name = "forward",
       .hook = Hook{ChainType::kFilter, HookPoint::kForward, 0},
-      .rules = {
-          {{Out(), syn, nftables::ClampMss{}}},
-          {{In(), syn, nftables::ClampMss{}}},
-          {{MatchSet{{Field::kIifname}, SwitchedSet().name}, NotOut(), Drop()}},
-          {{Out(), CtBits(Field::kCtStatus, nftables::kCtStatusDnat), our_mark,
-            Accept()}},
-          {{Out(), Established(), Accept()}},
-          {{Out(), Drop()}},
-          {{In(), Established(), Accept()}},
-          {{In(), from_overlay, no_syn, Accept()}},
-          {{In(), from_overlay, L4proto(Protocol::kUdp), Accept()}},
-          {{In(), Drop()}},
-      }};
+      .rules = {{{Out(), Goto("to-tunnel")}}, {{In(), Goto("from-tunnel")}}}};
+  for (const Rule& rule : Guard()) chain.rules.push_back(rule);
+  return chain;
 }
 
 // The tunnel reaches the API, heartbeats and ping, and nothing else of this
 // host; the tunnel's address is reached from nowhere else.
 Chain Chains::Input() const {
-  const Statement to_edge =
-      Match{names_.destination, nftables::ToBytes(overlay_.EdgeAddress())};
-  const Statement ping =
-      names_.family == Family::kIpv4
-          ? Match{.field = Field::kIcmpType, .value = {kEchoRequest}}
-          : Match{.field = Field::kIcmpv6Type, .value = {kEchoRequest6}};
-  return {
-      .name = "input",
-      .hook = Hook{ChainType::kFilter, HookPoint::kInput, 0},
-      .rules = {
-          // Not from lo either: whoever has a shell here is no uplink.
-          {{to_edge, NotIn(), Drop()}},
-          {{In(), MatchSet{{names_.source}, names_.callers}, to_edge,
+  Chain chain{.name = "input",
+              .hook = Hook{ChainType::kFilter, HookPoint::kInput, 0}};
+  for (const FamilyNames* names : names_) {
+    const Statement to_edge = Match{
+        names->destination, nftables::ToBytes(OverlayOf(*names).EdgeAddress())};
+    // Not from lo either: whoever has a shell here is no uplink.
+    chain.rules.push_back({{to_edge, NotIn(), Drop()}});
+    if (names->family == Family::kIpv4) {
+      chain.rules.push_back(
+          {{In(), MatchSet{{names->source}, CallersSet().name}, to_edge,
             MatchSet{{Field::kL4proto, Field::kThDport}, ServicesSet().name},
-            Accept()}},
-          {{In(), to_edge, ping, Accept()}},
-          {{In(), Established(), Accept()}},
-          {{In(), Drop()}},
-      }};
+            Accept()}});
+    }
+    chain.rules.push_back(
+        {{In(), to_edge,
+          Match{.field = names->icmp_type, .value = {names->echo_request}},
+          Accept()}});
+  }
+  chain.rules.push_back({{In(), Established(), Accept()}});
+  chain.rules.push_back({{In(), Drop()}});
+  return chain;
 }
 
 std::vector<Rule> RefuseAll() {
@@ -227,7 +277,8 @@ Chain GroupChain(const protocol::Group& group,
                  const std::map<std::string, protocol::Uplink>& uplinks,
                  const protocol::Settings& settings, const HostFacts& facts) {
   Chain chain{.name = GroupChainName(group.name)};
-  const protocol::Overlay& overlay = facts.limits.overlay;
+  const Family family = group.public_address.family();
+  const protocol::Overlay& overlay = *facts.OverlayOf(family);
   const uint32_t index =
       FindPublicAddress(settings, group.public_address)->index;
   const auto target_of = [&](size_t member) {
@@ -247,7 +298,7 @@ Chain GroupChain(const protocol::Group& group,
                                      std::nullopt}}}};
     return chain;
   }
-  const FamilyNames& names = NamesOf(overlay.network().family());
+  const FamilyNames& names = NamesOf(family);
   nftables::NatByHash nat{
       .family = names.family, .key = {names.source}, .seed = kHashSeed};
   if (group.affinity == protocol::Affinity::kNone) {

@@ -19,9 +19,9 @@ namespace edged::edge {
 nftables::Table CompileTable(const EdgeModel& model, const GroupMarks& marks,
                              const HostFacts& facts);
 
-// True when `accepted` changes the public addresses: keys, the way back and
-// every chain may change then, so commit, resolve the addresses, observe and
-// apply nftables::Diff(listing, CompileTable(...)).
+// True when `accepted` changes the public addresses or the IPv6 network: keys,
+// the way back and every chain may change then, so commit, resolve the
+// addresses, observe and apply nftables::Diff(listing, CompileTable(...)).
 bool NeedsWholeTable(const EdgeModel& before,
                      const protocol::EdgeDelta& accepted);
 
@@ -39,16 +39,21 @@ nftables::Transaction CompileHealthChange(const EdgeModel& model,
                                           const HostFacts& facts,
                                           const UplinkHealth& previous);
 
-// False while the listener's public address is not resolved on this host.
+// False while the listener's public address is not resolved on this host; an
+// IPv6 one is resolved only where IPv6 is carried.
 bool IsProgrammable(const protocol::Listener& listener, const HostFacts& facts);
 // The mappings that CompileTable() leaves out, sorted; O(1) when all public
 // addresses are resolved.
 std::vector<protocol::Listener> Unprogrammable(const EdgeModel& model,
                                                const HostFacts& facts);
 
-// The set that a listener's element belongs to, and the element: `mark` is its
-// data. For programmable listeners.
-nftables::Set SetOf(const protocol::Listener& listener);
+// The sets that hold mappings, and which of them holds this listener's. Those
+// of a family that is not carried are there, and empty: so the table lists in
+// one order, whatever came first.
+std::vector<nftables::Set> MappingSets();
+size_t MappingSetIndex(const protocol::Listener& listener);
+
+// The element of a programmable listener: `mark` is its data.
 nftables::Element ElementOf(const protocol::Listener& listener, uint32_t mark,
                             const HostFacts& facts);
 

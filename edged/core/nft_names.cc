@@ -1,6 +1,7 @@
 #include "edged/core/nft_names.h"
 
 #include <fmt/format.h>
+#include <linux/netfilter.h>
 
 namespace edged::edge {
 namespace {
@@ -19,7 +20,10 @@ constexpr FamilyNames kIpv4Names{
     .ports = "ports4",
     .ranges = "ranges4",
     .back = "back4",
-    .callers = "callers4",
+    .switched = "switched",
+    .nfproto = NFPROTO_IPV4,
+    .icmp_type = Field::kIcmpType,
+    .echo_request = 8,
 };
 constexpr FamilyNames kIpv6Names{
     .family = Family::kIpv6,
@@ -29,7 +33,10 @@ constexpr FamilyNames kIpv6Names{
     .ports = "ports6",
     .ranges = "ranges6",
     .back = "back6",
-    .callers = "callers6",
+    .switched = "switched6",
+    .nfproto = NFPROTO_IPV6,
+    .icmp_type = Field::kIcmpv6Type,
+    .echo_request = 128,
 };
 
 }  // namespace
@@ -60,10 +67,7 @@ Set BackSet(Family family) {
           .data = {names.address_type}};
 }
 
-Set CallersSet(Family family) {
-  const FamilyNames& names = NamesOf(family);
-  return {.name = names.callers, .key = {names.address_type}};
-}
+Set CallersSet() { return {.name = "callers4", .key = {Type::kIpv4Addr}}; }
 
 Set GroupsSet() {
   return {.name = "groups", .key = {Type::kMark}, .data = {Type::kVerdict}};
@@ -77,7 +81,9 @@ Set ServicesSet() {
   return {.name = "services", .key = {Type::kInetProto, Type::kInetService}};
 }
 
-Set SwitchedSet() { return {.name = "switched", .key = {Type::kIfname}}; }
+Set SwitchedSet(Family family) {
+  return {.name = NamesOf(family).switched, .key = {Type::kIfname}};
+}
 
 std::string GroupChainName(std::string_view group) {
   return fmt::format("{}{}", kGroupPrefix, group);

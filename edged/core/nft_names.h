@@ -20,21 +20,25 @@ struct FamilyNames {
   nftables::Type address_type;
   nftables::Field source;
   nftables::Field destination;
-  const char* ports;    // map: address . protocol . port : mark
-  const char* ranges;   // the same for true ranges
-  const char* back;     // map: mapping address : public address
-  const char* callers;  // set: who may call the API and send heartbeats
+  const char* ports;     // map: address . protocol . port : mark
+  const char* ranges;    // the same for true ranges
+  const char* back;      // map: mapping address : public address
+  const char* switched;  // set: interfaces whose forwarding we switched on
+  uint8_t nfproto;
+  nftables::Field icmp_type;
+  uint8_t echo_request;
 };
 const FamilyNames& NamesOf(Family family);
 
 nftables::Set PortsSet(Family family);
 nftables::Set RangesSet(Family family);
 nftables::Set BackSet(Family family);
-nftables::Set CallersSet(Family family);
+// Set: who may call the API and send heartbeats, which is by IPv4.
+nftables::Set CallersSet();
+nftables::Set SwitchedSet(Family family);
 nftables::Set GroupsSet();    // map: mark : goto group chain
 nftables::Set ReservedSet();  // protocol . port that is never translated
 nftables::Set ServicesSet();  // protocol . port of API and heartbeats
-nftables::Set SwitchedSet();  // interfaces whose forwarding we switched on
 
 // The chain of a group, and back: empty for the name of another chain.
 std::string GroupChainName(std::string_view group);

@@ -31,6 +31,11 @@ bool IsLasting(const netlink::Address& address) {
   return (address.flags & kUnfit) == 0;
 }
 
+// Another host has it, too (IPv6 looks for that): nothing arrives here.
+bool IsDuplicate(const netlink::Address& address) {
+  return !address.address.is_ipv4() && (address.flags & IFA_F_DADFAILED) != 0;
+}
+
 class Resolver {
  public:
   Resolver(const std::vector<netlink::Link>& links,
@@ -58,6 +63,15 @@ class Resolver {
     if (const auto own = FindLocal(wanted, wanted.address)) {
       return ResultOf(wanted, *own);
     }
+    for (const LocalAddress& local : local_) {
+      if (local.address->address == wanted.address &&
+          IsDuplicate(*local.address)) {
+        return FailedPrecondition(
+            "public address {}: another host has it, too (duplicate address "
+            "detection failed)",
+            local.ToString());
+      }
+    }
     return OnlyAddress(wanted);
   }
 
@@ -75,7 +89,9 @@ class Resolver {
   std::optional<LocalAddress> FindLocal(const protocol::PublicAddress& wanted,
                                         const IpAddress& address) const {
     for (const LocalAddress& local : local_) {
-      if (local.address->address != address) continue;
+      if (local.address->address != address || IsDuplicate(*local.address)) {
+        continue;
+      }
       const bool fits = local.link->loopback
                             ? local.address->prefix_length == address.bits()
                             : wanted.interface.empty() ||

@@ -76,34 +76,42 @@ Readback::Readback(const GroupMarks& marks, const HostFacts& facts)
   }
 }
 
-absl::StatusOr<protocol::Mapping> Readback::MappingOf(
+absl::StatusOr<protocol::Listener> Readback::ListenerOf(
     const Element& element) const {
   auto listener = ParseListener(element);
+  if (!listener) {
+    return InvalidArgument("an element of {} bytes is not a mapping",
+                           element.key.size());
+  }
+  const auto address = public_addresses_.find(listener->public_address);
+  if (address == public_addresses_.end()) {
+    return absl::NotFoundError(
+        fmt::format("{}: no such public address", listener->ToString()));
+  }
+  listener->public_address = address->second;
+  return *listener;
+}
+
+absl::StatusOr<protocol::Mapping> Readback::MappingOf(
+    const Element& element) const {
+  ASSIGN_OR_RETURN(const protocol::Listener listener, ListenerOf(element));
   uint32_t mark = 0;
-  if (!listener || element.data.size() != sizeof mark) {
+  if (element.data.size() != sizeof mark) {
     return InvalidArgument("an element of {} bytes is not a mapping",
                            element.key.size());
   }
   std::memcpy(&mark, element.data.data(), sizeof mark);
-  const auto address = public_addresses_.find(listener->public_address);
   const std::string* group = marks_.GroupOf(mark);
-  if (address == public_addresses_.end() || !group) {
+  if (!group) {
     return absl::NotFoundError(
-        fmt::format("{} : {:#010x}: no such public address or group",
-                    listener->ToString(), mark));
+        fmt::format("{} : {:#010x}: no such group", listener.ToString(), mark));
   }
-  listener->public_address = address->second;
-  return protocol::Mapping{*listener, *group};
-}
-
-std::vector<nftables::Set> MappingSets(const HostFacts& facts) {
-  const Family family = facts.limits.overlay.network().family();
-  return {PortsSet(family), RangesSet(family)};
+  return protocol::Mapping{listener, *group};
 }
 
 KernelDigest::KernelDigest(const EdgeModel& model, const GroupMarks& marks,
                            const HostFacts& facts)
-    : readback_(marks, facts), sets_(MappingSets(facts)) {
+    : readback_(marks, facts), sets_(MappingSets()) {
   digest_.Add(model.settings());
   for (const auto& [name, uplink] : model.uplinks()) digest_.Add(uplink);
   for (const auto& [name, group] : model.groups()) digest_.Add(group);
@@ -142,10 +150,10 @@ std::vector<TouchedElements> Touched(const GroupMarks& marks,
                                      const HostFacts& facts,
                                      const protocol::EdgeDelta& accepted) {
   std::vector<TouchedElements> touched;
-  for (auto& set : MappingSets(facts)) touched.push_back({std::move(set)});
+  for (auto& set : MappingSets()) touched.push_back({std::move(set)});
   const auto elements_for =
       [&](const protocol::Listener& listener) -> TouchedElements& {
-    return touched[listener.ports.is_single() ? 0 : 1];
+    return touched[MappingSetIndex(listener)];
   };
   for (const auto& mapping : accepted.mappings) {
     if (!IsProgrammable(mapping.listener, facts)) continue;
@@ -166,11 +174,10 @@ std::vector<TouchedElements> Touched(const GroupMarks& marks,
 }
 
 absl::Status CheckReadBack(const TouchedElements& touched,
-                           const std::vector<Element>& found) {
-  std::vector<Element> sorted = found;
-  std::ranges::sort(sorted, {}, &Element::key);
+                           std::vector<Element> found) {
+  std::ranges::sort(found, {}, &Element::key);
   for (const Element& written : touched.written) {
-    const Element* there = FindKey(sorted, written);
+    const Element* there = FindKey(found, written);
     if (!there) {
       return absl::AbortedError(
           fmt::format("{} was written and is not there", Describe(written)));
@@ -181,7 +188,7 @@ absl::Status CheckReadBack(const TouchedElements& touched,
     }
   }
   for (const Element& removed : touched.removed) {
-    if (FindKey(sorted, removed)) {
+    if (FindKey(found, removed)) {
       return absl::AbortedError(
           fmt::format("{} was removed and is still there", Describe(removed)));
     }
@@ -189,9 +196,10 @@ absl::Status CheckReadBack(const TouchedElements& touched,
   return absl::OkStatus();
 }
 
-std::set<std::string> SwitchedInterfacesOf(const nftables::Listing& listing) {
+std::set<std::string> SwitchedInterfacesOf(const nftables::Listing& listing,
+                                           Family family) {
   std::set<std::string> names;
-  const auto set = listing.sets.find(SwitchedSet().name);
+  const auto set = listing.sets.find(SwitchedSet(family).name);
   if (set == listing.sets.end()) return names;
   for (const Element& element : set->second.elements) {
     const auto* name = reinterpret_cast<const char*>(element.key.data());

@@ -25,8 +25,12 @@ class Readback {
  public:
   Readback(const GroupMarks& marks, const HostFacts& facts);
 
-  // NotFound when the address or the mark is nobody's, InvalidArgument when the
-  // element is no mapping at all.
+  // Of the element's key alone. NotFound when the address is nobody's,
+  // InvalidArgument when the element is no mapping at all.
+  absl::StatusOr<protocol::Listener> ListenerOf(
+      const nftables::Element& element) const;
+
+  // NotFound when the mark is nobody's, else as above.
   absl::StatusOr<protocol::Mapping> MappingOf(
       const nftables::Element& element) const;
 
@@ -34,9 +38,6 @@ class Readback {
   const GroupMarks& marks_;
   std::map<IpAddress, IpAddress> public_addresses_;  // by nic address
 };
-
-// The sets that hold mappings.
-std::vector<nftables::Set> MappingSets(const HostFacts& facts);
 
 // Sums up what the kernel has: give it every element of MappingSets(), one by
 // one or by the whole listing, then ask. Borrows `marks`.
@@ -78,10 +79,11 @@ std::vector<TouchedElements> Touched(const GroupMarks& marks,
 // OK when `found`, what the kernel has of the keys, is exactly what was
 // written; else Aborted, and the message names the first listener that differs.
 absl::Status CheckReadBack(const TouchedElements& touched,
-                           const std::vector<nftables::Element>& found);
+                           std::vector<nftables::Element> found);
 
 // The interfaces that the kernel's table keeps from being routers: those whose
 // forwarding an earlier run of edged switched on.
-std::set<std::string> SwitchedInterfacesOf(const nftables::Listing& listing);
+std::set<std::string> SwitchedInterfacesOf(const nftables::Listing& listing,
+                                           Family family);
 
 }  // namespace edged::edge

@@ -1,5 +1,6 @@
 #include "edged/core/route_plan.h"
 
+#include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
 
 #include <algorithm>
@@ -14,19 +15,18 @@ using netlink::Link;
 using netlink::Route;
 
 constexpr int kLooseFilter = 2;
-// What the kernel makes of an IPv6 metric of 0 (IP6_RT_PRIO_USER).
-constexpr uint32_t kIpv6Metric = 1024;
 
 const Link* FindLink(const std::vector<Link>& links, std::string_view name) {
   const auto found = std::ranges::find(links, name, &Link::name);
   return found == links.end() ? nullptr : &*found;
 }
 
-// Where public addresses arrive; lo forwards nothing.
-std::vector<const Link*> PublicLinks(const HostFacts& facts,
+// Where public addresses of a family arrive; lo forwards nothing.
+std::vector<const Link*> PublicLinks(Family family, const HostFacts& facts,
                                      const std::vector<Link>& links) {
   std::vector<const Link*> found;
   for (const auto& [address, nic] : facts.nic_addresses) {
+    if (address.family() != family) continue;
     const Link* link = FindLink(links, nic.interface);
     if (link && !link->loopback &&
         std::ranges::find(found, link) == found.end()) {
@@ -45,36 +45,44 @@ std::string Describe(const Route& route, std::string_view device) {
 
 void PlanAddresses(const HostFacts& facts, int device,
                    const std::vector<Address>& observed, RouteChange& change) {
-  const Address wanted{
-      .link = device,
-      .address = facts.limits.overlay.EdgeAddress(),
-      .prefix_length = facts.limits.overlay.EdgeAddress().bits()};
-  bool there = false;
+  for (const Family family : facts.families()) {
+    const IpAddress own = facts.OverlayOf(family)->EdgeAddress();
+    change.added_addresses.push_back(
+        {.link = device,
+         .address = own,
+         .prefix_length = own.bits(),
+         // Nobody else is on a tunnel: it need not be looked for.
+         .flags = own.is_ipv4() ? 0u : uint32_t{IFA_F_NODAD}});
+  }
   for (const Address& address : observed) {
     if (address.link != device) continue;
-    if (address.address == wanted.address &&
-        address.prefix_length == wanted.prefix_length) {
-      there = true;
-    } else if (address.scope == RT_SCOPE_UNIVERSE) {
+    const auto is_there = [&address](const Address& wanted) {
+      return wanted.address == address.address &&
+             wanted.prefix_length == address.prefix_length;
+    };
+    if (std::erase_if(change.added_addresses, is_there) == 0 &&
+        address.scope == RT_SCOPE_UNIVERSE) {
       change.removed_addresses.push_back(address);
     }
   }
-  if (!there) change.added_addresses.push_back(wanted);
 }
 
 void PlanRoutesOf(const EdgeModel& model, const HostFacts& facts, int device,
                   const std::vector<Route>& observed, RouteChange& change) {
-  const protocol::Overlay& overlay = facts.limits.overlay;
-  std::vector<IpPrefix> destinations{IpPrefix::Host(overlay.ControlAddress())};
+  std::vector<IpPrefix> destinations{
+      IpPrefix::Host(facts.limits.overlay.ControlAddress())};
   for (const auto& [name, uplink] : model.uplinks()) {
-    destinations.push_back(overlay.BlockPrefix(uplink.block));
+    for (const Family family : facts.families()) {
+      destinations.push_back(
+          facts.OverlayOf(family)->BlockPrefix(uplink.block));
+    }
   }
   std::vector<Route> wanted;
   for (const IpPrefix& destination : destinations) {
     const bool is_ipv4 = destination.family() == Family::kIpv4;
     wanted.push_back({.destination = destination,
                       .link = device,
-                      .priority = is_ipv4 ? 0 : kIpv6Metric});
+                      .priority = is_ipv4 ? 0 : netlink::kIpv6Metric});
   }
   std::ranges::sort(wanted);
   for (const Route& route : observed) {
@@ -98,9 +106,8 @@ void PlanConf(const Link& link, netlink::Ipv4Conf wanted, RouteChange& change) {
 
 void PlanConfs(const HostFacts& facts, const Link& device,
                const std::vector<Link>& links, RouteChange& change) {
-  if (facts.limits.overlay.network().family() != Family::kIpv4) return;
   PlanConf(device, {.forwarding = true, .rp_filter = kLooseFilter}, change);
-  const auto public_links = PublicLinks(facts, links);
+  const auto public_links = PublicLinks(Family::kIpv4, facts, links);
   for (const Link* link : public_links) {
     netlink::Ipv4Conf conf = link->ipv4;
     conf.forwarding = true;
@@ -117,6 +124,25 @@ void PlanConfs(const HostFacts& facts, const Link& device,
     netlink::Ipv4Conf conf = link->ipv4;
     conf.forwarding = false;
     PlanConf(*link, conf, change);
+  }
+}
+
+void PlanIpv6Confs(const HostFacts& facts, const Link& device,
+                   const std::vector<Link>& links, RouteChange& change) {
+  if (facts.ipv6.forwarding_everywhere || !facts.ipv6.may_switch) return;
+  const auto set = [&change](const Link& link, bool wanted) {
+    if (link.ipv6.force_forwarding && *link.ipv6.force_forwarding != wanted) {
+      change.ipv6_confs.push_back({link.name, wanted});
+    }
+  };
+  const auto public_links = PublicLinks(Family::kIpv6, facts, links);
+  if (!public_links.empty()) set(device, true);
+  for (const Link* link : public_links) set(*link, true);
+  for (const auto& name : facts.ipv6.switched_interfaces) {
+    const Link* link = FindLink(links, name);
+    if (link && std::ranges::find(public_links, link) == public_links.end()) {
+      set(*link, false);
+    }
   }
 }
 
@@ -146,6 +172,10 @@ std::string RouteChange::ToString(const std::string& name) const {
          fmt::format("ipv4 {} forwarding {} rp_filter {}", change.interface,
                      change.conf.forwarding ? 1 : 0, change.conf.rp_filter));
   }
+  for (const auto& change : ipv6_confs) {
+    line("~", fmt::format("ipv6 {} force_forwarding {}", change.interface,
+                          change.force_forwarding ? 1 : 0));
+  }
   return text;
 }
 
@@ -163,24 +193,26 @@ absl::StatusOr<RouteChange> PlanRoutes(const EdgeModel& model,
   PlanAddresses(facts, device->index, observed.addresses, change);
   PlanRoutesOf(model, facts, device->index, observed.routes, change);
   PlanConfs(facts, *device, observed.links, change);
+  PlanIpv6Confs(facts, *device, observed.links, change);
   return change;
 }
 
 std::vector<std::string> ForeignRoutesInside(const HostFacts& facts,
                                              const ObservedRoutes& observed) {
-  const IpPrefix& network = facts.limits.overlay.network();
   std::vector<std::string> sentences;
   for (const Route& route : observed.routes) {
     const auto link =
         std::ranges::find(observed.links, route.link, &Link::index);
     const std::string name = link == observed.links.end() ? "" : link->name;
-    if (route.table != RT_TABLE_MAIN || name == facts.device ||
+    const auto* overlay = facts.OverlayOf(route.destination.family());
+    if (!overlay || route.table != RT_TABLE_MAIN || name == facts.device ||
         route.protocol == netlink::kRouteProtocol ||
-        !network.Contains(route.destination)) {
+        !overlay->network().Contains(route.destination)) {
       continue;
     }
     sentences.push_back(fmt::format("{} lies inside the overlay network {}",
-                                    Describe(route, name), network.ToString()));
+                                    Describe(route, name),
+                                    overlay->network().ToString()));
   }
   return sentences;
 }
@@ -190,12 +222,29 @@ std::set<std::string> SwitchedInterfaces(
     const std::set<std::string>& previous) {
   std::set<std::string> switched;
   if (facts.forwarding_everywhere) return switched;
-  for (const Link* link : PublicLinks(facts, links)) {
+  for (const Link* link : PublicLinks(Family::kIpv4, facts, links)) {
     if (!link->ipv4.forwarding) switched.insert(link->name);
   }
   for (const auto& name : previous) {
     const Link* link = FindLink(links, name);
     if (link && link->ipv4.forwarding) switched.insert(name);
+  }
+  return switched;
+}
+
+std::set<std::string> SwitchedInterfaces6(
+    const HostFacts& facts, const std::vector<Link>& links,
+    const std::set<std::string>& previous) {
+  std::set<std::string> switched;
+  if (facts.ipv6.forwarding_everywhere) return switched;
+  for (const Link* link : PublicLinks(Family::kIpv6, facts, links)) {
+    switched.insert(link->name);
+  }
+  for (const auto& name : previous) {
+    const Link* link = FindLink(links, name);
+    if (link && link->ipv6.force_forwarding.value_or(false)) {
+      switched.insert(name);
+    }
   }
   return switched;
 }

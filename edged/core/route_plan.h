@@ -36,6 +36,12 @@ struct ConfChange {
   bool operator==(const ConfChange&) const = default;
 };
 
+struct Ipv6ConfChange {
+  std::string interface;
+  bool force_forwarding = false;
+  bool operator==(const Ipv6ConfChange&) const = default;
+};
+
 // What to do, in this order.
 struct RouteChange {
   std::optional<LinkChange> device;  // the tunnel device itself
@@ -44,6 +50,7 @@ struct RouteChange {
   std::vector<netlink::Route> removed_routes;
   std::vector<netlink::Route> replaced_routes;
   std::vector<ConfChange> confs;
+  std::vector<Ipv6ConfChange> ipv6_confs;
 
   bool empty() const;
   // One line for each ("+ route 10.200.0.16/28 dev edged0").
@@ -51,9 +58,10 @@ struct RouteChange {
   bool operator==(const RouteChange&) const = default;
 };
 
-// The difference between what is there and what should be: the edge's address
+// The difference between what is there and what should be: the edge's addresses
 // on the tunnel device, one route for each uplink's block and one for the
-// control address, forwarding on the tunnel device and the public interfaces,
+// control address, forwarding on the tunnel device and the public interfaces
+// (of IPv6 only where we may write it and the whole host does not forward),
 // loose rp_filter on the tunnel device, and where strict is set on public
 // interfaces of which there are several. Removes only routes with our protocol
 // number and global addresses of our own device; switches forwarding off again
@@ -63,7 +71,7 @@ absl::StatusOr<RouteChange> PlanRoutes(const EdgeModel& model,
                                        const HostFacts& facts,
                                        const ObservedRoutes& observed);
 
-// One sentence for each route that somebody else made inside the overlay
+// One sentence for each route that somebody else made inside an overlay
 // network: it would take our uplinks' packets, or lose its own.
 std::vector<std::string> ForeignRoutesInside(const HostFacts& facts,
                                              const ObservedRoutes& observed);
@@ -73,6 +81,11 @@ std::vector<std::string> ForeignRoutesInside(const HostFacts& facts,
 // are guarded by the table. To be put into HostFacts, and the table applied,
 // before the RouteChange is.
 std::set<std::string> SwitchedInterfaces(
+    const HostFacts& facts, const std::vector<netlink::Link>& links,
+    const std::set<std::string>& previous);
+// The same for IPv6. Nothing but edged is known to set force_forwarding, so
+// every public interface that has it is guarded.
+std::set<std::string> SwitchedInterfaces6(
     const HostFacts& facts, const std::vector<netlink::Link>& links,
     const std::set<std::string>& previous);
 

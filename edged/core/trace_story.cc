@@ -129,8 +129,14 @@ void TraceStory::Follow(Packet& packet, const TraceEvent& event, Time now) {
   const std::string hook = HookOf(event);
   if (!hook.empty()) packet.hook = hook;
   const bool ours = event.family == NFPROTO_INET && event.table == kTable;
+  if (!ours) return;
   const std::string_view group = GroupOfChain(event.chain);
-  if (ours && !group.empty()) packet.group = group;
+  if (!group.empty()) packet.group = group;
+  const bool translates = event.chain == "translate";
+  packet.judged |=
+      translates || event.chain == "prerouting" || event.chain == "output";
+  packet.reserved |= translates && event.step == TraceStep::kRule &&
+                     event.verdict == TraceVerdict::kAccept;
 }
 
 bool TraceStory::IsAtEnd(const TraceEvent& event) const {
@@ -184,6 +190,16 @@ Lines TraceStory::WayOf(const Packet& packet) {
       packet.group.empty() ? " (as its connection's first packet)"
                            : fmt::format(", by group {}", packet.group)));
   return lines;
+}
+
+std::string TraceStory::WhyNotTranslated(const Packet& packet) const {
+  const std::string target = ToString(scene_.target);
+  if (packet.reserved) {
+    return target + " is reserved, by edged.yaml or for the tunnel";
+  }
+  if (packet.judged) return target + " is not mapped here";
+  return "it belongs to a connection from before the mapping, or edged's table "
+         "is not there";
 }
 
 Lines TraceStory::Dropped(const Packet& packet, const TraceEvent& event) {
@@ -255,8 +271,11 @@ Lines TraceStory::Vanished(const Packet& packet) {
   const auto in = scene_.interfaces.find(packet.first.in);
   if (in != scene_.interfaces.end() && !in->second.forwards) {
     lines.push_back(fmt::format("  {} does not forward", in->second.name));
-    lines.push_back(fmt::format("  $ sysctl -w net.ipv4.conf.{}.forwarding=1",
-                                in->second.name));
+    lines.push_back(scene_.target.nic_address.is_ipv4()
+                        ? fmt::format("  $ sysctl -w net.ipv4.conf.{}."
+                                      "forwarding=1",
+                                      in->second.name)
+                        : "  $ edged prepare");
   } else {
     lines.push_back(
         "  the kernel found no route for it, or its source came in by the "
@@ -290,13 +309,14 @@ Lines TraceStory::Passed(const Packet& packet, Time now) {
     return lines;
   }
   if (flow.told) return {};  // the first packet told the way
+  const auto interface = scene_.interfaces.find(packet.last.out);
+  const bool comes_in_again =
+      interface != scene_.interfaces.end() && interface->second.loopback;
+  if (comes_in_again) return {};
   Lines lines = WayOf(packet);
   if (packet.hook == "input") {
     flow.end = End::kLocal;
-    lines.push_back(fmt::format(
-        "  not translated: {} is not mapped here, is reserved, or belongs to "
-        "a connection from before the mapping",
-        ToString(scene_.target)));
+    lines.push_back("  not translated: " + WhyNotTranslated(packet));
     lines.push_back("  given to this host's own programs");
     lines.push_back("  $ edged status");
     return lines;

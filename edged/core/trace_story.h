@@ -23,6 +23,7 @@ struct TraceScene {
   struct Interface {
     std::string name;
     bool forwards = true;
+    bool loopback = false;
   };
   bool address_is_local = true;
   std::map<uint32_t, Interface> interfaces;  // by index
@@ -67,8 +68,10 @@ class TraceStory {
     bool icmp = false;
     nftables::TracedPacket first;
     nftables::TracedPacket last;
-    std::string group;  // that it was translated by
-    std::string hook;   // the last one that it was in
+    std::string group;      // that it was translated by
+    std::string hook;       // the last one that it was in
+    bool judged = false;    // our table was asked whether it is mapped
+    bool reserved = false;  // and said that it never is
     Time seen{};
   };
 
@@ -84,6 +87,7 @@ class TraceStory {
   std::vector<std::string> Vanished(const Packet& packet);
   std::vector<std::string> Passed(const Packet& packet, Time now);
   std::vector<std::string> WayOf(const Packet& packet);
+  std::string WhyNotTranslated(const Packet& packet) const;
   std::string Name(const Flow& flow) const;
   std::string InterfaceName(uint32_t index) const;
   std::string HookOf(const nftables::TraceEvent& event) const;

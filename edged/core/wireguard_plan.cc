@@ -18,12 +18,14 @@ wireguard::Device WantedDevice(const TunnelIdentity& identity,
     const auto endpoint = endpoints.find(key);
     if (endpoint != endpoints.end()) peer.endpoint = endpoint->second;
   };
-  const protocol::Overlay& overlay = facts.limits.overlay;
   if (!identity.control_key.is_zero()) {
-    allow(identity.control_key, IpPrefix::Host(overlay.ControlAddress()));
+    allow(identity.control_key,
+          IpPrefix::Host(facts.limits.overlay.ControlAddress()));
   }
   for (const auto& [name, uplink] : model.uplinks()) {
-    allow(uplink.key, overlay.BlockPrefix(uplink.block));
+    for (const Family family : facts.families()) {
+      allow(uplink.key, facts.OverlayOf(family)->BlockPrefix(uplink.block));
+    }
   }
   for (auto& [key, peer] : peers) {
     std::ranges::sort(peer.allowed_ips);

@@ -21,9 +21,10 @@ struct TunnelIdentity {
 using Endpoints = std::map<PublicKey, SocketAddress>;
 
 // The device as it should be: the control peer with the control address alone,
-// each uplink with its block. No keepalive: uplinks sit behind NAT and send
-// their own. Stored endpoints let this side speak first after a restart; a
-// peer that has an endpoint already keeps it (wireguard::Diff). Pure.
+// each uplink with its block of either family. No keepalive: uplinks sit behind
+// NAT and send their own. Stored endpoints let this side speak first after a
+// restart; a peer that has an endpoint already keeps it (wireguard::Diff).
+// Pure.
 wireguard::Device WantedDevice(const TunnelIdentity& identity,
                                const EdgeModel& model, const HostFacts& facts,
                                const Endpoints& endpoints);

@@ -1,62 +1,81 @@
 #include "edged/service/api_server.h"
 
+#include <absl/strings/numbers.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
-#include <sys/stat.h>
+#include <grpcpp/server_posix.h>
 
 #include <chrono>
-#include <string_view>
+#include <string>
 
 #include "common/status.h"
 #include "edged/service/edge_service.h"
+#include "edged/service/listener.h"
 #include "grpc/health/v1/health.pb.h"
 
 namespace edged::edge {
 namespace {
 
-constexpr std::string_view kUnixPrefix = "unix:";
 // The largest message: a snapshot's chunk of 1,000 records is about 100 KB.
 constexpr int kMessageLimit = 4 << 20;
+constexpr size_t kMemoryLimit = 32 << 20;
 constexpr int kKeepaliveMilliseconds = 10'000;
+// Of one connection. An agent has one.
+constexpr int kMostStreams = 16;
 
 class GrpcApiServer final : public ApiServer {
  public:
-  GrpcApiServer(EventLoop& loop, EdgeApi& api) : service_(loop, api) {}
+  GrpcApiServer(EventLoop& loop, EdgeApi& api)
+      : service_(loop, api, [this](const std::string& peer) { HangUp(peer); }) {
+  }
 
   ~GrpcApiServer() override {
+    if (listener_) listener_->Close();
     if (server_) {
       server_->Shutdown(std::chrono::system_clock::now() +
                         std::chrono::milliseconds(200));
     }
   }
 
-  absl::Status Listen(const std::string& address) {
+  absl::Status Listen(const std::string& address, EventLoop& loop) {
     grpc::ServerBuilder builder;
-    int port = 0;
-    builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &port);
     builder.RegisterService(&service_);
     builder.SetMaxReceiveMessageSize(kMessageLimit);
-    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+    // Of messages that are not complete; gRPC takes about twice as much.
+    builder.SetResourceQuota(grpc::ResourceQuota("api").Resize(kMemoryLimit));
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMostStreams);
+    // Whoever does not answer is closed, also one that makes no call.
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS,
                                kKeepaliveMilliseconds);
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS,
                                kKeepaliveMilliseconds);
-    // Agents ping us just as often, also without a call.
-    builder.AddChannelArgument(
-        GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
-        kKeepaliveMilliseconds / 4);
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+    // Pings are never too many: gRPC 1.51 would end the connection, but gathers
+    // a kilobyte of error for each ping until it has. Whoever does not take the
+    // answers is hung up on by the listener.
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);
     server_ = builder.BuildAndStart();
-    if (!server_ || port == 0) {
-      server_.reset();
-      return FailedPrecondition("cannot listen on {}", address);
-    }
+    if (!server_) return Internal("gRPC does not start");
+    ASSIGN_OR_RETURN(
+        listener_, Listener::Open(address, loop, [this](UniqueFd connection) {
+          grpc::AddInsecureChannelFromFd(server_.get(), connection.release());
+        }));
     return absl::OkStatus();
   }
 
  private:
+  // gRPC calls a connection that it got by its descriptor "fd:12".
+  void HangUp(const std::string& peer) {
+    int fd = -1;
+    if (absl::SimpleAtoi(peer.substr(peer.find(':') + 1), &fd)) {
+      listener_->HangUp(fd);
+    }
+  }
+
   EdgeService service_;
   std::unique_ptr<grpc::Server> server_;
+  std::shared_ptr<Listener> listener_;
 };
 
 }  // namespace
@@ -71,13 +90,7 @@ absl::StatusOr<std::unique_ptr<ApiServer>> ApiServer::Start(
   }();
   static_cast<void>(plugins);
   auto server = std::make_unique<GrpcApiServer>(loop, api);
-  const bool is_unix = address.starts_with(kUnixPrefix);
-  // gRPC makes the socket file itself: nobody else may reach it even for the
-  // moment before it gets its mode.
-  const mode_t before = is_unix ? umask(0177) : 0;
-  const absl::Status status = server->Listen(address);
-  if (is_unix) umask(before);
-  RETURN_IF_ERROR(status);
+  RETURN_IF_ERROR(server->Listen(address, loop));
   return server;
 }
 

@@ -4,6 +4,7 @@
 
 #include "common/record_proto/record_proto.h"
 #include "common/status.h"
+#include "common/utf8.h"
 #include "common/version.h"
 
 namespace edged::edge {
@@ -11,9 +12,10 @@ namespace {
 
 using record_proto::DigestFromProto;
 
-// Bounds the memory of a snapshot: every port of both protocols on 15 public
-// addresses is 2 million mappings.
-constexpr size_t kMostRecords = 2'500'000;
+// Bound the memory of a snapshot. More than the 262,144 mappings, 65,535 groups
+// and 63 uplinks that an edge has at most.
+constexpr size_t kMostRecords = 330'000;
+constexpr size_t kMostBytes = 64 << 20;
 
 google::protobuf::Timestamp Timestamp(WallTime time) {
   const auto nanoseconds = std::chrono::duration_cast<std::chrono::nanoseconds>(
@@ -30,6 +32,18 @@ google::protobuf::Duration Duration(std::chrono::nanoseconds duration) {
   proto.set_seconds(duration.count() / 1'000'000'000);
   proto.set_nanos(static_cast<int32_t>(duration.count() % 1'000'000'000));
   return proto;
+}
+
+// Names that others gave (of processes, chains, links) may be any bytes, and a
+// message with such a string is read by nobody.
+std::string Utf8(std::string_view text) {
+  std::string clean;
+  while (!text.empty()) {
+    const size_t length = Utf8Length(text);
+    clean += length == 0 ? "?" : text.substr(0, length);
+    text.remove_prefix(std::max<size_t>(length, 1));
+  }
+  return clean;
 }
 
 Epoch FromProto(const v1::Epoch& proto) {
@@ -75,6 +89,22 @@ void Fill(const Report& report, v1::Report& proto) {
   }
 }
 
+void Fill(const KeyNotice& notice, v1::EdgeKey& proto) {
+  switch (notice.phase) {
+    case OwnKeys::Phase::kInUse:
+      proto.set_phase(v1::EdgeKey::PHASE_IN_USE);
+      break;
+    case OwnKeys::Phase::kProposed:
+      proto.set_phase(v1::EdgeKey::PHASE_PROPOSED);
+      break;
+    case OwnKeys::Phase::kSwitching:
+      proto.set_phase(v1::EdgeKey::PHASE_SWITCHING);
+      break;
+  }
+  proto.set_public_key(notice.key.ToString());
+  proto.set_key_in_use(notice.in_use.ToString());
+}
+
 void Fill(const UplinkStatus& status, v1::UplinkState& proto) {
   proto.set_name(status.uplink.name);
   proto.set_public_key(status.uplink.key.ToString());
@@ -91,6 +121,41 @@ void Fill(const UplinkStatus& status, v1::UplinkState& proto) {
   proto.set_received_bytes(status.received_bytes);
   proto.set_sent_bytes(status.sent_bytes);
   proto.set_applied_digest(status.life.applied.ToString());
+}
+
+void Fill(const Culprit& culprit, v1::Culprit& proto) {
+  proto.set_pid(culprit.pid);
+  proto.set_process(Utf8(culprit.process));
+  proto.set_netlink_port(culprit.port);
+}
+
+v1::DriftPart ToProto(DriftPart part) {
+  switch (part) {
+    case DriftPart::kTable:
+      return v1::DRIFT_PART_TABLE;
+    case DriftPart::kNetwork:
+      return v1::DRIFT_PART_NETWORK;
+    case DriftPart::kTunnel:
+      return v1::DRIFT_PART_TUNNEL;
+  }
+  return v1::DRIFT_PART_UNSPECIFIED;
+}
+
+void Fill(const Drift& drift, v1::Drift& proto) {
+  proto.set_part(ToProto(drift.part));
+  proto.set_what(Utf8(drift.what));
+  Fill(drift.by, *proto.mutable_by());
+  proto.set_repair(Utf8(drift.repair));
+  proto.set_error(Utf8(drift.error));
+  *proto.mutable_took() = Duration(drift.took);
+}
+
+void Fill(const Flood& flood, v1::Flood& proto) {
+  proto.set_over(flood.over);
+  Fill(flood.by, *proto.mutable_by());
+  proto.set_changes(flood.changes);
+  proto.set_repairs(flood.repairs);
+  if (flood.over) *proto.mutable_lasted() = Duration(flood.lasted);
 }
 
 // Parses every record of `from` to the end of `to`.
@@ -192,6 +257,11 @@ absl::Status SnapshotAssembler::AddRecords(const v1::SnapshotChunk& chunk) {
     return InvalidArgument("snapshot version {}: more than {} records",
                            call_.version, kMostRecords);
   }
+  bytes_ += chunk.ByteSizeLong();
+  if (bytes_ > kMostBytes) {
+    return InvalidArgument("snapshot version {}: more than {} MiB",
+                           call_.version, kMostBytes >> 20);
+  }
   return absl::OkStatus();
 }
 
@@ -212,6 +282,7 @@ v1::SyncResponse ToProto(const Welcome& welcome) {
   }
   proto.set_version(kVersion);
   Fill(welcome.report, *proto.mutable_report());
+  Fill(welcome.key, *proto.mutable_key());
   return response;
 }
 
@@ -236,6 +307,12 @@ v1::SyncResponse ToProto(const Report& report) {
   return response;
 }
 
+v1::SyncResponse ToProto(const KeyNotice& notice) {
+  v1::SyncResponse response;
+  Fill(notice, *response.mutable_key());
+  return response;
+}
+
 v1::GetStateResponse ToProto(const EdgeStatus& status) {
   v1::GetStateResponse proto;
   proto.set_version(kVersion);
@@ -251,8 +328,13 @@ v1::GetStateResponse ToProto(const EdgeStatus& status) {
   if (!status.public_key.is_zero()) {
     tunnel.set_public_key(status.public_key.ToString());
   }
+  if (!status.next_public_key.is_zero()) {
+    tunnel.set_next_public_key(status.next_public_key.ToString());
+  }
+  tunnel.set_key_of_token(status.key_of_token);
   tunnel.set_listen_port(status.listen_port);
   if (status.network) tunnel.set_network(status.network->ToString());
+  if (status.network6) tunnel.set_network6(status.network6->ToString());
   if (status.address) tunnel.set_address(status.address->ToString());
   tunnel.set_mtu(status.mtu);
   for (const UplinkStatus& uplink : status.uplinks) {
@@ -281,6 +363,9 @@ v1::GetStateResponse ToProto(const EdgeStatus& status) {
   for (const std::string& warning : status.warnings) {
     proto.add_warnings(warning);
   }
+  for (const EdgeEvent& event : status.recent_events) {
+    *proto.add_recent_events() = ToProto(EventQueue::Entry(event));
+  }
   return proto;
 }
 
@@ -289,6 +374,22 @@ v1::MappingState ToProto(const MappingStatus& mapping) {
   *proto.mutable_mapping() = record_proto::ToProto(mapping.mapping);
   proto.set_connections(mapping.connections);
   proto.set_nic_address(mapping.nic_address.ToString());
+  return proto;
+}
+
+v1::WatchEventsResponse ToProto(const EventQueue::Entry& entry) {
+  v1::WatchEventsResponse proto;
+  if (const auto* lost = std::get_if<LostEvents>(&entry)) {
+    proto.mutable_lost()->set_count(lost->count);
+    return proto;
+  }
+  const EdgeEvent& event = std::get<EdgeEvent>(entry);
+  *proto.mutable_at() = Timestamp(event.at);
+  if (const auto* drift = std::get_if<Drift>(&event.what)) {
+    Fill(*drift, *proto.mutable_drift());
+  } else {
+    Fill(std::get<Flood>(event.what), *proto.mutable_flood());
+  }
   return proto;
 }
 

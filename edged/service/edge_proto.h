@@ -4,6 +4,7 @@
 
 #include "absl/status/statusor.h"
 #include "edged/core/edge_api.h"
+#include "edged/core/event_queue.h"
 #include "edged/v1/edge.pb.h"
 
 // The border between edged's gRPC messages and its own values.
@@ -37,6 +38,7 @@ class SnapshotAssembler {
   absl::Status AddRecords(const v1::SnapshotChunk& chunk);
 
   bool begun_ = false;
+  size_t bytes_ = 0;  // of all chunks
   absl::Status mistake_;
   SnapshotCall call_;
   std::vector<v1::RefusedMapping> malformed_;
@@ -45,7 +47,9 @@ class SnapshotAssembler {
 v1::SyncResponse ToProto(const Welcome& welcome);
 v1::SyncResponse ToProto(const SyncResult& result);
 v1::SyncResponse ToProto(const Report& report);
+v1::SyncResponse ToProto(const KeyNotice& notice);
 v1::GetStateResponse ToProto(const EdgeStatus& status);
 v1::MappingState ToProto(const MappingStatus& mapping);
+v1::WatchEventsResponse ToProto(const EventQueue::Entry& entry);
 
 }  // namespace edged::edge

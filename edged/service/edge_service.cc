@@ -4,8 +4,11 @@
 #include <absl/strings/str_split.h>
 
 #include <algorithm>
+#include <chrono>
+#include <functional>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/record_proto/record_proto.h"
@@ -13,12 +16,13 @@
 #include "common/version.h"
 #include "edged/service/edge_proto.h"
 #include "edged/service/sync_session.h"
+#include "edged/service/watch_session.h"
 
 namespace edged::edge {
 namespace {
 
 constexpr size_t kDefaultPage = 1'000;
-constexpr size_t kLargestPage = 10'000;
+constexpr size_t kLargestPage = 10'000;  // 1 MB
 
 // The listener that a page ended with, as it is written ("203.0.113.1 tcp/80").
 absl::StatusOr<protocol::Listener> ParsePageToken(const std::string& token) {
@@ -81,50 +85,95 @@ absl::Status FillPage(const std::vector<MappingStatus>& mappings,
 
 }  // namespace
 
+// One call. It has its place until the loop has answered it; how much its
+// answer takes until it is read is bounded by the size of a page.
+class EdgeService::Unary final : public grpc::ServerUnaryReactor {
+ public:
+  // `answer` runs on the loop thread. Deletes itself.
+  static grpc::ServerUnaryReactor* Start(EventLoop& loop, CallLimit& limit,
+                                         std::function<grpc::Status()> answer) {
+    if (!limit.Take()) return new RefusedCall<grpc::ServerUnaryReactor>();
+    auto* call = new Unary;
+    loop.Post([call, &limit, answer = std::move(answer)] {
+      const grpc::Status status = answer();
+      limit.Give();
+      call->Finish(status);
+    });
+    return call;
+  }
+
+  void OnDone() override { delete this; }
+};
+
+void EdgeService::Count(const grpc::CallbackServerContext& context) {
+  const std::string peer = context.peer();
+  if (meter_.IsTooMany(peer, std::chrono::steady_clock::now())) greedy_(peer);
+}
+
 grpc::ServerUnaryReactor* EdgeService::Register(
     grpc::CallbackServerContext* context, const v1::RegisterRequest* request,
     v1::RegisterResponse* response) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  auto call = FromProto(*request);
-  if (!call.ok()) {
-    reactor->Finish(ToGrpc(call.status()));
-    return reactor;
-  }
-  loop_.Post([this, reactor, response, call = *std::move(call)] {
+  Count(*context);
+  return Unary::Start(loop_, calls_, [this, request, response] {
+    const auto call = FromProto(*request);
+    if (!call.ok()) return ToGrpc(call.status());
     response->set_version(kVersion);
-    reactor->Finish(ToGrpc(api_.Register(call)));
+    return ToGrpc(api_.Register(*call));
   });
-  return reactor;
 }
 
 grpc::ServerBidiReactor<v1::SyncRequest, v1::SyncResponse>* EdgeService::Sync(
-    grpc::CallbackServerContext*) {
-  return SyncSession::Start(loop_, api_);
+    grpc::CallbackServerContext* context) {
+  Count(*context);
+  using Reactor = grpc::ServerBidiReactor<v1::SyncRequest, v1::SyncResponse>;
+  if (!streams_.Take()) return new RefusedCall<Reactor>();
+  return SyncSession::Start(loop_, api_, context, streams_);
 }
 
 grpc::ServerUnaryReactor* EdgeService::GetState(
     grpc::CallbackServerContext* context, const v1::GetStateRequest*,
     v1::GetStateResponse* response) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  loop_.Post([this, reactor, response] {
+  Count(*context);
+  return Unary::Start(loop_, calls_, [this, response] {
     *response = ToProto(api_.Status());
-    reactor->Finish(grpc::Status::OK);
+    return grpc::Status::OK;
   });
-  return reactor;
 }
 
 grpc::ServerUnaryReactor* EdgeService::ListMappings(
     grpc::CallbackServerContext* context,
     const v1::ListMappingsRequest* request,
     v1::ListMappingsResponse* response) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  loop_.Post([this, reactor, request, response] {
+  Count(*context);
+  return Unary::Start(loop_, listings_, [this, request, response] {
     const auto mappings = api_.Mappings();
-    reactor->Finish(ToGrpc(mappings.ok()
-                               ? FillPage(*mappings, *request, *response)
-                               : mappings.status()));
+    return ToGrpc(mappings.ok() ? FillPage(*mappings, *request, *response)
+                                : mappings.status());
   });
-  return reactor;
+}
+
+grpc::ServerUnaryReactor* EdgeService::RotateKey(
+    grpc::CallbackServerContext* context, const v1::RotateKeyRequest*,
+    v1::RotateKeyResponse* response) {
+  Count(*context);
+  return Unary::Start(loop_, calls_, [this, response] {
+    const auto rotation = api_.RotateKey();
+    if (rotation.ok()) {
+      response->set_public_key(rotation->key.ToString());
+      response->set_next_public_key(rotation->next.ToString());
+      response->set_agent_connected(rotation->agent_connected);
+    }
+    return ToGrpc(rotation.status());
+  });
+}
+
+grpc::ServerWriteReactor<v1::WatchEventsResponse>* EdgeService::WatchEvents(
+    grpc::CallbackServerContext* context,
+    const v1::WatchEventsRequest* request) {
+  Count(*context);
+  using Reactor = grpc::ServerWriteReactor<v1::WatchEventsResponse>;
+  if (!streams_.Take()) return new RefusedCall<Reactor>();
+  return WatchSession::Start(loop_, api_, request->recent(), streams_);
 }
 
 }  // namespace edged::edge

@@ -2,18 +2,30 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <functional>
+#include <string>
+#include <utility>
+
 #include "common/event_loop.h"
 #include "edged/core/edge_api.h"
+#include "edged/service/call_limit.h"
+#include "edged/service/call_meter.h"
 #include "edged/v1/edge.grpc.pb.h"
 
 namespace edged::edge {
 
 // The gRPC face of EdgeApi: every call is handed to the loop thread and
-// answered from there.
+// answered from there. Of each kind only some may be under way at once, and the
+// rest is ResourceExhausted: whoever calls without end keeps neither the loop
+// from others nor the memory.
 class EdgeService final : public v1::EdgeService::CallbackService {
  public:
+  // Gets, on gRPC's threads, a peer as gRPC names it that calls without end.
+  using Greedy = std::function<void(const std::string& peer)>;
+
   // Both are borrowed and outlive the server.
-  EdgeService(EventLoop& loop, EdgeApi& api) : loop_(loop), api_(api) {}
+  EdgeService(EventLoop& loop, EdgeApi& api, Greedy greedy)
+      : loop_(loop), api_(api), greedy_(std::move(greedy)) {}
 
   grpc::ServerUnaryReactor* Register(grpc::CallbackServerContext* context,
                                      const v1::RegisterRequest* request,
@@ -27,10 +39,26 @@ class EdgeService final : public v1::EdgeService::CallbackService {
       grpc::CallbackServerContext* context,
       const v1::ListMappingsRequest* request,
       v1::ListMappingsResponse* response) override;
+  grpc::ServerUnaryReactor* RotateKey(grpc::CallbackServerContext* context,
+                                      const v1::RotateKeyRequest* request,
+                                      v1::RotateKeyResponse* response) override;
+
+  grpc::ServerWriteReactor<v1::WatchEventsResponse>* WatchEvents(
+      grpc::CallbackServerContext* context,
+      const v1::WatchEventsRequest* request) override;
 
  private:
+  class Unary;
+
+  void Count(const grpc::CallbackServerContext& context);
+
   EventLoop& loop_;
   EdgeApi& api_;
+  const Greedy greedy_;
+  CallMeter meter_;
+  CallLimit calls_{32};
+  CallLimit listings_{8};  // each reads all mappings from the kernel
+  CallLimit streams_{256};
 };
 
 }  // namespace edged::edge

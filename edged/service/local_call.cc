@@ -48,4 +48,16 @@ absl::StatusOr<v1::ListMappingsResponse> LocalCall::ListMappings(
   return response;
 }
 
+absl::StatusOr<v1::RotateKeyResponse> LocalCall::RotateKey() {
+  grpc::ClientContext context;
+  SetDeadline(context);
+  v1::RotateKeyResponse response;
+  const grpc::Status status = stub_->RotateKey(&context, {}, &response);
+  if (status.error_code() == grpc::StatusCode::FAILED_PRECONDITION) {
+    return FailedPrecondition("{}", status.error_message());
+  }
+  if (!status.ok()) return Refused(status.error_message());
+  return response;
+}
+
 }  // namespace edged::edge

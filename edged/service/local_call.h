@@ -17,6 +17,8 @@ class LocalCall {
   absl::StatusOr<v1::GetStateResponse> GetState();
   absl::StatusOr<v1::ListMappingsResponse> ListMappings(
       const v1::ListMappingsRequest& request);
+  // FailedPrecondition in the edge's words.
+  absl::StatusOr<v1::RotateKeyResponse> RotateKey();
 
  private:
   absl::Status Refused(const std::string& message) const;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -10,5 +11,11 @@ namespace edged::edge {
 // Unavailable when none does.
 absl::StatusOr<std::string> StateAsJson(const std::string& socket);
 absl::StatusOr<std::string> StateAsTable(const std::string& socket);
+
+// Replaces the edge's key by RotateKey, for `edged rotate-key`: waits until it
+// is done, and says so. Unavailable when it is not done within `patience`; it
+// may be later.
+absl::StatusOr<std::string> RotateKey(const std::string& socket,
+                                      std::chrono::seconds patience);
 
 }  // namespace edged::edge

@@ -69,6 +69,7 @@ void Take(const v1::GetStateResponse& state, DoctorFacts& facts) {
   facts.enrolment.listen_port =
       static_cast<uint16_t>(state.tunnel().listen_port());
   facts.enrolment.network = Parsed<IpPrefix>(state.tunnel().network());
+  facts.enrolment.network6 = Parsed<IpPrefix>(state.tunnel().network6());
   if (!state.tunnel().device().empty()) {
     facts.device = state.tunnel().device();
   }

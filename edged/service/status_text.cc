@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "common/table.h"
+#include "common/utf8.h"
 
 namespace edged::edge {
 namespace {
@@ -37,6 +38,10 @@ std::string Bytes(uint64_t bytes) {
                    : fmt::format("{:.1f} {}", value, kUnits[unit]);
 }
 
+double Milliseconds(const google::protobuf::Duration& time) {
+  return time.seconds() * 1e3 + time.nanos() / 1e6;
+}
+
 std::string OrDash(const std::string& text) {
   return text.empty() ? "-" : text;
 }
@@ -68,18 +73,42 @@ std::string Summary(const v1::GetStateResponse& state, SystemTime now) {
   text += fmt::format("tunnel   {} ({} WireGuard), udp {}, mtu {}, {} in {}\n",
                       tunnel.device(), tunnel.backend(), tunnel.listen_port(),
                       tunnel.mtu(), tunnel.address(), tunnel.network());
+  if (!tunnel.network6().empty()) {
+    text += fmt::format("         IPv6 in {}\n", tunnel.network6());
+  }
   text += fmt::format("mappings {} in the kernel", state.mapping_count());
   if (state.has_applied_at()) {
-    text += fmt::format(
-        ", version {} applied {} ago in {:.2f} ms", state.applied_version(),
-        Age(state.applied_at(), now),
-        state.apply_time().seconds() * 1e3 + state.apply_time().nanos() / 1e6);
+    text += fmt::format(", version {} applied {} ago in {:.2f} ms",
+                        state.applied_version(), Age(state.applied_at(), now),
+                        Milliseconds(state.apply_time()));
   }
   text += fmt::format(", digest {}\n", state.digest().substr(0, 8));
   if (state.has_epoch()) {
     text += fmt::format("epoch    {}\n", state.epoch().number());
   }
   return text;
+}
+
+std::string Who(const v1::Culprit& by) {
+  if (by.pid() != 0) return fmt::format("{} (pid {})", by.process(), by.pid());
+  if (by.netlink_port() == 0) return "-";
+  return fmt::format("netlink port {}", by.netlink_port());
+}
+
+// One event as cells: what, by whom, what came of it.
+std::vector<std::string> Cells(const v1::WatchEventsResponse& event) {
+  if (event.has_flood()) {
+    const v1::Flood& flood = event.flood();
+    return {flood.over() ? "a flood of changes is over"
+                         : "a flood of changes began",
+            Who(flood.by()),
+            flood.over() ? fmt::format("{} repairs", flood.repairs()) : "-"};
+  }
+  const v1::Drift& drift = event.drift();
+  return {drift.what(), Who(drift.by()),
+          drift.error().empty()
+              ? fmt::format("repaired in {:.1f} ms", Milliseconds(drift.took()))
+              : "not repaired: " + drift.error()};
 }
 
 }  // namespace
@@ -114,8 +143,17 @@ std::string StatusText(const v1::GetStateResponse& state, SystemTime now) {
     }
     text += "\n" + table.ToString();
   }
+  if (!state.recent_events().empty()) {
+    Table table({"Changed by others", "By", "Ago", "Repair"});
+    for (const v1::WatchEventsResponse& event : state.recent_events()) {
+      auto cells = Cells(event);
+      cells.insert(cells.begin() + 2, Age(event.at(), now));
+      table.Add(std::move(cells));
+    }
+    text += "\n" + table.ToString();
+  }
   for (const std::string& warning : state.warnings()) {
-    text += "\nwarning: " + warning;
+    text += "\nwarning: " + Escaped(warning);
   }
   if (!state.warnings().empty()) text += "\n";
   return text;

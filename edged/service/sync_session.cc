@@ -5,14 +5,23 @@
 #include "common/status.h"
 
 namespace edged::edge {
+namespace {
+
+// For a reader to take the answers that are on their way, and why it ends.
+constexpr auto kLastWords = std::chrono::seconds(2);
+
+}  // namespace
 
 grpc::Status ToGrpc(const absl::Status& status) {
   return {static_cast<grpc::StatusCode>(status.code()),
           std::string(Message(status))};
 }
 
-SyncSession* SyncSession::Start(EventLoop& loop, EdgeApi& api) {
-  std::shared_ptr<SyncSession> session(new SyncSession(loop, api));
+SyncSession* SyncSession::Start(EventLoop& loop, EdgeApi& api,
+                                grpc::CallbackServerContext* context,
+                                CallLimit& limit) {
+  std::shared_ptr<SyncSession> session(
+      new SyncSession(loop, api, context, limit));
   session->self_ = session;
   session->StartRead(&session->request_);
   return session.get();
@@ -30,8 +39,13 @@ void SyncSession::OnReadDone(bool ok) {
 }
 
 SyncSession::Request SyncSession::Decode() {
+  // Before anything is gathered: chunks of who never says who he is count.
+  if (!greeted_ && !request_.has_hello()) {
+    return InvalidArgument("sync request: the first message is not Hello");
+  }
   switch (request_.message_case()) {
     case v1::SyncRequest::kHello: {
+      greeted_ = true;
       auto hello = FromProto(request_.hello());
       if (!hello.ok()) return hello.status();
       return *std::move(hello);
@@ -49,6 +63,11 @@ SyncSession::Request SyncSession::Decode() {
         return Nack{request_.delta().version(), change.status()};
       }
       return *std::move(change);
+    }
+    case v1::SyncRequest::kKeyStored: {
+      const auto key = PublicKey::Parse(request_.key_stored().public_key());
+      if (!key.ok()) return Annotate(key.status(), "key_stored");
+      return *key;
     }
     case v1::SyncRequest::MESSAGE_NOT_SET:
       break;
@@ -70,6 +89,11 @@ void SyncSession::OnCancel() {
 }
 
 void SyncSession::OnDone() {
+  limit_.Give();
+  {
+    const MutexLock lock(mutex_);
+    context_ = nullptr;
+  }
   // The last reference goes on the loop thread, after every call posted before.
   loop_.Post([self = std::move(self_)] {
     if (self->open_) self->api_.Close(*self);
@@ -86,11 +110,11 @@ void SyncSession::Handle(Request request) {
   }
   if (auto* hello = std::get_if<Hello>(&request)) {
     HandleHello(*hello);
-  } else if (!open_) {
-    FinishWith(InvalidArgument("sync request: the first message is not Hello"));
   } else if (auto* nack = std::get_if<Nack>(&request)) {
     Queue(
         ToProto(SyncResult{.version = nack->version, .status = nack->status}));
+  } else if (auto* key = std::get_if<PublicKey>(&request)) {
+    api_.KeyStored(*this, *key);
   } else {
     HandleChange(std::get<DecodedChange>(std::move(request)));
   }
@@ -120,18 +144,10 @@ void SyncSession::HandleChange(DecodedChange change) {
   Queue(std::move(response));
 }
 
-void SyncSession::Send(const Report& report) {
-  // A report that still waits is out of date; the one being written is not
-  // touched.
-  const size_t first_waiting = writing_ ? 1 : 0;
-  for (size_t i = first_waiting; i < outbox_.size(); ++i) {
-    if (outbox_[i].has_report()) {
-      outbox_[i] = ToProto(report);
-      return;
-    }
-  }
-  Queue(ToProto(report));
-  WriteNext();
+void SyncSession::Send(const Report& report) { QueueNewest(ToProto(report)); }
+
+void SyncSession::Send(const KeyNotice& notice) {
+  QueueNewest(ToProto(notice));
 }
 
 void SyncSession::End(const absl::Status& status) {
@@ -141,6 +157,20 @@ void SyncSession::End(const absl::Status& status) {
 
 void SyncSession::Queue(v1::SyncResponse response) {
   if (!finished_) outbox_.push_back(std::move(response));
+}
+
+// One of its kind that still waits is out of date; the one being written is not
+// touched.
+void SyncSession::QueueNewest(v1::SyncResponse response) {
+  const size_t first_waiting = writing_ ? 1 : 0;
+  for (size_t i = first_waiting; i < outbox_.size(); ++i) {
+    if (outbox_[i].message_case() == response.message_case()) {
+      outbox_[i] = std::move(response);
+      return;
+    }
+  }
+  Queue(std::move(response));
+  WriteNext();
 }
 
 void SyncSession::WriteNext() {
@@ -164,8 +194,22 @@ void SyncSession::FinishWith(const absl::Status& status) {
   finished_ = true;
   if (std::exchange(open_, false)) api_.Close(*this);
   final_status_ = ToGrpc(status);
-  if (!writing_) outbox_.clear();
+  if (writing_) {
+    CancelSoon();
+  } else {
+    outbox_.clear();
+  }
   WriteNext();
+}
+
+// What is being written may wait for a reader who never comes.
+void SyncSession::CancelSoon() {
+  loop_.After(kLastWords, [weak = weak_from_this()] {
+    const auto session = weak.lock();
+    if (!session) return;
+    const MutexLock lock(session->mutex_);
+    if (session->context_) session->context_->TryCancel();
+  });
 }
 
 }  // namespace edged::edge

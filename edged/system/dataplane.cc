@@ -1,16 +1,18 @@
 #include "edged/system/dataplane.h"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
+#include "common/drift/repair_text.h"
+#include "common/netlink/ipv6_settings.h"
 #include "common/nftables/diff.h"
 #include "common/nftables/print.h"
 #include "common/one_line.h"
 #include "common/status.h"
 #include "common/wireguard/diff.h"
 #include "edged/core/conntrack_plan.h"
+#include "edged/core/drift_table.h"
 #include "edged/core/nft_compiler.h"
 #include "edged/core/nft_names.h"
 #include "edged/core/readback.h"
@@ -24,18 +26,17 @@ constexpr uint32_t kTunnelOverhead = 80;
 constexpr uint32_t kUsualMtu = 1500;
 constexpr uint32_t kLeastMtu = 1280;
 
-class Stopwatch {
- public:
-  double milliseconds() const {
-    return std::chrono::duration<double, std::milli>(
-               std::chrono::steady_clock::now() - start_)
-        .count();
-  }
+void AddLine(const std::string& line, std::string& text) {
+  if (line.empty()) return;
+  if (!text.empty()) text += "; ";
+  text += line;
+}
 
- private:
-  std::chrono::steady_clock::time_point start_ =
-      std::chrono::steady_clock::now();
-};
+// What the table is compiled from, but for the health.
+auto TableFacts(const HostFacts& facts) {
+  return std::tuple(facts.nic_addresses, facts.forwarding_everywhere,
+                    facts.switched_interfaces, facts.ipv6);
+}
 
 }  // namespace
 
@@ -59,10 +60,8 @@ absl::StatusOr<bool> Dataplane::IsProgrammed() const {
 }
 
 int Dataplane::device_index() const {
-  for (const netlink::Link& link : host_.routes.links) {
-    if (link.name == facts_.device) return link.index;
-  }
-  return 0;
+  const netlink::Link* device = FindLink(facts_.device);
+  return device ? device->index : 0;
 }
 
 bool Dataplane::HasPeer(const PublicKey& key) const {
@@ -72,33 +71,66 @@ bool Dataplane::HasPeer(const PublicKey& key) const {
              device->peers.end();
 }
 
-absl::Status Dataplane::Reconcile(const EdgeModel& model, UplinkHealth health,
-                                  const Endpoints& endpoints) {
+absl::StatusOr<std::string> Dataplane::Reconcile(const EdgeModel& model,
+                                                 UplinkHealth health,
+                                                 const Endpoints& endpoints) {
   facts_.health = std::move(health);
   RETURN_IF_ERROR(kernel_.wireguard.Ensure(facts_.device));
   RETURN_IF_ERROR(ObserveHost(model));
-  RETURN_IF_ERROR(ReconcileTable(model));
-  return ReconcileTunnel(model, endpoints);
+  ASSIGN_OR_RETURN(std::string written, ReconcileTable(model));
+  ASSIGN_OR_RETURN(const std::string tunnel, ReconcileTunnel(model, endpoints));
+  AddLine(tunnel, written);
+  return written;
 }
 
 absl::Status Dataplane::ObserveHost(const EdgeModel& model) {
   ASSIGN_OR_RETURN(host_, Observe(kernel_.rtnetlink));
   facts_.forwarding_everywhere = host_.forwarding_everywhere;
+  facts_.mtu = TunnelMtu(model);
+  const auto switched6 = std::move(facts_.ipv6.switched_interfaces);
+  facts_.ipv6 = Ipv6Facts(model.settings(), host_.ipv6, FindLink(facts_.device),
+                          facts_.mtu);
+  ResolveAddresses(model);
+  const auto& links = host_.routes.links;
+  facts_.switched_interfaces =
+      SwitchedInterfaces(facts_, links, facts_.switched_interfaces);
+  facts_.ipv6.switched_interfaces =
+      SwitchedInterfaces6(facts_, links, switched6);
+  return absl::OkStatus();
+}
+
+void Dataplane::ResolveAddresses(const EdgeModel& model) {
   facts_.nic_addresses.clear();
-  unresolved_.clear();
+  unserved_.clear();
   for (auto& [address, nic] :
        ResolveNicAddresses(model.settings(), host_.routes.links,
                            host_.routes.addresses, facts_.device)) {
-    if (nic.ok()) {
-      facts_.nic_addresses.emplace(address, *nic);
+    std::optional<Unserved> against;
+    if (!address.is_ipv4()) {
+      against = AgainstIpv6(model.settings(), facts_, FindLink(facts_.device),
+                            nic.ok() ? FindLink(nic->interface) : nullptr);
+    }
+    if (!against && !nic.ok()) {
+      against = Unserved{"AddressNotLocal", std::string(Message(nic.status()))};
+    }
+    if (against) {
+      unserved_.emplace(address, *std::move(against));
     } else {
-      unresolved_.emplace(address, nic.status());
+      facts_.nic_addresses.emplace(address, *nic);
     }
   }
-  facts_.mtu = TunnelMtu(model);
-  facts_.switched_interfaces = SwitchedInterfaces(facts_, host_.routes.links,
-                                                  facts_.switched_interfaces);
-  return absl::OkStatus();
+}
+
+const netlink::Link* Dataplane::FindLink(const std::string& name) const {
+  const auto& links = host_.routes.links;
+  const auto found = std::ranges::find(links, name, &netlink::Link::name);
+  return found == links.end() ? nullptr : &*found;
+}
+
+bool Dataplane::HasHiddenChange() const {
+  const auto link = kernel_.rtnetlink.GetLink(facts_.device);
+  const netlink::Link* known = FindLink(facts_.device);
+  return link.ok() && known && link->ipv6 != known->ipv6;
 }
 
 uint32_t Dataplane::TunnelMtu(const EdgeModel& model) const {
@@ -116,23 +148,56 @@ uint32_t Dataplane::TunnelMtu(const EdgeModel& model) const {
   return std::max(least, kLeastMtu + kTunnelOverhead) - kTunnelOverhead;
 }
 
-absl::Status Dataplane::ReconcileTable(const EdgeModel& model) {
-  const Stopwatch watch;
+absl::StatusOr<std::string> Dataplane::ReconcileTable(const EdgeModel& model) {
   ASSIGN_OR_RETURN(const nftables::Listing listing, kernel_.nft.List(kTable));
   if (!marks_known_) {
     ASSIGN_OR_RETURN(marks_, GroupMarks::TakeOver(listing, model));
     marks_known_ = true;
+    const auto& links = host_.routes.links;
     facts_.switched_interfaces = SwitchedInterfaces(
-        facts_, host_.routes.links, SwitchedInterfacesOf(listing));
+        facts_, links, SwitchedInterfacesOf(listing, Family::kIpv4));
+    facts_.ipv6.switched_interfaces = SwitchedInterfaces6(
+        facts_, links, SwitchedInterfacesOf(listing, Family::kIpv6));
   }
   const nftables::Transaction change =
       nftables::Diff(listing, CompileTable(model, marks_, facts_));
-  if (change.empty()) return absl::OkStatus();
+  if (change.empty()) return "";
   RETURN_IF_ERROR(kernel_.nft.Apply(change));
-  spdlog::info("table inet {}: {} changes, {} mappings, {:.2f} ms", kTable,
-               change.operations().size(), model.mapping_count(),
-               watch.milliseconds());
-  return absl::OkStatus();
+  return Summary(change);
+}
+
+absl::StatusOr<std::string> Dataplane::RepairTable(const EdgeModel& model,
+                                                   const TableDamage& damage) {
+  const auto repair = PlanPartialRepair(model, marks_, facts_, damage);
+  if (!repair) return ReconcileTable(model);
+  std::vector<std::vector<nftables::Element>> found;
+  for (const DamagedElements& part : repair->elements) {
+    ASSIGN_OR_RETURN(found.emplace_back(),
+                     kernel_.nft.GetElements(kTable, part.set, part.keys));
+  }
+  const nftables::Transaction change = CompileRepair(*repair, found);
+  if (change.empty()) return "";
+  RETURN_IF_ERROR(kernel_.nft.Apply(change));
+  return Summary(change);
+}
+
+absl::StatusOr<std::string> Dataplane::RepairNetwork(
+    const EdgeModel& model, const Endpoints& endpoints) {
+  const auto before = TableFacts(facts_);
+  RETURN_IF_ERROR(kernel_.wireguard.Ensure(facts_.device));
+  RETURN_IF_ERROR(ObserveHost(model));
+  std::string written;
+  if (TableFacts(facts_) != before) {
+    ASSIGN_OR_RETURN(written, ReconcileTable(model));
+  }
+  ASSIGN_OR_RETURN(const std::string tunnel, ReconcileTunnel(model, endpoints));
+  AddLine(tunnel, written);
+  return written;
+}
+
+bool Dataplane::Concerns(const EdgeModel& model,
+                         const netlink::RouteEvent& event) const {
+  return ConcernsEdge(event, model.settings(), facts_, host_.routes);
 }
 
 absl::Status Dataplane::ApplyDelta(const EdgeModel& before,
@@ -142,7 +207,7 @@ absl::Status Dataplane::ApplyDelta(const EdgeModel& before,
     EdgeModel after = before;
     after.Commit(accepted);
     RETURN_IF_ERROR(ObserveHost(after));
-    RETURN_IF_ERROR(ReconcileTable(after));
+    RETURN_IF_ERROR(ReconcileTable(after).status());
   } else {
     const nftables::Transaction change =
         CompileDelta(before, marks_, facts_, accepted);
@@ -150,33 +215,54 @@ absl::Status Dataplane::ApplyDelta(const EdgeModel& before,
   }
   for (const TouchedElements& touched : Touched(marks_, facts_, accepted)) {
     ASSIGN_OR_RETURN(
-        const std::vector<nftables::Element> found,
+        std::vector<nftables::Element> found,
         kernel_.nft.GetElements(kTable, touched.set, touched.Keys()));
-    RETURN_IF_ERROR(CheckReadBack(touched, found));
+    RETURN_IF_ERROR(CheckReadBack(touched, std::move(found)));
   }
   marks_.Release(accepted);
   return absl::OkStatus();
 }
 
-absl::Status Dataplane::ReconcileTunnel(const EdgeModel& model,
-                                        const Endpoints& endpoints) {
+absl::Status Dataplane::WriteKey() {
+  wireguard::DeviceChange change;
+  change.private_key = identity_.key;
+  return kernel_.wireguard.Apply(facts_.device, change);
+}
+
+absl::StatusOr<std::string> Dataplane::RepairTunnel(
+    const EdgeModel& model, const Endpoints& endpoints,
+    const wireguard::Device& observed) {
+  const wireguard::DeviceChange change = wireguard::Diff(
+      observed, WantedDevice(identity_, model, facts_, endpoints));
+  if (change.empty()) return "";
+  RETURN_IF_ERROR(Annotate(kernel_.wireguard.Apply(facts_.device, change),
+                           "device " + facts_.device));
+  return OneLine(change.ToString());
+}
+
+absl::StatusOr<std::string> Dataplane::ReconcileTunnel(
+    const EdgeModel& model, const Endpoints& endpoints) {
   RETURN_IF_ERROR(kernel_.wireguard.Ensure(facts_.device));
   ASSIGN_OR_RETURN(const wireguard::Device observed,
                    kernel_.wireguard.Get(facts_.device));
-  const wireguard::DeviceChange change = wireguard::Diff(
-      observed, WantedDevice(identity_, model, facts_, endpoints));
-  if (!change.empty()) {
-    RETURN_IF_ERROR(Annotate(kernel_.wireguard.Apply(facts_.device, change),
-                             "device " + facts_.device));
-    spdlog::info("device {}: {}", facts_.device, OneLine(change.ToString()));
-  }
+  ASSIGN_OR_RETURN(std::string written,
+                   RepairTunnel(model, endpoints, observed));
   ASSIGN_OR_RETURN(host_, Observe(kernel_.rtnetlink));
   ASSIGN_OR_RETURN(const RouteChange routes,
                    PlanRoutes(model, facts_, host_.routes));
-  if (routes.empty()) return absl::OkStatus();
+  if (routes.empty()) return written;
   RETURN_IF_ERROR(Apply(kernel_.rtnetlink, routes));
-  spdlog::info("routes: {}", OneLine(routes.ToString(facts_.device)));
-  return absl::OkStatus();
+  for (const ConfChange& change : routes.confs) {
+    std::ranges::find(host_.routes.links, change.link, &netlink::Link::index)
+        ->ipv4 = change.conf;
+  }
+  for (const Ipv6ConfChange& change : routes.ipv6_confs) {
+    std::ranges::find(host_.routes.links, change.interface,
+                      &netlink::Link::name)
+        ->ipv6.force_forwarding = change.force_forwarding;
+  }
+  AddLine(OneLine(routes.ToString(facts_.device)), written);
+  return written;
 }
 
 absl::Status Dataplane::ApplyHealth(const EdgeModel& model,
@@ -194,10 +280,12 @@ absl::StatusOr<int> Dataplane::DeleteStaleFlows(
     const EdgeModel& model, const std::set<std::string>& long_dead) {
   const StaleFlows stale(model, facts_, long_dead);
   std::vector<netlink::Flow> found;
-  RETURN_IF_ERROR(kernel_.conntrack.ForEachFlow(
-      Family::kIpv4, [&stale, &found](const netlink::Flow& flow) {
-        if (stale.IsStale(flow)) found.push_back(flow);
-      }));
+  for (const Family family : facts_.families()) {
+    RETURN_IF_ERROR(kernel_.conntrack.ForEachFlow(
+        family, [&stale, &found](const netlink::Flow& flow) {
+          if (stale.IsStale(flow)) found.push_back(flow);
+        }));
+  }
   for (const netlink::Flow& flow : found) {
     RETURN_IF_ERROR(kernel_.conntrack.Delete(flow));
   }
@@ -213,7 +301,7 @@ absl::StatusOr<protocol::Digest> Dataplane::Audit(const EdgeModel& model) {
 absl::StatusOr<protocol::Digest> Dataplane::AuditOnce(
     const EdgeModel& model) const {
   KernelDigest digest(model, marks_, facts_);
-  for (const nftables::Set& set : MappingSets(facts_)) {
+  for (const nftables::Set& set : MappingSets()) {
     RETURN_IF_ERROR(kernel_.nft.ForEachElement(
         kTable, set,
         [&digest](const nftables::Element& element) { digest.Add(element); }));
@@ -233,12 +321,14 @@ protocol::Digest Dataplane::ProgrammedDigest(const EdgeModel& model) const {
 std::vector<Refusal> Dataplane::NotProgrammed(const EdgeModel& model) const {
   std::vector<Refusal> refusals;
   for (const protocol::Listener& listener : Unprogrammable(model, facts_)) {
-    const auto why = unresolved_.find(listener.public_address);
-    refusals.push_back({listener, "AddressNotLocal",
-                        why == unresolved_.end()
-                            ? fmt::format("{} is not resolved",
-                                          listener.public_address.ToString())
-                            : std::string(Message(why->second))});
+    const auto why = unserved_.find(listener.public_address);
+    if (why != unserved_.end()) {
+      refusals.push_back({listener, why->second.reason, why->second.message});
+    } else {
+      refusals.push_back({listener, "AddressNotLocal",
+                          fmt::format("{} is not resolved",
+                                      listener.public_address.ToString())});
+    }
   }
   return refusals;
 }
@@ -253,9 +343,9 @@ std::vector<ResolvedAddress> Dataplane::Addresses(
     if (nic != facts_.nic_addresses.end()) {
       added.nic_address = nic->second.nic;
       added.interface = nic->second.interface;
-    } else if (const auto why = unresolved_.find(wanted.address);
-               why != unresolved_.end()) {
-      added.error = std::string(Message(why->second));
+    } else if (const auto why = unserved_.find(wanted.address);
+               why != unserved_.end()) {
+      added.error = why->second.message;
     }
   }
   return addresses;
@@ -264,7 +354,7 @@ std::vector<ResolvedAddress> Dataplane::Addresses(
 absl::StatusOr<std::vector<MappingStatus>> Dataplane::Mappings() const {
   const Readback readback(marks_, facts_);
   std::vector<MappingStatus> mappings;
-  for (const nftables::Set& set : MappingSets(facts_)) {
+  for (const nftables::Set& set : MappingSets()) {
     RETURN_IF_ERROR(kernel_.nft.ForEachElement(
         kTable, set, [&](const nftables::Element& element) {
           const auto mapping = readback.MappingOf(element);
@@ -278,6 +368,10 @@ absl::StatusOr<std::vector<MappingStatus>> Dataplane::Mappings() const {
     return mapping.mapping.listener;
   });
   return mappings;
+}
+
+bool Dataplane::HasWayTo(const IpAddress& address) const {
+  return kernel_.rtnetlink.RouteTo(address).ok();
 }
 
 absl::StatusOr<wireguard::Device> Dataplane::Tunnel() const {
@@ -296,9 +390,17 @@ absl::Status Dataplane::Remove() {
   // The device first: without it nothing reaches what the table guarded.
   note(kernel_.wireguard.Remove(facts_.device));
   std::set<std::string> switched = facts_.switched_interfaces;
-  if (listing.ok()) switched.merge(SwitchedInterfacesOf(*listing));
+  std::set<std::string> switched6 = facts_.ipv6.switched_interfaces;
+  if (listing.ok()) {
+    switched.merge(SwitchedInterfacesOf(*listing, Family::kIpv4));
+    switched6.merge(SwitchedInterfacesOf(*listing, Family::kIpv6));
+  }
   if (host.ok()) {
     for (const netlink::Link& link : host->routes.links) {
+      if (switched6.contains(link.name) &&
+          link.ipv6.force_forwarding.value_or(false)) {
+        note(netlink::SwitchIpv6Forwarding(link.name, false));
+      }
       if (!switched.contains(link.name)) continue;
       netlink::Ipv4Conf conf = link.ipv4;
       conf.forwarding = false;

@@ -10,13 +10,16 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/netlink/conntrack.h"
+#include "common/netlink/route_events.h"
 #include "common/netlink/rtnetlink.h"
 #include "common/nftables/client.h"
 #include "common/wireguard/client.h"
+#include "edged/core/drift_damage.h"
 #include "edged/core/edge_api.h"
 #include "edged/core/edge_model.h"
 #include "edged/core/group_marks.h"
 #include "edged/core/host_facts.h"
+#include "edged/core/ipv6_support.h"
 #include "edged/core/wireguard_plan.h"
 #include "edged/system/host_network.h"
 
@@ -33,7 +36,8 @@ struct KernelClients {
 // This host's kernel as the model wants it: observes, plans (core/), applies,
 // reads back. It holds what it knows of the host, never what is wanted. Belongs
 // to the loop thread. After any error the kernel keeps the last good state as
-// far as it was written; Reconcile() brings the rest.
+// far as it was written; Reconcile() brings the rest. What returns a text tells
+// people what was written; empty: nothing had to be.
 class Dataplane {
  public:
   Dataplane(const KernelClients& kernel, const Limits& limits,
@@ -49,16 +53,39 @@ class Dataplane {
 
   // The whole: device, table, peers, addresses, routes; writes differences
   // only. The table comes before anything that lets packets in.
-  absl::Status Reconcile(const EdgeModel& model, UplinkHealth health,
-                         const Endpoints& endpoints);
+  absl::StatusOr<std::string> Reconcile(const EdgeModel& model,
+                                        UplinkHealth health,
+                                        const Endpoints& endpoints);
+
+  // After others changed the table: those parts alone where that is enough.
+  absl::StatusOr<std::string> RepairTable(const EdgeModel& model,
+                                          const TableDamage& damage);
+  // After others changed links, addresses, routes or settings; the table too
+  // when this host's addresses or interfaces are not what they were.
+  absl::StatusOr<std::string> RepairNetwork(const EdgeModel& model,
+                                            const Endpoints& endpoints);
+  // Settings of the host that the kernel tells nobody about are not what they
+  // were at the last look.
+  bool HasHiddenChange() const;
+  // `observed` as Tunnel() has just told it.
+  absl::StatusOr<std::string> RepairTunnel(const EdgeModel& model,
+                                           const Endpoints& endpoints,
+                                           const wireguard::Device& observed);
+  // False for what happens beside us.
+  bool Concerns(const EdgeModel& model, const netlink::RouteEvent& event) const;
 
   // One judged delta in the nf_tables, read back. The caller then commits it to
   // its model and calls ReconcileTunnel() when uplinks or settings changed.
   absl::Status ApplyDelta(const EdgeModel& before,
                           const protocol::EdgeDelta& accepted);
+  // The device's private key from now on, and its writing. What comes by the
+  // old sessions is still read; what goes out waits in the device for a new
+  // handshake.
+  void UseKey(const PrivateKey& key) { identity_.key = key; }
+  absl::Status WriteKey();
   // Device, peers, addresses, routes.
-  absl::Status ReconcileTunnel(const EdgeModel& model,
-                               const Endpoints& endpoints);
+  absl::StatusOr<std::string> ReconcileTunnel(const EdgeModel& model,
+                                              const Endpoints& endpoints);
   // New health, and the groups that it changes. After an error the old health
   // is still what facts() say.
   absl::Status ApplyHealth(const EdgeModel& model, UplinkHealth health);
@@ -79,6 +106,8 @@ class Dataplane {
   // Mappings with their counters, sorted.
   absl::StatusOr<std::vector<MappingStatus>> Mappings() const;
 
+  // This host knows a route to `address` now.
+  bool HasWayTo(const IpAddress& address) const;
   // The tunnel device with its peers.
   absl::StatusOr<wireguard::Device> Tunnel() const;
   wireguard::Backend backend() const { return kernel_.wireguard.backend(); }
@@ -91,14 +120,16 @@ class Dataplane {
  private:
   absl::StatusOr<protocol::Digest> AuditOnce(const EdgeModel& model) const;
   absl::Status ObserveHost(const EdgeModel& model);
-  absl::Status ReconcileTable(const EdgeModel& model);
+  void ResolveAddresses(const EdgeModel& model);
+  const netlink::Link* FindLink(const std::string& name) const;  // observed
+  absl::StatusOr<std::string> ReconcileTable(const EdgeModel& model);
   uint32_t TunnelMtu(const EdgeModel& model) const;
 
   KernelClients kernel_;
   TunnelIdentity identity_;
   HostFacts facts_;
   HostNetwork host_;
-  std::map<IpAddress, absl::Status> unresolved_;  // by public address
+  std::map<IpAddress, Unserved> unserved_;  // by public address
   GroupMarks marks_;
   bool marks_known_ = false;  // the kernel's were taken over
 };

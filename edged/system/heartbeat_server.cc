@@ -26,6 +26,13 @@ class UdpHeartbeatServer final : public HeartbeatServer {
 
   ~UdpHeartbeatServer() override { loop_.Unwatch(fd_.get()); }
 
+  void Greet(const IpAddress& uplink) override {
+    const auto [to, length] =
+        ToSockaddr(SocketAddress{uplink, protocol::kApiPort});
+    sendto(fd_.get(), nullptr, 0, MSG_DONTWAIT,
+           reinterpret_cast<const sockaddr*>(&to), length);
+  }
+
   absl::Status Watch() {
     return loop_.Watch(fd_.get(), EPOLLIN, [this](uint32_t) { Read(); });
   }

@@ -23,6 +23,9 @@ class HeartbeatServer {
       EventLoop& loop, const IpAddress& address, const std::string& device,
       Receive receive);
   virtual ~HeartbeatServer() = default;
+
+  // Sends an empty datagram to an uplink: the tunnel shakes hands for it.
+  virtual void Greet(const IpAddress& uplink) = 0;
 };
 
 }  // namespace edged::edge

@@ -1,5 +1,8 @@
 #include "edged/system/host_network.h"
 
+#include <unistd.h>
+
+#include "common/netlink/ipv6_settings.h"
 #include "common/status.h"
 
 namespace edged::edge {
@@ -10,7 +13,12 @@ absl::StatusOr<HostNetwork> Observe(netlink::Rtnetlink& rtnetlink) {
   ASSIGN_OR_RETURN(host.routes.addresses, rtnetlink.ListAddresses());
   ASSIGN_OR_RETURN(host.routes.routes, rtnetlink.ListRoutes());
   ASSIGN_OR_RETURN(host.forwarding_everywhere,
-                   rtnetlink.Ipv4ForwardingEverywhere());
+                   rtnetlink.ForwardingEverywhere(Family::kIpv4));
+  ASSIGN_OR_RETURN(host.ipv6.forwarding_everywhere,
+                   rtnetlink.ForwardingEverywhere(Family::kIpv6));
+  host.ipv6.prepared =
+      host.ipv6.forwarding_everywhere && access(kPreparedFile, F_OK) == 0;
+  host.ipv6.may_switch = netlink::MaySwitchIpv6Forwarding();
   return host;
 }
 
@@ -37,6 +45,9 @@ absl::Status Apply(netlink::Rtnetlink& rtnetlink, const RouteChange& change) {
   }
   for (const auto& conf : change.confs) {
     note(rtnetlink.SetIpv4Conf(conf.link, conf.conf));
+  }
+  for (const auto& conf : change.ipv6_confs) {
+    note(netlink::SwitchIpv6Forwarding(conf.interface, conf.force_forwarding));
   }
   return first;
 }

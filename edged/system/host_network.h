@@ -3,6 +3,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/netlink/rtnetlink.h"
+#include "edged/core/ipv6_support.h"
 #include "edged/core/route_plan.h"
 
 namespace edged::edge {
@@ -11,7 +12,12 @@ namespace edged::edge {
 struct HostNetwork {
   ObservedRoutes routes;  // links, addresses, routes
   bool forwarding_everywhere = false;
+  Ipv6Host ipv6;
 };
+
+// Where `edged prepare` notes that it, and nobody else, made this host forward
+// IPv6. Gone with the next boot, as is the setting.
+inline constexpr char kPreparedFile[] = "/run/edged/ipv6-forwarding";
 
 absl::StatusOr<HostNetwork> Observe(netlink::Rtnetlink& rtnetlink);
 

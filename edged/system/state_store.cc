@@ -10,8 +10,14 @@
 namespace edged::edge {
 namespace {
 
+constexpr uint32_t kFormat = 1;
+// 60,000 mappings take 3 MB.
+constexpr size_t kLongest = 64 << 20;
+
 v1::StoredState ToProto(const StoredState& state) {
   v1::StoredState proto;
+  proto.set_format(kFormat);
+  if (state.network) proto.set_network(state.network->ToString());
   if (state.epoch) {
     proto.mutable_epoch()->set_cluster_uid(state.epoch->cluster_uid);
     proto.mutable_epoch()->set_number(state.epoch->number);
@@ -38,7 +44,14 @@ v1::StoredState ToProto(const StoredState& state) {
 }
 
 absl::StatusOr<StoredState> FromProto(const v1::StoredState& proto) {
+  if (proto.format() > kFormat) {
+    return absl::DataLossError(
+        fmt::format("it is of a newer edged, format {}", proto.format()));
+  }
   StoredState state;
+  if (!proto.network().empty()) {
+    ASSIGN_OR_RETURN(state.network, IpPrefix::Parse(proto.network()));
+  }
   if (proto.has_epoch()) {
     state.epoch = Epoch{proto.epoch().cluster_uid(), proto.epoch().number()};
   }
@@ -79,21 +92,25 @@ absl::StatusOr<StoredState> Parse(const std::string& content) {
 }  // namespace
 
 absl::StatusOr<StoredState> StateStore::Load() {
-  const auto content = ReadChecksummed(path_);
+  const auto content = ReadChecksummed(path_, kLongest);
   if (absl::IsNotFound(content.status())) return StoredState();
   if (!content.ok() && !absl::IsDataLoss(content.status())) {
     return Annotate(content.status(), "state file " + path_);
   }
   auto state = content.ok() ? Parse(*content) : content.status();
   if (state.ok()) return state;
-  const std::string aside = path_ + ".damaged";
-  std::rename(path_.c_str(), aside.c_str());
   return absl::DataLossError(
-      fmt::format("state file {} is damaged ({}); kept as {}", path_,
-                  Message(state.status()), aside));
+      fmt::format("state file {} cannot be used ({}); kept as {}", path_,
+                  Message(state.status()), KeepAside()));
 }
 
-absl::Status StateStore::Save(const StoredState& state) {
+std::string StateStore::KeepAside() {
+  const std::string aside = path_ + ".damaged";
+  std::rename(path_.c_str(), aside.c_str());
+  return aside;
+}
+
+absl::Status StateStore::Save(const StoredState& state) const {
   return WriteChecksummed(path_, ToProto(state).SerializeAsString());
 }
 

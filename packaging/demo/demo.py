@@ -21,7 +21,7 @@ sys.dont_write_bytecode = True
 import ask  # noqa: E402
 from lab import BUILD, Lab, why_not  # noqa: E402
 from product import API, CLUSTERAGENT, EDGED, Agent, Edge  # noqa: E402
-from world import A, BACKEND, CLIENT, HOME, HOME_LAN, World  # noqa: E402
+from world import A, A6, BACKEND, CLIENT, CLIENT6, HOME, HOME6, HOME_LAN, World  # noqa: E402
 
 RANGE = range(20000, 20100)
 MANIFESTS = f"""\
@@ -31,6 +31,7 @@ metadata:
   name: vps
 spec:
   address: {A}
+  publicIPs: [{{address: {A}}}, {{address: "{A6}"}}]
 ---
 apiVersion: edged.dev/v1alpha1
 kind: PortBinding
@@ -58,6 +59,12 @@ spec:
     protocol: TCP
     listenPort: 8080
     target: {{address: {HOME}, port: 8080}}
+    clientIP: Preserve
+  - name: own-page-by-ipv6
+    protocol: TCP
+    publicIP: "{A6}"
+    listenPort: 8080
+    target: {{address: "{HOME6}", port: 8080}}
     clientIP: Preserve
 """
 TRY = """
@@ -94,6 +101,7 @@ def set_up(lab):
     """Everything as a user would do it; the edge and the agent."""
     with step(f"hosts: client {CLIENT}, VPS {A}, home behind a NAT, backend {BACKEND}"):
         world = World(lab, edges=("a",))
+        world.add_ipv6()
     with step("services: a page, an echo and a range of echoes on the backend; a page at home"):
         world.serve(
             world.backend, "backend", "page:8080", "echo:7000", f"echo:{RANGE[0]}-{RANGE[-1]}"
@@ -101,6 +109,8 @@ def set_up(lab):
         world.serve(world.home, "home", "page:8080")
     edge, agent = Edge(world.edges["a"]), Agent(world.home)
     agent.write("demo", MANIFESTS)
+    with step("VPS:  edged prepare (what only root may set; the Debian unit does it)"):
+        edge.cli("prepare")
     with step("VPS:  edged run"):
         edge.run()
     with step("home: clusteragent token vps --manifests DIR --state DIR"):
@@ -124,6 +134,7 @@ def fetch(world):
 
     check(f"http://{A}/", ask.page, f"backend:8080 saw {HOME_LAN}", A, 80)
     check(f"http://{A}:8080/, Preserve", ask.page, f"home:8080 saw {CLIENT}", A, 8080)
+    check(f"http://[{A6}]:8080/, Preserve", ask.page, f"home:8080 saw {CLIENT6}", A6, 8080)
     check(f"{A} udp/7000", ask.echo, f"backend:7000 saw {HOME_LAN}: hello", A, 7000)
     with step(f"client: {A} udp/{RANGE[0]}-{RANGE[-1]}: each port answers as itself"):
         with world.client.network():

@@ -82,6 +82,7 @@ TEST_CASE("commands: plan says what each edge would get", "[commands]") {
   CHECK(setup.Plan() == R"(EdgeNode vps
   dial       203.0.113.1 port 51820
   network    10.200.0.0/22
+  network6   fdc8:abab:ab55:1::/64
   tunnel     mtu auto, keepalive 25 s
   heartbeat  every 250 ms, dead after 3 missed
   public     203.0.113.1 (index 1)
@@ -165,6 +166,11 @@ spec:
   - {name: b, protocol: TCP, listenPort: 80, target: {address: 10.0.0.1, port: 1}}
   - {name: c, protocol: SCTP, listenPort: 80, target: {address: 10.0.0.1, port: 1}}
 )");
+  setup.Write("two.yaml",
+              "apiVersion: edged.dev/v1alpha1\nkind: Node\n---\n"
+              "apiVersion: edged.dev/v1alpha1\nkind: EdgeNode\n"
+              "metadata: {name: vps}\n"
+              "spec: {address: 203.0.113.1, tunel: {}}\n");
   const auto validate = [&setup](const std::string& name) {
     std::vector<std::string> errors =
         ValidateCommand({setup.manifests + "/" + name});
@@ -180,6 +186,11 @@ spec:
   CHECK(validate("field.yaml") ==
         std::vector<std::string>{
             "field.yaml:7: spec.tunel: unknown field, did you mean tunnel?"});
+  // Each document is judged, also behind a wrong one.
+  CHECK(validate("two.yaml") ==
+        std::vector<std::string>{
+            "two.yaml:2: kind: \"Node\" is neither EdgeNode nor PortBinding",
+            "two.yaml:7: spec.tunel: unknown field, did you mean tunnel?"});
   const auto errors = validate("bindings.yaml");
   REQUIRE(errors.size() == 2);
   CHECK(errors[0] ==

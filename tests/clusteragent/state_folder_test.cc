@@ -90,13 +90,12 @@ TEST_CASE("state_folder: two that need an identity at once make one",
   CHECK(uids[0].size() == 36);
 }
 
-TEST_CASE("state_folder: the epoch grows at every start", "[state_folder]") {
+TEST_CASE("state_folder: the epoch is kept", "[state_folder]") {
   const TemporaryFolder folder;
   const StateFolder state(folder.path());
-  CHECK(state.NextEpoch().value() == 1);
-  CHECK(StateFolder(folder.path()).NextEpoch().value() == 2);
+  CHECK(state.LastEpoch().value() == 0);
   REQUIRE(state.SetEpoch(40).ok());
-  CHECK(state.NextEpoch().value() == 41);
+  CHECK(StateFolder(folder.path()).LastEpoch().value() == 40);
 }
 
 TEST_CASE("state_folder: a damaged epoch does not begin at 1 again",
@@ -105,7 +104,7 @@ TEST_CASE("state_folder: a damaged epoch does not begin at 1 again",
   const StateFolder state(folder.path());
   for (const char* text : {"", "twelve\n", "-3\n"}) {
     Write(folder / "epoch", text);
-    const auto epoch = state.NextEpoch();
+    const auto epoch = state.LastEpoch();
     CHECK(absl::IsFailedPrecondition(epoch.status()));
     CHECK(Error(epoch.status()) ==
           (folder / "epoch") +
@@ -212,7 +211,10 @@ TEST_CASE("state_folder: tokens and keys read as they were written",
   CHECK(made->registered_with.is_zero());
   CHECK(state.LoadKey("vps").value() == *made);
   CHECK_FALSE(state.LoadKey("other")->own == made->own);
-  const UplinkKey registered{made->own, KeyOf(7)};
+  UplinkKey registered{made->own, KeyOf(7), {KeyOf(7), {}}};
+  REQUIRE(state.SaveKey("vps", registered).ok());
+  CHECK(state.LoadKey("vps").value() == registered);
+  registered.edge = {KeyOf(8), KeyOf(9)};
   REQUIRE(state.SaveKey("vps", registered).ok());
   CHECK(state.LoadKey("vps").value() == registered);
 }
@@ -273,6 +275,19 @@ TEST_CASE("state_folder: a damaged key names its file and line, never the key",
   CHECK(Error(state.Identity().status()) ==
         (folder / "cluster.yaml") +
             ":2: damaged; it holds a private key, so it is not shown");
+}
+
+TEST_CASE("state_folder: remembers links that it made to forward",
+          "[state_folder]") {
+  const TemporaryFolder folder;
+  const StateFolder state(folder.path());
+  CHECK(state.LoadSwitchedLinks().empty());
+  const std::set<SwitchedLink> links{
+      {"eth0"}, {"eth0", Family::kIpv6}, {"lan", Family::kIpv6}};
+  REQUIRE(state.SaveSwitchedLinks(links).ok());
+  CHECK(ReadFile(folder / "switched-links").value() ==
+        "eth0\neth0 ipv6\nlan ipv6\n");
+  CHECK(state.LoadSwitchedLinks() == links);
 }
 
 TEST_CASE("state_folder: remembers devices", "[state_folder]") {

@@ -103,6 +103,30 @@ TEST_CASE("event_loop: takes posts from other threads", "[event_loop]") {
   CHECK(on_loop_thread);
 }
 
+TEST_CASE("event_loop: looks after the rest between posted calls",
+          "[event_loop]") {
+  const auto loop = NewLoop();
+  const Pipe pipe;
+  std::string calls;
+  REQUIRE(loop->Watch(pipe.reader.get(), EPOLLIN,
+                      [&](uint32_t) { calls += pipe.Read(); })
+              .ok());
+  loop->After(milliseconds(1), [&] { calls += "t"; });
+  pipe.Write('p');
+  for (int i = 0; i < 20; ++i) {
+    loop->Post([&] {
+      std::this_thread::sleep_for(milliseconds(6));
+      calls += ".";
+    });
+  }
+  loop->Post([&] { loop->Stop(); });
+  loop->Run();
+  INFO(calls);
+  CHECK(calls.find('p') < 3);
+  CHECK(calls.find('t') < 4);
+  CHECK(calls.size() == 22);
+}
+
 TEST_CASE("event_loop: is stopped from another thread while it waits",
           "[event_loop]") {
   const auto loop = NewLoop();

@@ -6,11 +6,15 @@
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <csignal>
+#include <cstring>
 #include <filesystem>
 #include <string>
+#include <thread>
 
 #include "common/status.h"
+#include "common/unique_fd.h"
 #include "tests/common/temporary_folder.h"
 
 namespace edged {
@@ -80,10 +84,42 @@ TEST_CASE("files: says which file is missing or too long", "[files]") {
   REQUIRE(WriteFileAtomically(folder / "ten", "0123456789").ok());
   CHECK(ReadFile(folder / "ten", 10).ok());
   const auto longer = ReadFile(folder / "ten", 9);
-  CHECK(longer.status().code() == absl::StatusCode::kResourceExhausted);
+  CHECK(longer.status().code() == absl::StatusCode::kOutOfRange);
   CHECK(std::string(Message(longer.status())) ==
         folder / "ten" + ": longer than 9 bytes");
   CHECK_FALSE(ReadFile(folder.path()).ok());
+}
+
+TEST_CASE("files: does not wait for what is no file", "[files]") {
+  const TemporaryFolder folder;
+  REQUIRE(mkfifo((folder / "pipe").c_str(), 0600) == 0);
+  REQUIRE(symlink("pipe", (folder / "link").c_str()) == 0);
+  for (const std::string& path :
+       {folder / "pipe", folder / "link", std::string("/dev/zero")}) {
+    CHECK(Message(ReadFile(path).status()) == path + ": not a file");
+  }
+  REQUIRE(WriteFileAtomically(folder / "long", "").ok());
+  std::filesystem::resize_file(folder / "long", 1LL << 40);  // takes no room
+  CHECK(ReadFile(folder / "long").status().code() ==
+        absl::StatusCode::kOutOfRange);
+}
+
+TEST_CASE("files: reads a pipe to its end where it is asked to", "[files]") {
+  int fds[2];
+  REQUIRE(pipe(fds) == 0);
+  const UniqueFd reader(fds[0]);
+  UniqueFd writer(fds[1]);
+  std::thread slow([&writer] {
+    for (const char* word : {"a ", "slow ", "writer"}) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      CHECK(write(writer.get(), word, strlen(word)) > 0);
+    }
+    writer.reset();
+  });
+  const auto text =
+      ReadFileOrPipe("/dev/fd/" + std::to_string(reader.get()), 100);
+  slow.join();
+  CHECK(text.value() == "a slow writer");
 }
 
 TEST_CASE("files: keeps the old content when a write fails half-way",
@@ -129,6 +165,34 @@ TEST_CASE("files: makes folders that are partly there", "[files]") {
   CHECK(std::string(Message(status)) == folder / "file" + ": not a folder");
   CHECK(MakeFolders(".").ok());
   CHECK(MakeFolders("/").ok());
+}
+
+TEST_CASE("files: a private folder is closed to others", "[files]") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "state";
+  CHECK(MakePrivateFolder(path).value() == "");
+  CHECK(ModeOf(path) == 0700);
+
+  REQUIRE(WriteFileAtomically(path + "/key", "x").ok());
+  REQUIRE(chmod(path.c_str(), 0755) == 0);
+  CHECK(MakePrivateFolder(path).value() ==
+        path +
+            ": others may look into it (mode 0755); it is closed now (0700)");
+  CHECK(ModeOf(path) == 0700);
+  CHECK(MakePrivateFolder(path).value() == "");
+}
+
+TEST_CASE("files: a folder that is not for us alone stays open", "[files]") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "lib";
+  REQUIRE(MakeFolders(path + "/others", 0755).ok());
+  CHECK(MakePrivateFolder(path).value() ==
+        path +
+            ": others may look into it (mode 0755), as into others in it, "
+            "so it stays open");
+  CHECK(ModeOf(path) == 0755);
+  CHECK_THAT(MakePrivateFolder("/proc").value(),
+             Catch::StartsWith("/proc: others may look into it"));
 }
 
 TEST_CASE("files: removes a file, and is content when it is gone", "[files]") {

@@ -30,6 +30,7 @@ TEST_CASE("edged.yaml: what is left out has its default", "[config]") {
     REQUIRE(config.status() == absl::OkStatus());
     CHECK(config->wireguard == wireguard::BackendChoice::kAuto);
     CHECK(Ports(*config) == "22/tcp ");
+    CHECK(config->ownership == Ownership::kGuard);
     CHECK(config->state == "/var/lib/edged");
   }
 }
@@ -48,6 +49,7 @@ TEST_CASE("edged.yaml: every field is read", "[config]") {
   REQUIRE(config.status() == absl::OkStatus());
   CHECK(config->wireguard == wireguard::BackendChoice::kUserspace);
   CHECK(Ports(*config) == "2222/tcp 53/udp ");
+  CHECK(config->ownership == Ownership::kNone);
   CHECK(config->state == "/srv/edged");
   CHECK(config->log.format == "json");
   CHECK(config->log.level == "debug");
@@ -70,11 +72,8 @@ TEST_CASE("edged.yaml: a mistake is named by file, line and key", "[config]") {
   CHECK(Refusal("version: v1\nreservedport: []\n") ==
         "edged.yaml:2: reservedport: unknown field, did you mean "
         "reservedPorts?");
-  CHECK(
-      Refusal("version: v1\nownership: guard\n") ==
-      "edged.yaml:2: ownership: \"guard\" is not available yet; only none is");
   CHECK(Refusal("version: v1\nownership: all\n") ==
-        "edged.yaml:2: ownership: \"all\" is not none");
+        "edged.yaml:2: ownership: \"all\" is not none or guard");
   CHECK(Refusal("version: v1\nlog:\n  format: xml\n")
             .starts_with("edged.yaml:3: log.format: "));
   CHECK(Refusal("version: v1\nlog:\n  level: loud\n")

@@ -1,220 +1,11 @@
-// A whole edge on this host's kernel, in a network namespace of its own; only
-// WireGuard is a fake.
+// What agents ask of an edge, and what becomes of it.
 
 #include <catch2/catch.hpp>
-#include <iostream>
-#include <memory>
-#include <optional>
 
-#include "common/files.h"
-#include "common/nftables/client.h"
-#include "common/status.h"
-#include "edged/core/nft_names.h"
-#include "edged/edge.h"
-#include "tests/common/netlink/own_namespace.h"
-#include "tests/common/temporary_folder.h"
-#include "tests/edged/core/sample_edge.h"
-#include "tests/fakes/fake_wireguard_client.h"
+#include "tests/edged/edge_on_host.h"
 
 namespace edged::edge {
 namespace {
-
-using std::chrono::milliseconds;
-
-constexpr char kDevice[] = "edged0";
-
-// The real client, which can be told to fail.
-class FailingNft final : public nftables::Client {
- public:
-  explicit FailingNft(std::unique_ptr<nftables::Client> client)
-      : client_(std::move(client)) {}
-
-  absl::Status Apply(const nftables::Transaction& transaction) override {
-    if (!failure_.ok()) return std::exchange(failure_, absl::OkStatus());
-    ++applied_;
-    return client_->Apply(transaction);
-  }
-  absl::StatusOr<nftables::Listing> List(const std::string& table) override {
-    return client_->List(table);
-  }
-  absl::Status ForEachElement(
-      const std::string& table, const nftables::Set& set,
-      const std::function<void(const nftables::Element&)>& each) override {
-    return client_->ForEachElement(table, set, each);
-  }
-  absl::StatusOr<std::vector<nftables::Element>> GetElements(
-      const std::string& table, const nftables::Set& set,
-      const std::vector<nftables::Element>& keys) override {
-    return client_->GetElements(table, set, keys);
-  }
-
-  void FailNext(absl::Status failure) { failure_ = std::move(failure); }
-  int applied() const { return applied_; }
-
- private:
-  std::unique_ptr<nftables::Client> client_;
-  absl::Status failure_;
-  int applied_ = 0;
-};
-
-class Stream final : public SyncStream {
- public:
-  void Send(const Report& report) override { reports.push_back(report); }
-  void End(const absl::Status& status) override { ended = status; }
-
-  std::vector<Report> reports;
-  std::optional<absl::Status> ended;
-};
-
-// A VPS with the public address 203.0.113.1 on eth0.
-class Host {
- public:
-  // nullptr, after it said why, when this cannot be tried here.
-  static std::unique_ptr<Host> Make() {
-    auto host = std::unique_ptr<Host>(new Host);
-    if (!host->space_) return nullptr;
-    auto nft = nftables::Client::Open();
-    auto rtnetlink = netlink::Rtnetlink::Open();
-    auto conntrack = netlink::Conntrack::Open();
-    for (const absl::Status& status :
-         {nft.status(), rtnetlink.status(), conntrack.status()}) {
-      if (status.ok()) continue;
-      std::cout << "SKIPPED: " << status << "\n";
-      return nullptr;
-    }
-    if (absl::IsUnimplemented(rtnetlink->CreateLink("eth0", "veth"))) {
-      std::cout << "SKIPPED: this kernel has no veth\n";
-      return nullptr;
-    }
-    const auto eth0 = rtnetlink->GetLink("eth0");
-    REQUIRE(eth0.status() == absl::OkStatus());
-    REQUIRE(rtnetlink->SetLink(eth0->index, true, 0).ok());
-    REQUIRE(rtnetlink
-                ->AddAddress({.link = eth0->index,
-                              .address = Ip("203.0.113.1"),
-                              .prefix_length = 24})
-                .ok());
-    host->nft.emplace(*std::move(nft));
-    host->rtnetlink.emplace(*std::move(rtnetlink));
-    host->conntrack.emplace(*std::move(conntrack));
-    host->wireguard.emplace(*host->rtnetlink);
-    auto loop = EventLoop::Create();
-    REQUIRE(loop.ok());
-    host->loop = *std::move(loop);
-    return host;
-  }
-
-  std::unique_ptr<Edge> NewEdge(const std::string& owner = "x") {
-    Join join{.token_id = "0123456789abcdef",
-              .cluster_uid = owner,
-              .edge = "paris",
-              .listen_port = 51820,
-              .network = Net("10.200.0.0/22"),
-              .control_key = Key(99)};
-    std::array<uint8_t, kKeySize> key{};
-    key.fill(0x40);
-    join.private_key = PrivateKey(key);
-    auto edge = std::make_unique<Edge>(
-        *loop, KernelClients{*nft, *wireguard, *rtnetlink, *conntrack}, store,
-        Edge::Options{join, {{Protocol::kTcp, 22}}, [] {}});
-    edge->Start();
-    return edge;
-  }
-
-  // Lets timers and descriptors have their turn.
-  void Run(milliseconds time) {
-    loop->After(time, [this] { loop->Stop(); });
-    loop->Run();
-  }
-
-  nftables::Listing Table() {
-    auto listing = nft->List(kTable);
-    REQUIRE(listing.status() == absl::OkStatus());
-    listing->generation = 0;
-    return *std::move(listing);
-  }
-
-  size_t PeerCount() { return wireguard->Get(kDevice)->peers.size(); }
-
- private:
-  Host() : store(folder.path()) {}
-
-  netlink::OwnNamespace space_;
-
- public:
-  TemporaryFolder folder;
-  StateStore store;
-  std::optional<FailingNft> nft;
-  std::optional<netlink::Rtnetlink> rtnetlink;
-  std::optional<netlink::Conntrack> conntrack;
-  std::optional<wireguard::FakeClient> wireguard;
-  std::unique_ptr<EventLoop> loop;
-};
-
-protocol::EdgeState Wanted(const std::vector<protocol::Listener>& listeners) {
-  protocol::EdgeState state = SampleState();
-  state.settings.public_addresses.resize(1);
-  state.groups.resize(1);
-  for (const auto& listener : listeners) {
-    state.mappings.push_back({listener, "g1"});
-  }
-  return state;
-}
-
-SnapshotCall Snapshot(uint64_t version,
-                      const std::vector<protocol::Listener>& listeners) {
-  return {version, Wanted(listeners)};
-}
-
-DeltaCall Upsert(uint64_t base, uint64_t version,
-                 const protocol::Listener& listener) {
-  DeltaCall call{.base_version = base, .version = version};
-  call.delta.mappings = {{listener, "g1"}};
-  return call;
-}
-
-// "ACK", or "NACK CODE: words", with what was refused alone.
-std::string WordsOf(const SyncResult& result) {
-  std::string text = "ACK";
-  if (!result.status.ok()) {
-    text = "NACK " + absl::StatusCodeToString(result.status.code()) + ": " +
-           std::string(Message(result.status));
-  }
-  if (result.snapshot_needed) text += "; send a snapshot";
-  for (const Refusal& refusal : result.refused) {
-    text += "; " + refusal.reason + " " + refusal.listener.ToString();
-  }
-  return text;
-}
-
-std::string ListenersOf(const Edge& edge) {
-  const auto mappings = edge.Mappings();
-  REQUIRE(mappings.status() == absl::OkStatus());
-  std::string text;
-  for (const MappingStatus& mapping : *mappings) {
-    text += mapping.mapping.listener.ToString() + "; ";
-  }
-  return text;
-}
-
-EdgeStatus StatusOf(const Edge& edge) {
-  EdgeStatus status;
-  edge.FillStatus(status);
-  return status;
-}
-
-// An edge with a stream that has acknowledged a snapshot of tcp/80.
-struct Synced {
-  explicit Synced(Host& host) : edge(host.NewEdge()) {
-    const auto welcome = edge->Open({.epoch = {"x", 1}}, stream);
-    REQUIRE(welcome.status() == absl::OkStatus());
-    const SyncResult result = edge->Change(stream, Snapshot(1, {Tcp(80)}));
-    REQUIRE(WordsOf(result) == "ACK");
-    REQUIRE(ListenersOf(*edge) == "203.0.113.1 tcp/80; ");
-  }
-  Stream stream;
-  std::unique_ptr<Edge> edge;
-};
 
 TEST_CASE("edge: register, open, snapshot, delta", "[edge]") {
   const auto host = Host::Make();
@@ -365,18 +156,6 @@ TEST_CASE("edge: a failed apply leaves the last good state", "[edge]") {
         "203.0.113.1 tcp/80; 203.0.113.1 tcp/81; ");
 }
 
-TEST_CASE("edge: what somebody else breaks is mended", "[edge]") {
-  const auto host = Host::Make();
-  if (!host) return;
-  Synced synced(*host);
-  nftables::Transaction removal(kTable);
-  removal.Add(nftables::DeleteTable{});
-  REQUIRE(host->nft->Apply(removal).ok());
-  synced.edge->ReconcileSoon();
-  host->Run(milliseconds(200));
-  CHECK(ListenersOf(*synced.edge) == "203.0.113.1 tcp/80; ");
-}
-
 TEST_CASE("edge: removed, it leaves nothing behind", "[edge]") {
   const auto host = Host::Make();
   if (!host) return;
@@ -469,11 +248,43 @@ TEST_CASE("edge: a damaged state file is told and kept aside", "[edge]") {
   const auto edge = host->NewEdge();
   CHECK(*ReadFile(host->folder / "state.damaged") == "rubbish");
   REQUIRE(StatusOf(*edge).warnings.size() == 1);
-  CHECK_THAT(StatusOf(*edge).warnings[0], Catch::Contains("is damaged"));
+  CHECK_THAT(StatusOf(*edge).warnings[0], Catch::Contains("cannot be used"));
   Stream stream;
   REQUIRE(edge->Open({.epoch = {"x", 2}}, stream).ok());
   REQUIRE(WordsOf(edge->Change(stream, Snapshot(1, {Tcp(80)}))) == "ACK");
   CHECK(StatusOf(*edge).mapping_count == 1);
+}
+
+// Starts an edge with `stored` on its disk; its warnings.
+std::string WarningsWith(Host& host, const StoredState& stored) {
+  REQUIRE(host.store.Save(stored).ok());
+  const auto edge = host.NewEdge();
+  CHECK(StatusOf(*edge).mapping_count == 0);
+  CHECK(*StateStore(host.folder.path()).Load() != stored);
+  Stream stream;
+  REQUIRE(edge->Open({.epoch = {"x", 2}}, stream).ok());
+  REQUIRE(WordsOf(edge->Change(stream, Snapshot(1, {Tcp(80)}))) == "ACK");
+  return fmt::format("{}", fmt::join(StatusOf(*edge).warnings, "; "));
+}
+
+TEST_CASE("edge: the state of another enrolment is told and kept aside",
+          "[edge]") {
+  const auto host = Host::Make();
+  if (!host) return;
+  { const Synced synced(*host); }
+  const StoredState good = *host->store.Load();
+  REQUIRE(good.network);
+  const std::string kept = "; kept as " + (host->folder / "state.damaged");
+  StoredState other = good;
+  other.epoch->cluster_uid = "other";
+  CHECK_THAT(
+      WarningsWith(*host, other),
+      Catch::StartsWith("the stored state is of cluster other, not of "));
+  other = good;
+  other.network = *IpPrefix::Parse("10.99.0.0/22");
+  CHECK(WarningsWith(*host, other) ==
+        "the stored state is of network 10.99.0.0/22, not of " +
+            good.network->ToString() + kept);
 }
 
 }  // namespace

@@ -81,7 +81,7 @@ TEST_CASE("join.yaml: what was written is read again", "[join]") {
 
   Join free = Sample();
   free.cluster_uid.clear();
-  free.network = *IpPrefix::Parse("fd00:1::/64");
+  free.network = *IpPrefix::Parse("172.16.0.0/16");
   CHECK(*ParseJoin(FormatJoin(free), "join.yaml") == free);
 }
 
@@ -127,6 +127,9 @@ TEST_CASE("join.yaml: each wrong field is named with its line", "[join]") {
   CHECK(Refusal(JoinYaml({{"network", "10.200.0.1/22"}})) ==
         "join.yaml:5: network: \"10.200.0.1/22\" has host bits set: "
         "10.200.0.0/22 was meant?");
+  CHECK(Refusal(JoinYaml({{"network", "\"fd00:1::/64\""}})) ==
+        "join.yaml:5: network: fd00:1::/64 is not an IPv4 network; the one for "
+        "IPv6 comes from the agent");
   CHECK(Refusal(JoinYaml({{"network", "10.200.0.0/26"}}))
             .starts_with("join.yaml:5: network: "));
   CHECK(Refusal(JoinYaml({{"privateKey", "AQEB"}})) ==
@@ -296,6 +299,53 @@ TEST_CASE("join: a request to forget the epoch is taken once", "[join]") {
   REQUIRE(RequestForgetEpoch(state.path()) == absl::OkStatus());
   CHECK(TakeForgetEpochRequest(state.path()));
   CHECK(!TakeForgetEpochRequest(state.path()));
+}
+
+TEST_CASE("join: keys read as they were written, in each phase", "[join]") {
+  const TemporaryFolder state;
+  const Join join = Sample();
+  CHECK(*LoadKeys(state.path(), join) == OwnKeys{.key = join.private_key});
+  OwnKeys keys{.key = PrivateKey::Generate()};
+  const auto survives = [&] {
+    REQUIRE(SaveKeys(state.path(), join, keys) == absl::OkStatus());
+    return *LoadKeys(state.path(), join) == keys;
+  };
+  CHECK(survives());
+  keys.phase = OwnKeys::Phase::kProposed;
+  keys.next = PrivateKey::Generate();
+  CHECK(survives());
+  keys.phase = OwnKeys::Phase::kSwitching;
+  keys.switched = kNow;
+  CHECK(survives());
+}
+
+TEST_CASE("join: keys of another token count for nothing", "[join]") {
+  const TemporaryFolder state;
+  Join join = Sample();
+  REQUIRE(SaveKeys(state.path(), join, {.key = PrivateKey::Generate()}).ok());
+  join.token_id = "fedcba9876543210";
+  CHECK(LoadKeys(state.path(), join)->key == join.private_key);
+}
+
+TEST_CASE("join: a damaged key file is named, and not shown", "[join]") {
+  const TemporaryFolder state;
+  for (const std::string text :
+       {std::string("privateKey: ") + kPrivate + "\n", std::string("- a\n"),
+        std::string("version: v1\ntokenId: a\nprivateKey: ") + kPrivate +
+            "\nswitched: 1\n"}) {
+    REQUIRE(WriteFileAtomically(state / "key.yaml", text).ok());
+    CHECK(WordsOf(LoadKeys(state.path(), Sample()).status()) ==
+          "FAILED_PRECONDITION: " + (state / "key.yaml") +
+              ": damaged; it holds a private key, so it is not shown");
+  }
+}
+
+TEST_CASE("join: leaving takes the keys, too", "[join]") {
+  const TemporaryFolder state;
+  REQUIRE(
+      SaveKeys(state.path(), Sample(), {.key = PrivateKey::Generate()}).ok());
+  REQUIRE(Leave(state.path()) == absl::OkStatus());
+  CHECK(absl::IsNotFound(ReadFile(state / "key.yaml").status()));
 }
 
 }  // namespace

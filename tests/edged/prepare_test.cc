@@ -25,12 +25,15 @@ class Host {
   }
 
   std::string Prepare() {
-    const Preparation result = PrepareHost(proc_.path());
+    const Preparation result =
+        PrepareHost(proc_.path(), proc_ / "run/prepared");
     std::string text;
     for (const auto& line : result.changes) text += "set " + line + "\n";
     for (const auto& line : result.warnings) text += "warning: " + line + "\n";
     return text;
   }
+
+  bool IsMarked() const { return ReadFile(proc_ / "run/prepared").ok(); }
 
   std::string Get(const std::string& path) const {
     return ReadFile(proc_ / ("sys/net/" + path)).value_or("none");
@@ -109,6 +112,16 @@ TEST_CASE("prepare: forwards IPv6 and keeps what router advertisements gave",
   CHECK(host.Get("ipv6/conf/eth1/accept_ra") == "0\n");
   CHECK(host.Get("ipv6/conf/eth2/accept_ra") == "1\n");
   CHECK(host.Prepare().empty());
+  CHECK(host.IsMarked());
+}
+
+TEST_CASE("prepare: takes no credit for a router that was one before",
+          "[prepare]") {
+  auto values = WithIpv6(Debian());
+  values["ipv6/conf/all/forwarding"] = "1";
+  Host host(values);
+  host.Prepare();
+  CHECK(!host.IsMarked());
 }
 
 TEST_CASE("prepare: says what is missing and goes on", "[prepare]") {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "edged/core/edge_api.h"
+#include "edged/core/event_hub.h"
 
 namespace edged::edge {
 
@@ -47,9 +48,24 @@ class FakeEdgeApi final : public EdgeApi {
     if (current == &stream) current = nullptr;
   }
 
+  void KeyStored(SyncStream& stream, const PublicKey& key) override {
+    if (current == &stream) stored_keys.push_back(key);
+  }
+  absl::StatusOr<Rotation> RotateKey() override { return rotation; }
+
   EdgeStatus Status() override { return status; }
   absl::StatusOr<std::vector<MappingStatus>> Mappings() override {
     return mappings;
+  }
+
+  absl::Status Watch(EventStream& stream, size_t recent) override {
+    const absl::Status status = hub.Watch(stream, recent);
+    if (status.ok()) ++watchers;
+    return status;
+  }
+  void Unwatch(EventStream& stream) override {
+    hub.Unwatch(stream);
+    --watchers;
   }
 
   // What it answers.
@@ -59,12 +75,17 @@ class FakeEdgeApi final : public EdgeApi {
   absl::StatusOr<std::vector<MappingStatus>> mappings =
       std::vector<MappingStatus>();
 
+  absl::StatusOr<Rotation> rotation = Rotation();
+  EventHub hub;
+
   // What it was asked.
   std::vector<RegisterCall> registered;
   std::vector<Hello> hellos;
   std::vector<ChangeCall> changes;
+  std::vector<PublicKey> stored_keys;
   SyncStream* current = nullptr;
   std::set<SyncStream*> borrowed;
+  int watchers = 0;
   int closes = 0;
   int wrong_closes = 0;  // of streams that it does not have
 };

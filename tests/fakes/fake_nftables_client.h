@@ -32,6 +32,8 @@ class FakeClient : public Client {
       const std::string& table, const Set& set,
       const std::vector<Element>& keys) override;
 
+  absl::StatusOr<uint32_t> Generation() override { return generation_; }
+
   // The next Apply() that is not empty changes nothing and returns `failure`.
   void FailNext(absl::Status failure) { failure_ = std::move(failure); }
 

@@ -60,6 +60,9 @@ std::optional<Bytes> Read(const Packet& packet, Field field) {
       return Bytes{packet.protocol};
     case Field::kMark:
       return MarkBytes(packet.mark);
+    case Field::kSkuid:
+      if (!packet.user) return std::nullopt;
+      return MarkBytes(*packet.user);
     case Field::kIpSaddr:
       return AddressField(packet.source, Family::kIpv4);
     case Field::kIpDaddr:

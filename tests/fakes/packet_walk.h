@@ -27,6 +27,7 @@ struct Packet {
   uint8_t ct_direction = kCtOriginal;
   uint32_t ct_mark = 0;
   uint32_t mark = 0;
+  std::optional<uint32_t> user;  // of the socket that it was sent by, if any
   bool operator==(const Packet&) const = default;
 };
 

@@ -22,6 +22,8 @@ bool TryAnswer(Input input) {
       return agent::FromProto(response.result()).ok();
     case v1::SyncResponse::kReport:
       return agent::FromProto(response.report()).ok();
+    case v1::SyncResponse::kKey:
+      return agent::FromProto(response.key()).ok();
     case v1::SyncResponse::MESSAGE_NOT_SET:
       break;
   }
@@ -89,6 +91,14 @@ std::string Report() {
   return response.SerializeAsString();
 }
 
+std::string Key() {
+  v1::SyncResponse response;
+  response.mutable_key()->set_phase(v1::EdgeKey::PHASE_PROPOSED);
+  response.mutable_key()->set_public_key(std::string(43, 'A') + "=");
+  response.mutable_key()->set_key_in_use(std::string(43, 'E') + "=");
+  return response.SerializeAsString();
+}
+
 agent::Records SomeRecords() {
   agent::Records records;
   records.edges["fra1"].network = *IpPrefix::Parse("10.200.0.0/22");
@@ -107,7 +117,11 @@ bool Try(Input input) {
 std::vector<std::string> Seeds() {
   agent::ObjectStatus status;
   status.object = {agent::Kind::kPortBinding, "default", "web"};
-  return {Result(), Welcome(), Report(), agent::ToJson(SomeRecords()),
+  return {Result(),
+          Welcome(),
+          Report(),
+          Key(),
+          agent::ToJson(SomeRecords()),
           agent::ToJson(status)};
 }
 

@@ -66,7 +66,7 @@ bool Try(Input input) {
 
 std::vector<std::string> Seeds() {
   return {kConfig, edge::FormatJoin(Enrolment("10.200.0.0/22")),
-          edge::FormatJoin(Enrolment("fd00:1::/64"))};
+          edge::FormatJoin(Enrolment("172.16.0.0/16"))};
 }
 
 }  // namespace edged::fuzz

@@ -2,8 +2,8 @@
 // table in the kernel: Hello, snapshots and deltas are decoded, judged,
 // compiled and applied to an nf_tables in memory.
 //
-// The first byte chooses the overlay's family. Then each message has its length
-// in two bytes in front.
+// The first byte chooses whether this host carries IPv6. Then each message has
+// its length in two bytes in front.
 
 #include <algorithm>
 #include <optional>
@@ -14,6 +14,7 @@
 #include "common/protocol/digest.h"
 #include "common/record_proto/record_proto.h"
 #include "common/status.h"
+#include "edged/core/ipv6_support.h"
 #include "edged/core/nft_compiler.h"
 #include "edged/core/nft_names.h"
 #include "edged/core/readback.h"
@@ -36,9 +37,7 @@ std::string TextOf(const nftables::Rule& rule) { return nftables::Print(rule); }
 // An edge without sockets: does with a change what the daemon does.
 class Edge {
  public:
-  explicit Edge(bool ipv4) {
-    facts_.limits.overlay = *protocol::Overlay::Create(
-        *IpPrefix::Parse(ipv4 ? "10.200.0.0/22" : "fd00:1::/64"));
+  explicit Edge(bool ipv6) : device_{.ipv6 = {.enabled = ipv6}} {
     facts_.limits.reserved = {{Protocol::kTcp, 22}};
     for (const char* name : {"a", "b", "c"}) {
       facts_.health[name] = edge::Health::kAlive;
@@ -84,7 +83,11 @@ class Edge {
   // Makes the kernel's table what it should be, public addresses being local.
   void Reconcile() {
     facts_.nic_addresses.clear();
+    facts_.ipv6 =
+        edge::Ipv6Facts(model_.settings(), {.forwarding_everywhere = true},
+                        &device_, facts_.mtu);
     for (const auto& address : model_.settings().public_addresses) {
+      if (!facts_.OverlayOf(address.address.family())) continue;
       facts_.nic_addresses[address.address] = {address.address, "eth0", 2};
     }
     const absl::Status applied = kernel_.Apply(Missing());
@@ -120,6 +123,7 @@ class Edge {
             "a state that was accepted is accepted as it is");
   }
 
+  const netlink::Link device_;
   nftables::FakeClient kernel_{TextOf};
   EdgeModel model_;
   edge::GroupMarks marks_;
@@ -129,7 +133,7 @@ class Edge {
 // One stream, message by message; false when one was refused.
 class Stream {
  public:
-  explicit Stream(bool ipv4) : ipv4_(ipv4) {}
+  explicit Stream(bool ipv6) : ipv6_(ipv6) {}
 
   bool Take(const v1::SyncRequest& request) {
     switch (request.message_case()) {
@@ -144,6 +148,8 @@ class Stream {
         auto change = edge::FromProto(request.delta());
         return change.ok() && Change(*change);
       }
+      case v1::SyncRequest::kKeyStored:
+        return PublicKey::Parse(request.key_stored().public_key()).ok();
       case v1::SyncRequest::MESSAGE_NOT_SET:
         break;
     }
@@ -153,11 +159,11 @@ class Stream {
  private:
   bool Change(const edge::DecodedChange& change) {
     // Made only now: most inputs never come so far.
-    if (!edge_) edge_.emplace(ipv4_);
+    if (!edge_) edge_.emplace(ipv6_);
     return edge_->Change(change.call) && change.malformed.empty();
   }
 
-  const bool ipv4_;
+  const bool ipv6_;
   std::optional<Edge> edge_;
   edge::SnapshotAssembler assembler_;
 };
@@ -177,10 +183,14 @@ v1::SyncRequest HelloRequest() {
   return request;
 }
 
+// A public address and its group.
+using Place = std::pair<IpAddress, std::string>;
+
 // The sample edge with a mapping and a range, in two chunks.
-std::string Snapshot(protocol::EdgeState state, const IpAddress& first) {
-  state.mappings = {{{first, Protocol::kTcp, {443, 443}}, "g1"},
-                    {{first, Protocol::kUdp, {5000, 5999}}, "g1"}};
+std::string Snapshot(protocol::EdgeState state, const Place& place) {
+  const auto& [first, group] = place;
+  state.mappings = {{{first, Protocol::kTcp, {443, 443}}, group},
+                    {{first, Protocol::kUdp, {5000, 5999}}, group}};
   std::string bytes;
   Append(HelloRequest(), bytes);
   v1::SyncRequest records;
@@ -205,8 +215,17 @@ std::string Snapshot(protocol::EdgeState state, const IpAddress& first) {
   return bytes;
 }
 
+std::string KeyStored() {
+  v1::SyncRequest request;
+  request.mutable_key_stored()->set_public_key(edge::Key(1).ToString());
+  std::string bytes;
+  Append(request, bytes);
+  return bytes;
+}
+
 // One mapping moves, one goes, an uplink leaves a group and the edge.
-std::string Delta(const protocol::EdgeState& state, const IpAddress& first) {
+std::string Delta(const protocol::EdgeState& state, const Place& place) {
+  const auto& [first, group_name] = place;
   v1::SyncRequest request;
   v1::Delta& delta = *request.mutable_delta();
   delta.set_base_version(1);
@@ -214,7 +233,7 @@ std::string Delta(const protocol::EdgeState& state, const IpAddress& first) {
   *delta.add_removed_mappings() = record_proto::ToProto(
       protocol::Listener{first, Protocol::kUdp, {5000, 5999}});
   *delta.add_mappings() = record_proto::ToProto(
-      protocol::Mapping{{first, Protocol::kTcp, {80, 80}}, "g1"});
+      protocol::Mapping{{first, Protocol::kTcp, {80, 80}}, group_name});
   delta.add_removed_uplinks("c");
   for (protocol::Group group : state.groups) {
     group.uplinks = {"a", "b"};
@@ -225,21 +244,11 @@ std::string Delta(const protocol::EdgeState& state, const IpAddress& first) {
   return bytes;
 }
 
-protocol::EdgeState Ipv6State() {
-  protocol::EdgeState state = edge::SampleState();
-  state.settings.public_addresses = {
-      {.address = edge::Ip("2001:db8::1"), .index = 1}};
-  state.groups = {{.name = "g1",
-                   .public_address = edge::Ip("2001:db8::1"),
-                   .uplinks = {"a", "b", "c"}}};
-  return state;
-}
-
 }  // namespace
 
 bool Try(Input input) {
   protocol::ByteReader reader(input);
-  Stream stream((reader.Number8() & 1) == 0);
+  Stream stream((reader.Number8() & 1) != 0);
   bool all = true;
   int messages = 0;
   while (reader.ok() && !reader.Complete()) {
@@ -257,12 +266,12 @@ bool Try(Input input) {
 
 std::vector<std::string> Seeds() {
   const protocol::EdgeState ipv4 = edge::SampleState();
-  const IpAddress first = edge::Ip("203.0.113.1");
-  const protocol::EdgeState ipv6 = Ipv6State();
-  const IpAddress first6 = edge::Ip("2001:db8::1");
+  const Place first(edge::Ip("203.0.113.1"), "g1");
+  const protocol::EdgeState ipv6 = edge::DualState();
+  const Place first6(edge::Ip("2001:db8::1"), "g6");
   const std::string even(1, '\0');
   const std::string odd(1, '\1');
-  return {even + Snapshot(ipv4, first) + Delta(ipv4, first),
+  return {even + Snapshot(ipv4, first) + Delta(ipv4, first) + KeyStored(),
           odd + Snapshot(ipv6, first6) + Delta(ipv6, first6)};
 }
 

@@ -1,5 +1,6 @@
 // Rules, sets and chains as nf_tables lists them. What others put into our
-// table is read, too.
+// table is read, too; the rules of all others as doctor reads them, and the
+// steps of packets as trace does.
 
 #include <endian.h>
 #include <linux/netfilter/nf_tables.h>
@@ -8,9 +9,12 @@
 
 #include "common/nftables/chain_codec.h"
 #include "common/nftables/expressions.h"
+#include "common/nftables/program_codec.h"
+#include "common/nftables/program_text.h"
 #include "common/nftables/rule_compiler.h"
 #include "common/nftables/set_codec.h"
 #include "common/nftables/table_message.h"
+#include "common/nftables/trace.h"
 #include "common/status.h"
 #include "tests/common/nftables/sample_tables.h"
 #include "tests/fuzz/target.h"
@@ -42,10 +46,49 @@ void TryMaking(const nftables::SetView& view) {
   Require(status.ok(), "what makes a set can be read");
 }
 
+bool TryAnyRule(const MessageView& message) {
+  const auto view = nftables::ReadAnyRule(message);
+  if (!view.ok()) return false;
+  Require(nftables::ProgramText(view->rule.program, {}).size() < 1 << 20,
+          "a rule's text is of its size");
+  return true;
+}
+
+// What iptables-nft carries beside nf_tables' own.
+void TryXtables(Input input) {
+  for (const char* name : {"tcp", "udp", "conntrack", "multiport", "comment",
+                           "mark", "addrtype", "state", "limit", "pkttype"}) {
+    for (uint32_t revision = 0; revision < 5; ++revision) {
+      (void)nftables::ProgramText(
+          nftables::ProgramOfXtMatch(name, revision, input), {});
+    }
+  }
+}
+
+std::string TraceStep() {
+  MessageBuilder message = nftables::TableMessage(NFT_MSG_TRACE);
+  message.PutString(NFTA_TRACE_TABLE, "filter");
+  message.PutString(NFTA_TRACE_CHAIN, "input");
+  message.PutBe32(NFTA_TRACE_ID, 7);
+  message.PutBe32(NFTA_TRACE_TYPE, NFT_TRACETYPE_RULE);
+  const size_t verdict = message.BeginNest(NFTA_TRACE_VERDICT);
+  message.PutBe32(NFTA_VERDICT_CODE, static_cast<uint32_t>(NFT_JUMP));
+  message.PutString(NFTA_VERDICT_CHAIN, "more");
+  message.EndNest(verdict);
+  message.PutBe32(NFTA_TRACE_IIF, 2);
+  std::vector<uint8_t> network(40);
+  network[0] = 0x45;
+  network[9] = 17;
+  message.Put(NFTA_TRACE_NETWORK_HEADER, network);
+  message.Put(NFTA_TRACE_TRANSPORT_HEADER, std::vector<uint8_t>(8, 0x1b));
+  return Finished(std::move(message));
+}
+
 }  // namespace
 
 // Every reader gets every message; one that is of another kind mostly refuses.
 bool Try(Input input) {
+  TryXtables(input);
   int read = 0;
   const absl::Status status =
       netlink::ForEachMessage(input, [&](const MessageView& message) {
@@ -53,14 +96,16 @@ bool Try(Input input) {
         const auto set = nftables::ReadSet(message);
         if (set.ok()) TryMaking(*set);
         const bool chain = nftables::ReadChain(message).ok();
-        if (rule || set.ok() || chain) ++read;
+        const bool any_rule = TryAnyRule(message);
+        const bool step = nftables::ReadTraceEvent(message).ok();
+        if (rule || set.ok() || chain || any_rule || step) ++read;
         return absl::OkStatus();
       });
   return status.ok() && read > 0;
 }
 
 std::vector<std::string> Seeds() {
-  std::vector<std::string> seeds;
+  std::vector<std::string> seeds{TraceStep()};
   for (const auto& table :
        {nftables::EdgeTable(), nftables::EverythingTable()}) {
     for (const auto& set : table.sets) {

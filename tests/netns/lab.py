@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-BUILD = ROOT / "build/dev"
+BUILD = ROOT / "build" / os.environ.get("EDGED_BUILD", "dev")
 PYTHON = "/usr/bin/python3"
 
 PRIVATE_FOLDERS = (
@@ -105,6 +105,16 @@ class Process:
                 f"{self.log.stem} still runs {seconds} s after SIGTERM"
             ) from None
 
+    def signal(self, number):
+        self._popen.send_signal(number)
+
+    def wait(self, seconds):
+        """Its exit code, when it ends by itself within the time."""
+        try:
+            return self._popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self.log.stem} still runs after {seconds} s") from None
+
     def kill(self):
         self._popen.kill()
         self._popen.wait()
@@ -164,9 +174,9 @@ class Host:
     def nft(self, rules):
         self.run(["nft", "-f", "-"], input=rules)
 
-    def sysctl(self, values):
-        """Sets values below /proc/sys/net/ipv4."""
-        lines = [f"echo {value} > /proc/sys/net/ipv4/{key}" for key, value in values.items()]
+    def sysctl(self, values, family="ipv4"):
+        """Sets values below /proc/sys/net/ipv4 or ipv6."""
+        lines = [f"echo {value} > /proc/sys/net/{family}/{key}" for key, value in values.items()]
         self.run(["sh", "-ec", "\n".join(lines)])
 
     @contextlib.contextmanager
@@ -260,6 +270,9 @@ class Lab:
             host._create()
         host._hold()
         host.sysctl(DEBIAN_SYSCTLS | (sysctls or {}))
+        if Path("/proc/sys/net/ipv6").exists():
+            # Nobody else has these addresses: no second of looking for it.
+            host.sysctl({"conf/default/accept_dad": "0"}, "ipv6")
         host.ip("link set lo up")
         return host
 

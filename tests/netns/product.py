@@ -2,10 +2,11 @@
 
 import json
 import shutil
+import time
 
 from expect import Skipped, eventually, expect
 from lab import BUILD
-from world import A, A2, B, World
+from world import A, A2, A6, A6_2, B, B6, World
 
 EDGED = BUILD / "edged/edged"
 CLUSTERAGENT = BUILD / "clusteragent/clusteragent"
@@ -32,10 +33,14 @@ class Edge:
         self.host = host
         self.process = None
 
-    def run(self, options=("--wireguard-go", WIREGUARD_GO)):
-        """edged run, until its socket answers."""
-        command = [EDGED, "run", *options]
-        self.process = self.host.start(command, "edged")
+    def start(self, options=("--wireguard-go", WIREGUARD_GO)):
+        """edged run."""
+        self.process = self.host.start([EDGED, "run", *options], "edged")
+        return self
+
+    def run(self, *options):
+        """The same, until its socket answers."""
+        self.start(*options)
         eventually(self._serves)
         return self
 
@@ -64,10 +69,60 @@ class Edge:
             raise Skipped("no program grpcurl")
         return self.host.run(["grpcurl", "-plaintext", *words], **options).stdout
 
+    def watch_events(self):
+        """Follows what edged tells by WatchEvents."""
+        return EventWatch(self.host)
+
     def call(self, method, request="{}"):
         """A unary call of edged.v1.EdgeService over the Unix socket."""
         text = self.grpcurl("-d", request, API, f"edged.v1.EdgeService/{method}")
         return json.loads(text)
+
+
+class EventWatch:
+    """What WatchEvents has told since this was made."""
+
+    def __init__(self, host):
+        if not shutil.which("grpcurl"):
+            raise Skipped("no program grpcurl")
+        command = ["grpcurl", "-plaintext", "-d", '{"recent": 0}', API]
+        self._host = host
+        self._process = host.start([*command, "edged.v1.EdgeService/WatchEvents"], "events")
+        self._seen = len(self._process.output())
+        self._unread = []
+        time.sleep(0.3)  # grpcurl asks for the reflection first
+
+    def _read(self):
+        text = self._process.output()
+        decoder = json.JSONDecoder()
+        while (begin := text.find("{", self._seen)) >= 0:
+            try:
+                event, self._seen = decoder.raw_decode(text, begin)
+            except json.JSONDecodeError:  # its end is not written yet
+                return
+            self._unread.append(event)
+
+    def take(self):
+        """All events that were not taken yet, oldest first."""
+        self._read()
+        taken, self._unread = self._unread, []
+        return taken
+
+    def next(self, seconds=5):
+        """Waits for the next event."""
+
+        def look():
+            self._read()
+            expect(bool(self._unread), True, "an event")
+            return self._unread.pop(0)
+
+        return eventually(look, seconds, pause=0.003)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._process.kill()
 
 
 class Agent:
@@ -182,10 +237,21 @@ def port_binding(name, *bindings, edge="a", namespace="default", created=None):
     }
 
 
+def split_port(target):
+    """(address, port) of a text, either family; no port is ""."""
+    if target.startswith("["):
+        address, _, port = target[1:].partition("]:")
+        return address, port
+    if target.count(":") > 1:
+        return target, ""
+    address, _, port = target.partition(":")
+    return address, port
+
+
 def binding(protocol, port, target, name=None, **fields):
-    """One binding; `port` is 443 or "443-445", `target` ADDRESS or ADDRESS:PORT."""
+    """One binding; `port` is 443 or "443-445", `target` ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT."""
     first, _, last = str(port).partition("-")
-    address, _, target_port = target.partition(":")
+    address, target_port = split_port(target)
     one = {
         "name": name or f"{protocol}-{first}".lower(),
         "protocol": protocol,
@@ -211,9 +277,12 @@ def udp(port, target, name=None, **fields):
 class Setup:
     """A world with the product on it: edges joined, one agent at home."""
 
-    def __init__(self, lab, edges=("a",), sysctls=None):
+    def __init__(self, lab, edges=("a",), sysctls=None, ipv6=False, ipv6_at_home=True):
         self.lab = lab
         self.world = World(lab, edges, sysctls)
+        self.ipv6 = ipv6
+        if ipv6:
+            self.world.add_ipv6(ipv6_at_home)
         self.edges = {name: Edge(host) for name, host in self.world.edges.items()}
         self.agent = Agent(self.world.home)
 
@@ -224,6 +293,8 @@ class Setup:
     def start(self, options=("--wireguard-go", WIREGUARD_GO), **tunnel):
         """From nothing to tunnels that are up, by token and join."""
         addresses = {"a": (A, (A, A2)), "b": (B, (B,))}
+        if self.ipv6:
+            addresses = {"a": (A, (A, A2, A6, A6_2)), "b": (B, (B, B6))}
         for name, edge in self.edges.items():
             address, public_ips = addresses[name]
             self.agent.write(

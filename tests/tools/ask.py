@@ -23,6 +23,10 @@ def _why(error):
     return f"no: {error.strerror or error}".lower()
 
 
+def datagram_socket(address):
+    return socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+
+
 def page(address, port, seconds=SECONDS):
     """The body of http://address:port/."""
     try:
@@ -36,7 +40,7 @@ def page(address, port, seconds=SECONDS):
 
 def echo(address, port, payload="hello", seconds=SECONDS):
     """What one datagram brings back."""
-    with socket.socket(type=socket.SOCK_DGRAM) as asked:
+    with datagram_socket(address) as asked:
         asked.settimeout(seconds)
         try:
             asked.connect((address, port))
@@ -52,7 +56,7 @@ def echo_ports(address, ports, seconds=20.0, window=64):
     answers = {}
     pending = {}
     deadline = time.monotonic() + seconds
-    with socket.socket(type=socket.SOCK_DGRAM) as asked:
+    with datagram_socket(address) as asked:
         asked.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         while time.monotonic() < deadline:
             while len(pending) < window and (port := next(waiting, None)) is not None:
@@ -61,7 +65,7 @@ def echo_ports(address, ports, seconds=20.0, window=64):
             if not pending:
                 break
             if select.select([asked], [], [], 0.2)[0]:
-                payload, (_, port) = asked.recvfrom(65536)
+                payload, (_, port, *_) = asked.recvfrom(65536)
                 answers[port] = payload.decode()
                 pending.pop(port, None)
             now = time.monotonic()

@@ -5,7 +5,8 @@ usage: serve.py NAME KIND:PORT[-LAST]...
   page   TCP: answers one HTTP request
   talk   TCP: answers every line, as long as the connection lasts
   bulk   TCP: "pull BYTES" sends that many and their SHA-256 (32 bytes);
-         "push BYTES" takes that many and answers their SHA-256
+         "push BYTES" takes that many, or what comes until the end of
+         the stream, and answers their SHA-256
   echo   UDP: answers every datagram
 Answers begin with "NAME:PORT saw ADDRESS". Prints "ready" when all ports are
 bound.
@@ -47,7 +48,7 @@ def bulk(connection, _):
     while left:
         part = block[:left] if verb == b"pull" else stream.read(min(left, len(block)))
         if not part:
-            return
+            break
         if verb == b"pull":
             connection.sendall(part)
         digest.update(part)
@@ -63,24 +64,40 @@ def serve_connection(kind, connection, who):
         TCP_KINDS[kind](connection, who)
 
 
+def plain(address):
+    """An IPv4 address as itself, not as a socket of both families tells it."""
+    return address.removeprefix("::ffff:")
+
+
 def accept(kind, name, listener):
     connection, peer = listener.accept()
-    who = f"{name}:{listener.getsockname()[1]} saw {peer[0]}"
+    who = f"{name}:{listener.getsockname()[1]} saw {plain(peer[0])}"
     threading.Thread(target=serve_connection, args=(kind, connection, who), daemon=True).start()
 
 
 def answer(kind, name, listener):
-    payload, peer = listener.recvfrom(65536)
-    who = f"{name}:{listener.getsockname()[1]} saw {peer[0]}: "
+    payload, arrival, _, peer = listener.recvmsg(65536, 64)
+    who = f"{name}:{listener.getsockname()[1]} saw {plain(peer[0])}: "
+    # The answer comes from the address that was asked, by whatever interface.
+    arrival = [
+        (level, kind, data[:16] + bytes(4)) for level, kind, data in arrival
+        if kind == socket.IPV6_PKTINFO
+    ]
     # The answer is never longer than what fits into a datagram, nor lost in silence.
     with contextlib.suppress(OSError):
-        listener.sendto((who.encode() + payload)[:65507], peer)
+        listener.sendmsg([(who.encode() + payload)[:65507]], arrival, 0, peer)
 
 
 def listen(kind, port):
     if kind not in {*TCP_KINDS, "echo"}:
         sys.exit(f"serve.py: no kind {kind!r}")
-    listener = socket.socket(type=socket.SOCK_STREAM if kind in TCP_KINDS else socket.SOCK_DGRAM)
+    kind_of_socket = socket.SOCK_STREAM if kind in TCP_KINDS else socket.SOCK_DGRAM
+    try:
+        listener = socket.socket(socket.AF_INET6, kind_of_socket)
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+    except OSError:  # a kernel without IPv6
+        listener = socket.socket(socket.AF_INET, kind_of_socket)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("", port))
     if kind in TCP_KINDS:

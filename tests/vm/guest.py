@@ -15,14 +15,14 @@ ACCEL = os.environ.get("EDGED_VM_ACCEL", "tcg,thread=multi,tb-size=256")
 CPU = "qemu64,+rdrand,+ssse3,+sse4.1,+sse4.2,+popcnt"
 APPEND = (
     "console=ttyS0 loglevel=4 panic=-1 no_timer_check tsc=reliable mitigations=off "
-    "random.trust_cpu=on net.ifnames=0"
+    "random.trust_cpu=on net.ifnames=0 systemd.show_status=0"
 )
 # However a script ends, the kernel ends what it started.
 WITH_US = ["setpriv", "--pdeathsig", "KILL", "--"]
 
 
-def why_not(versions, tools=()):
-    """Why no guest with these kernels can run here; None when one can."""
+def why_not(versions, tools=(), images=()):
+    """Why no guest with these kernels and disks can run here; None when one can."""
     if os.geteuid() != 0:
         return "not root"
     for tool in (QEMU, "busybox", "cpio", "setpriv", *tools):
@@ -31,7 +31,16 @@ def why_not(versions, tools=()):
     for version in versions:
         if not (CACHE / version / "release").exists():
             return f"no kernel {version} in {CACHE}: tests/vm/kernels {version} fetches it"
+    for image in images:
+        if not image.exists():
+            return f"no {image}: tests/vm/image makes it"
     return None
+
+
+def image():
+    """The disk of tests/vm/machine.py, as tests/vm/image makes it."""
+    said = subprocess.run([HERE / "image", "--path"], capture_output=True, text=True, check=True)
+    return Path(said.stdout.strip())
 
 
 def release(version):
@@ -55,13 +64,13 @@ def initramfs(version, files, folder):
     return folder / "initramfs"
 
 
-def qemu(version, initramfs, console, memory, cpus=2, accel=ACCEL):
+def qemu(version, initramfs, console, memory, cpus=2, accel=ACCEL, append=""):
     """The words that start a guest; the caller adds its devices."""
     return [
         QEMU, "-nodefaults", "-no-user-config", "-display", "none",
         "-machine", "q35,hpet=off,memory-backend=memory", "-accel", accel, "-cpu", CPU,
         "-smp", str(cpus), "-m", str(memory),
         "-object", f"memory-backend-memfd,id=memory,size={memory}M,share=on",
-        "-kernel", CACHE / version / "vmlinuz", "-initrd", initramfs, "-append", APPEND,
+        "-kernel", CACHE / version / "vmlinuz", "-initrd", initramfs, "-append", f"{APPEND} {append}",
         "-serial", f"file:{console}", "-device", "virtio-serial-pci",
     ]

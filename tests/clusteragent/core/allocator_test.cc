@@ -276,5 +276,76 @@ TEST_CASE("allocator: a host name alone is no public address", "[allocator]") {
         "vps.example.com is a host name\n");
 }
 
+std::string Ipv6Text(const Allocation& allocation) {
+  std::string text;
+  for (const auto& [name, record] : allocation.records.edges) {
+    text += fmt::format("{} {};{}\n", name,
+                        record.network6 ? record.network6->ToString() : "none",
+                        PoolText(record.public_indexes6));
+  }
+  for (const auto& [name, problems] : allocation.problems) {
+    for (const Refusal& problem : problems) {
+      text += fmt::format("{}: {}\n", problem.reason, problem.message);
+    }
+  }
+  return text;
+}
+
+TEST_CASE("allocator: each edge has a /64 of the cluster's own IPv6 prefix",
+          "[allocator]") {
+  World world{{Edge("b", {"203.0.113.2", "2001:db8::2"}),
+               Edge("a", {"203.0.113.1", "2001:db8::1", "2001:db8::9"})}};
+  Facts facts = FactsFor({});
+  const Allocation first = Allocate({}, world, facts);
+  CHECK(Ipv6Text(first) ==
+        "a fd6a:3863:fc1a:1::/64; 2001:db8::1=1 2001:db8::9=2\n"
+        "b fd6a:3863:fc1a:2::/64; 2001:db8::2=1\n");
+  // Beside them the IPv4 addresses count for themselves.
+  CHECK(first.records.edges.at("a").IndexOf(Ip("203.0.113.1")) == 1);
+  world.edge_nodes.erase(world.edge_nodes.begin() + 1);
+  CHECK(Ipv6Text(Allocate(first.records, world, facts)) ==
+        "b fd6a:3863:fc1a:2::/64; 2001:db8::2=1\n");
+  facts.cluster_uid = "another";
+  CHECK(Ipv6Text(Allocate({}, world, facts)).substr(0, 16) !=
+        "b fd6a:3863:fc1a");
+}
+
+TEST_CASE("allocator: IPv6 networks that are named, and that overlap",
+          "[allocator]") {
+  World world{{Edge("a", {"203.0.113.1"}), Edge("b", {"2001:db8::2"})}};
+  world.edge_nodes[0].tunnel.network6 = Prefix("fd6a:3863:fc1a:1::/64");
+  world.edge_nodes[1].tunnel.network6 = Prefix("fd6a:3863:fc1a::/48");
+  Facts facts = FactsFor({});
+  CHECK(Ipv6Text(Allocate({}, world, facts)) ==
+        "a fd6a:3863:fc1a:1::/64;\n"
+        "b none;\n"
+        "NetworkOverlap: EdgeNode b: spec.tunnel.network6: "
+        "fd6a:3863:fc1a::/48 overlaps the network fd6a:3863:fc1a:1::/64 of "
+        "EdgeNode a\n");
+  world.edge_nodes.pop_back();
+  facts.host_routes = {Prefix("fd6a:3863::/32")};
+  CHECK(Ipv6Text(Allocate({}, world, facts)) ==
+        "a none;\n"
+        "NetworkOverlap: EdgeNode a: spec.tunnel.network6: "
+        "fd6a:3863:fc1a:1::/64 overlaps fd6a:3863::/32, which this host "
+        "routes\n");
+}
+
+TEST_CASE("allocator: the IPv6 network of an enrolled edge stays",
+          "[allocator]") {
+  World world{{Edge("a", {"203.0.113.1"})}};
+  Facts facts = FactsFor({});
+  facts.edges["a"].enrolled = true;
+  Records records = Allocate({}, world, facts).records;
+  world.edge_nodes[0].tunnel.network6 = Prefix("fd00:9::/64");
+  CHECK(Ipv6Text(Allocate(records, world, facts)) ==
+        "a fd6a:3863:fc1a:1::/64;\n"
+        "TunnelImmutable: EdgeNode a: spec.tunnel.network6: fd00:9::/64 is "
+        "refused, the edge is enrolled with fd6a:3863:fc1a:1::/64\n");
+  // One from before there was IPv6 gets a network.
+  records.edges.at("a").network6.reset();
+  CHECK(Ipv6Text(Allocate(records, world, facts)) == "a fd00:9::/64;\n");
+}
+
 }  // namespace
 }  // namespace edged::agent

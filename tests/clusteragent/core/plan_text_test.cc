@@ -24,6 +24,7 @@ TEST_CASE("plan_text: says what each edge gets and what is refused",
         R"(EdgeNode idle
   dial       198.51.100.7 port 51820
   network    10.200.0.0/22
+  network6   fd6a:3863:fc1a:1::/64
   tunnel     mtu auto, keepalive 25 s
   heartbeat  every 250 ms, dead after 3 missed
   public     198.51.100.7 (index 1 on eth0, there 10.0.2.15)
@@ -31,6 +32,7 @@ TEST_CASE("plan_text: says what each edge gets and what is refused",
 EdgeNode vps
   dial       203.0.113.1 port 51820
   network    10.200.4.0/22
+  network6   fd6a:3863:fc1a:2::/64
   tunnel     mtu 1280, keepalive 25 s
   heartbeat  every 250 ms, dead after 3 missed
   public     203.0.113.1 (index 1)

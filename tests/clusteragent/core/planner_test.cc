@@ -276,7 +276,7 @@ TEST_CASE("planner: a target in a tunnel network is refused", "[planner]") {
         "of EdgeNode b\n");
 }
 
-TEST_CASE("planner: families do not mix, and IPv6 waits", "[planner]") {
+TEST_CASE("planner: families do not mix", "[planner]") {
   World world = TwoEdges({Object("m", "a", {Bind("six", "TCP", 80)})});
   world.port_bindings[0].bindings[0].target.address = "2001:db8::5";
   CHECK(Text(world) ==
@@ -291,12 +291,51 @@ TEST_CASE("planner: families do not mix, and IPv6 waits", "[planner]") {
         "EdgeNode a has no public address of the family of target "
         "2001:db8::5\n");
   world.edge_nodes[0].public_ips.push_back({.address = Ip("2001:db8::1")});
-  CHECK(
-      Text(world) ==
-      "Refused\n"
-      "  FeatureNotAvailable: PortBinding default/m: spec.bindings[0] "
-      "\"six\": public address 2001:db8::1: this version has no IPv6 mappings "
-      "yet\n");
+  world.edge_nodes[0].public_ips.push_back({.address = Ip("2001:db8::2")});
+  CHECK(Text(world) ==
+        "a: 2001:db8::1 tcp/80 -> [2001:db8::5]:80 for default/m/six\n"
+        "a: 2001:db8::2 tcp/80 -> [2001:db8::5]:80 for default/m/six\n");
+  world.port_bindings[0].bindings[0].target.address = "10.0.0.5";
+  world.port_bindings[0].bindings[0].public_ip = "2001:db8::2";
+  CHECK(Text(world) ==
+        "Refused\n"
+        "  FamilyMismatch: PortBinding default/m: spec.bindings[0] \"six\": "
+        "public address 2001:db8::2 and target 10.0.0.5 are of different "
+        "families\n");
+}
+
+TEST_CASE("planner: says what is against IPv6 on the uplink's host",
+          "[planner]") {
+  World world = TwoEdges({Object("m", "a", {Bind("six", "TCP", 80)})});
+  world.edge_nodes[0].public_ips = {{.address = Ip("2001:db8::1")}};
+  world.port_bindings[0].bindings[0].target.address = "2001:db8::5";
+  Facts facts = FactsFor({"a", "b"});
+  const auto text = [&] { return Text(PlanOf(world, facts)); };
+  facts.ipv6.not_forwarding = "the sysctl is 0";
+  CHECK(text() ==
+        "Refused\n"
+        "  Ipv6ForwardingOff: PortBinding default/m: spec.bindings[0] \"six\": "
+        "target.address: 2001:db8::5: the sysctl is 0\n");
+  facts.local_addresses.push_back(Ip("2001:db8::5"));  // needs no forwarding
+  CHECK(text() ==
+        "a: 2001:db8::1 tcp/80 -> [2001:db8::5]:80 for default/m/six\n");
+  facts.ipv6.off = "there is none";
+  CHECK(text() ==
+        "Refused\n"
+        "  Ipv6NotAvailable: PortBinding default/m: spec.bindings[0] \"six\": "
+        "target.address: 2001:db8::5: there is none\n");
+}
+
+TEST_CASE("planner: a target may not lie in the IPv6 network of a tunnel",
+          "[planner]") {
+  World world = TwoEdges({Object("m", "a", {Bind("six", "TCP", 80)})});
+  world.edge_nodes[1].tunnel.network6 = Prefix("fd00:9::/64");
+  world.port_bindings[0].bindings[0].target.address = "fd00:9::400:0:0:0";
+  CHECK(Text(world) ==
+        "Refused\n"
+        "  InvalidTarget: PortBinding default/m: spec.bindings[0] \"six\": "
+        "target.address: fd00:9:0:0:400:: lies in the tunnel network "
+        "fd00:9::/64 of EdgeNode b\n");
 }
 
 TEST_CASE("planner: an edge without a network refuses its bindings",

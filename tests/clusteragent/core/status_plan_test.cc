@@ -204,6 +204,7 @@ TEST_CASE("status_plan: defaults can be read back", "[status_plan]") {
                                   {"listenPort", "51820"},
                                   {"mtu", "1420"},
                                   {"network", "10.200.0.0/22"},
+                                  {"network6", "fd6a:3863:fc1a:1::/64"},
                                   {"persistentKeepalive", "25"},
                                   {"publicIPs[203.0.113.1].index", "1"}});
 }

@@ -39,6 +39,9 @@ class Listener final : public SyncListener {
   void OnReport(const EdgeLifeReport& report) override {
     Hear("report " + std::to_string(report.mtu));
   }
+  void OnKey(const EdgeKeyNotice& notice) override {
+    Hear("key " + notice.key.Short());
+  }
   void OnEnd(const absl::Status& status) override {
     Hear("end " + status.ToString());
   }
@@ -333,6 +336,37 @@ TEST_CASE("edge_client: a client may go in the answer it gives",
                      [&client](const absl::Status&) { client.reset(); });
     REQUIRE(runner.Until([&] { return !client; }));
   }
+}
+
+TEST_CASE("edge_client: an edge that talks without end waits for the loop",
+          "[edge_client]") {
+  std::atomic<int> written = 0;
+  ScriptedServer server(
+      [&written](ScriptedServer::Stream& stream, grpc::ServerContext&) {
+        v1::SyncResponse report = ReportResponse(1);
+        report.mutable_report()->add_warnings(std::string(1 << 20, 'w'));
+        while (stream.Write(report)) ++written;
+        return grpc::Status::OK;
+      });
+  LoopRunner runner;
+  Listener listener;
+  const auto client = DialEdge(runner.loop(), server.address());
+  auto stream = client->OpenSync(kEpoch, protocol::Digest(), listener);
+  REQUIRE(runner.Until([&] { return written > 0; }));
+  // The loop is busy, and hears nothing.
+  const auto soon = std::chrono::steady_clock::now() + milliseconds(500);
+  std::this_thread::sleep_until(soon);
+  CHECK(written < 50);
+  const int before = written;
+  REQUIRE(runner.Until([&] { return written > before + 50; }));
+  // With a message that waits to be heard, and with one on its way.
+  stream.reset();
+  int last = -1;
+  for (int i = 0; i < 100 && last != written; ++i) {
+    last = written;
+    runner.For(milliseconds(50));
+  }
+  CHECK(last == written);
 }
 
 }  // namespace

@@ -224,5 +224,25 @@ TEST_CASE("edge_proto: refuses answers that say nothing sensible",
   CHECK(absl::IsInvalidArgument(FromProto(result).status()));
 }
 
+TEST_CASE("edge_proto: reads what the edge says about its key",
+          "[edge_proto]") {
+  const PublicKey next = PrivateKey::Generate().Public();
+  const PublicKey in_use = PrivateKey::Generate().Public();
+  v1::EdgeKey proto;
+  proto.set_public_key(next.ToString());
+  proto.set_key_in_use(in_use.ToString());
+  CHECK(FromProto(proto).value() == std::nullopt);  // of a newer edge
+  using Phase = EdgeKeyNotice::Phase;
+  for (const auto& [phase, wanted] :
+       {std::pair{v1::EdgeKey::PHASE_IN_USE, Phase::kInUse},
+        std::pair{v1::EdgeKey::PHASE_PROPOSED, Phase::kProposed},
+        std::pair{v1::EdgeKey::PHASE_SWITCHING, Phase::kSwitching}}) {
+    proto.set_phase(phase);
+    CHECK(FromProto(proto).value() == EdgeKeyNotice{wanted, next, in_use});
+  }
+  proto.set_public_key("AAAA");
+  CHECK(absl::IsInvalidArgument(FromProto(proto).status()));
+}
+
 }  // namespace
 }  // namespace edged::agent

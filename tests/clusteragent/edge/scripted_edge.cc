@@ -43,6 +43,9 @@ class ScriptedEdge::Stream final : public SyncStream {
     }
     edge_.heard_ += "\n";
   }
+  void SendKeyStored(const PublicKey& key) override {
+    edge_.heard_ += fmt::format("key {} stored\n", key.Short());
+  }
 
  private:
   ScriptedEdge& edge_;

@@ -2,11 +2,14 @@
 
 #include <fmt/format.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <thread>
 
 namespace edged::agent {
 namespace {
@@ -147,6 +150,110 @@ TEST_CASE("manifest_dir: reads files behind symbolic links", "[manifest_dir]") {
   fs::create_symlink("..data/a.yaml", folder.path() + "/a.yaml");
   ManifestDir source(folder.path());
   CHECK(Text(source.Read()) == "EdgeNode vps 203.0.113.1\n");
+}
+
+TEST_CASE("manifest_dir: a change is seen, however soon it comes",
+          "[manifest_dir]") {
+  const Folder folder;
+  ManifestDir source(folder.path());
+  for (int i = 100; i < 200; ++i) {
+    const std::string address = fmt::format("203.0.113.{}", i);
+    folder.Write("a.yaml", EdgeText("vps", address));
+    CHECK(Text(source.Read()) == "EdgeNode vps " + address + "\n");
+  }
+}
+
+TEST_CASE("manifest_dir: a file that did not change is not read again",
+          "[manifest_dir]") {
+  const Folder folder;
+  folder.Write("a.yaml", EdgeText("vps", "203.0.113.1"));
+  folder.Write("b.yaml", "kind: [");
+  ManifestDir source(folder.path());
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  const std::string before = Text(source.Read());
+  const auto bytes_read = [] {
+    std::ifstream io("/proc/self/io");
+    std::string word;
+    uint64_t bytes = 0;
+    io >> word >> bytes;
+    return bytes;
+  };
+  const uint64_t own = [&] {
+    const uint64_t start = bytes_read();
+    return bytes_read() - start;
+  }();
+  const uint64_t start = bytes_read();
+  CHECK(Text(source.Read()) == before);
+  CHECK(bytes_read() - start == own);
+  folder.Write("a.yaml", EdgeText("vps", "203.0.113.2"));
+  CHECK_THAT(Text(source.Read()),
+             Catch::StartsWith("EdgeNode vps 203.0.113.2"));
+}
+
+TEST_CASE("manifest_dir: what is no file is left alone", "[manifest_dir]") {
+  const Folder folder;
+  folder.Write("good.yaml", EdgeText("vps", "203.0.113.1"));
+  const auto path = [&](const char* name) {
+    return folder.path() + "/" + name;
+  };
+  REQUIRE(mkfifo(path("pipe.yaml").c_str(), 0600) == 0);
+  fs::create_directory(path("folder.yaml"));
+  fs::create_symlink("pipe.yaml", path("to-pipe.yaml"));
+  fs::create_symlink("/dev/zero", path("to-zero.yaml"));
+  fs::create_symlink("loop.yaml", path("loop.yaml"));
+  fs::create_symlink("nowhere", path("to-nowhere.yaml"));
+  fs::create_symlink("good.yaml", path("to-good.yaml"));
+  ManifestDir source(folder.path());
+  CHECK(Text(source.Read()) ==
+        "EdgeNode vps 203.0.113.1\n"
+        "! to-good.yaml:1: EdgeNode vps stands at good.yaml:1 already, which "
+        "serves\n");
+}
+
+TEST_CASE("manifest_dir: names are told without what terminals obey",
+          "[manifest_dir]") {
+  const Folder folder;
+  folder.Write("a\nEdgeNode b is fine\x1b[2J.yaml", "kind: [");
+  folder.Write("\xff.yaml", "");
+  ManifestDir source(folder.path());
+  const std::string text = Text(source.Read());
+  CHECK_THAT(text,
+             Catch::StartsWith("! a\\nEdgeNode b is fine\\u001b[2J.yaml:1: "));
+  CHECK_THAT(text, Catch::Contains("! \\ufffd.yaml: is empty"));
+}
+
+TEST_CASE("manifest_dir: a flood of files pushes none out that serves",
+          "[manifest_dir]") {
+  const Folder folder;
+  folder.Write("z.yaml", EdgeText("vps", "203.0.113.1"));
+  ManifestDir source(folder.path());
+  CHECK(Text(source.Read()) == "EdgeNode vps 203.0.113.1\n");
+  for (size_t i = 0; i < ManifestDir::kMostFiles + 5; ++i) {
+    folder.Write(fmt::format("{:05}.yaml", i), "# nothing\n");
+  }
+  folder.Write("z.yaml", EdgeText("vps", "203.0.113.2"));
+  CHECK(Text(source.Read()) ==
+        "EdgeNode vps 203.0.113.2\n"
+        "! " +
+            folder.path() +
+            ": holds more than 10000 manifests; 09999.yaml and other new ones "
+            "are not read\n");
+}
+
+TEST_CASE("manifest_dir: files that are too long are named, others serve",
+          "[manifest_dir]") {
+  const Folder folder;
+  folder.Write("z.yaml", EdgeText("vps", "203.0.113.1"));
+  for (const char* name : {"huge.yaml", "long.yaml"}) folder.Write(name, "x");
+  // They take no room.
+  fs::resize_file(folder.path() + "/huge.yaml", 100'000'000);
+  fs::resize_file(folder.path() + "/long.yaml", 20 << 20);
+  ManifestDir source(folder.path());
+  CHECK(Text(source.Read()) ==
+        "EdgeNode vps 203.0.113.1\n"
+        "! huge.yaml: with it all manifests are longer than 64 MiB; nothing of "
+        "this file is served\n"
+        "! long.yaml: longer than 16 MiB; nothing of this file is served\n");
 }
 
 }  // namespace

@@ -152,6 +152,23 @@ TEST_CASE("object_json: what an EdgeNode says wrong is refused with its field",
        {"10.4.0.0/18", "10.4.0.0/22", "10.4.0.0/24", "10.4.0.128/25"}) {
     CHECK(EdgeError(fmt::format("  tunnel: {{network: {}}}\n", good)) == "OK");
   }
+  starts("  tunnel: {network: fd00::/64}\n",
+         "o.yaml:6: spec.tunnel.network: fd00::/64 is not an IPv4 network; "
+         "that is network6");
+  starts("  tunnel: {network6: 10.4.0.0/22}\n",
+         "o.yaml:6: spec.tunnel.network6: 10.4.0.0/22 is not an IPv6 network; "
+         "that is network");
+  for (const std::string wrong : {"fd00::/47", "fd00::/122", "fd00::1/64"}) {
+    starts(fmt::format("  tunnel: {{network6: \"{}\"}}\n", wrong),
+           "o.yaml:6: spec.tunnel.network6: ");
+  }
+  CHECK(EdgeError("  tunnel: {network6: \"fd00:ed::/64\"}\n") == "OK");
+  for (const std::string wrong : {"fe80::1", "::ffff:203.0.113.1", "ff02::1"}) {
+    starts(fmt::format("  publicIPs: [{{address: \"{}\"}}]\n", wrong),
+           fmt::format("o.yaml:6: spec.publicIPs[0].address: \"{}\" is not "
+                       "the IP address of a host",
+                       wrong));
+  }
   starts("  publicIPs: [{address: 203.0.113.0/24}]\n",
          "o.yaml:6: spec.publicIPs[0].address: \"203.0.113.0/24\" is not the "
          "IP address of a host");

@@ -23,6 +23,15 @@ Records SomeRecords() {
   return records;
 }
 
+TEST_CASE("state_json: records of an edge with IPv6 read as they were written",
+          "[state_json]") {
+  Records records = SomeRecords();
+  EdgeRecord& record = records.edges["vps"];
+  record.network6 = IpPrefix::Parse("fd00:ed::/64").value();
+  record.public_indexes6.taken = {{"2001:db8::1", 1}};
+  CHECK(RecordsFromJson(ToJson(records)).value() == records);
+}
+
 TEST_CASE("state_json: records read as they were written", "[state_json]") {
   const std::string text = ToJson(SomeRecords());
   CHECK(text == R"({

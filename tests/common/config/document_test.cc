@@ -161,7 +161,10 @@ TEST_CASE("document: bounds depth and size", "[document]") {
   std::string blocks;
   for (int i = 0; i < 200; ++i) blocks += std::string(i, ' ') + "a:\n";
   CHECK(Read(blocks) == "a.yaml:65: nested deeper than 64 levels");
-  CHECK(Read(std::string((32 << 20) + 1, ' ')) == "a.yaml: longer than 32 MiB");
+  CHECK(Read(std::string((16 << 20) + 1, ' ')) == "a.yaml: longer than 16 MiB");
+  std::string many = "[1";
+  for (int i = 0; i < 1'000'000; ++i) many += ",1";
+  CHECK(Read(many + "]") == "a.yaml:1: more than 1000000 fields");
 }
 
 TEST_CASE("document: survives any damage to a file", "[document]") {

@@ -1,6 +1,7 @@
 #include <linux/fib_rules.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
+#include <linux/ipv6.h>
 #include <linux/netconf.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
@@ -99,6 +100,44 @@ MessageBuilder LinkMessage(uint8_t family, size_t settings) {
   message.EndNest(fourth);
   message.EndNest(families);
   return message;
+}
+
+// With this many of the IPv6 settings, counted from 0.
+std::string Ipv6Text(size_t settings, uint32_t disabled, uint32_t force) {
+  MessageBuilder message(RTM_NEWLINK, 0);
+  message.PutHeader(ifinfomsg{.ifi_index = 7});
+  const size_t families = message.BeginNest(IFLA_AF_SPEC);
+  const size_t sixth = message.BeginNest(AF_INET6);
+  std::vector<uint32_t> values(settings);
+  if (settings > 26) values[26] = disabled;
+  if (settings > 59) values[59] = force;
+  message.Put(IFLA_INET6_CONF,
+              {reinterpret_cast<const uint8_t*>(values.data()), settings * 4});
+  message.EndNest(sixth);
+  message.EndNest(families);
+  return ReadWith(
+      [](const MessageView& view) {
+        const Ipv6Conf conf = (**ReadLink(view)).ipv6;
+        return fmt::format("enabled {} force {}", conf.enabled,
+                           conf.force_forwarding
+                               ? std::to_string(*conf.force_forwarding)
+                               : "unknown");
+      },
+      Finished(message));
+}
+
+TEST_CASE("rtnetlink_codec: reads a link's IPv6 settings, old kernels' too",
+          "[rtnetlink_codec]") {
+  CHECK(Ipv6Text(60, 0, 1) == "enabled true force 1");
+  CHECK(Ipv6Text(60, 1, 0) == "enabled false force 0");
+  CHECK(Ipv6Text(59, 0, 0) == "enabled true force unknown");
+  MessageBuilder none = LinkMessage(AF_UNSPEC, 33);
+  const auto link = ReadWith(
+      [](const MessageView& view) {
+        return std::to_string((**ReadLink(view)).ipv6.enabled);
+      },
+      Finished(none));
+  CHECK(link == "0");
 }
 
 TEST_CASE("rtnetlink_codec: reads a link and its IPv4 settings",
@@ -275,6 +314,15 @@ TEST_CASE("route_events: describes settings of one link, all and new ones",
   MessageBuilder next = NetconfMessage(NETCONFA_IFINDEX_DEFAULT);
   CHECK(ReadWith(EventText, Finished(next)) ==
         "settings of new links forwarding 1 rp_filter 2");
+}
+
+TEST_CASE("route_events: IPv6 settings are told apart", "[route_events]") {
+  MessageBuilder message(RTM_NEWNETCONF, 0);
+  message.PutHeader(netconfmsg{AF_INET6});
+  message.PutU32(NETCONFA_IFINDEX, static_cast<uint32_t>(NETCONFA_IFINDEX_ALL));
+  message.PutU32(NETCONFA_FORWARDING, 1);
+  CHECK(ReadWith(EventText, Finished(message)) ==
+        "IPv6 settings of all links forwarding 1");
 }
 
 TEST_CASE("route_events: other messages are none", "[route_events]") {

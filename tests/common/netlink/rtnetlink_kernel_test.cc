@@ -10,6 +10,7 @@
 #include <fstream>
 #include <string>
 
+#include "common/netlink/ipv6_settings.h"
 #include "common/netlink/rtnetlink.h"
 #include "common/status.h"
 #include "tests/common/netlink/own_namespace.h"
@@ -364,7 +365,7 @@ TEST_CASE("rtnetlink: sets forwarding and rp_filter of one link alone",
   const auto near = MakePair(rtnetlink);
   if (!near) return;
   REQUIRE(ReadProc("ip_forward") == "0");
-  CHECK(*rtnetlink.Ipv4ForwardingEverywhere() == false);
+  CHECK(*rtnetlink.ForwardingEverywhere(Family::kIpv4) == false);
   for (int i = 0; i < 2; ++i) {
     CHECK(rtnetlink.SetIpv4Conf(*near, {.forwarding = true, .rp_filter = 2})
               .ok());
@@ -380,7 +381,7 @@ TEST_CASE("rtnetlink: sets forwarding and rp_filter of one link alone",
       rtnetlink.SetIpv4Conf(*near, {.forwarding = false, .rp_filter = 1}).ok());
   CHECK(ReadProc("conf/near/forwarding") == "0");
   CHECK(ReadProc("conf/near/rp_filter") == "1");
-  CHECK(*rtnetlink.Ipv4ForwardingEverywhere() == false);
+  CHECK(*rtnetlink.ForwardingEverywhere(Family::kIpv4) == false);
 
   const absl::Status nowhere = rtnetlink.SetIpv4Conf(4711, {});
   CHECK_THAT(std::string(Message(nowhere)),
@@ -396,7 +397,82 @@ TEST_CASE("rtnetlink: sees the namespace's forwarding default", "[rtnetlink]") {
     return;
   }
   std::ofstream("/proc/sys/net/ipv4/ip_forward") << "1";
-  CHECK(*rtnetlink.Ipv4ForwardingEverywhere() == true);
+  CHECK(*rtnetlink.ForwardingEverywhere(Family::kIpv4) == true);
+}
+
+TEST_CASE("rtnetlink: tells the IPv6 route that would be taken",
+          "[rtnetlink]") {
+  OwnNamespace own;
+  if (!own) return;
+  Rtnetlink rtnetlink = OpenRtnetlink();
+  const auto near = MakePair(rtnetlink);
+  if (!near || PresenceOfIpv6() != Ipv6Presence::kOn) return;
+  REQUIRE(rtnetlink
+              .AddAddress({.link = *near,
+                           .address = Ip("fd00:9::1"),
+                           .prefix_length = 64,
+                           .flags = IFA_F_NODAD})
+              .ok());
+  const auto route = rtnetlink.RouteTo(Ip("fd00:9::7"));
+  REQUIRE(route.status() == absl::OkStatus());
+  CHECK(route->destination.ToString() == "fd00:9::7/128");
+  CHECK(route->link == *near);
+  CHECK(route->table == RT_TABLE_MAIN);
+  CHECK(absl::IsNotFound(rtnetlink.RouteTo(Ip("2001:db8::1")).status()));
+}
+
+TEST_CASE("rtnetlink: sees IPv6 switched off and on, for all and for one",
+          "[rtnetlink]") {
+  OwnNamespace own;
+  if (!own) return;
+  Rtnetlink rtnetlink = OpenRtnetlink();
+  const auto near = MakePair(rtnetlink);
+  if (!near || PresenceOfIpv6() != Ipv6Presence::kOn) return;
+  const auto conf = [&] { return rtnetlink.GetLink("near")->ipv6; };
+  const auto write = [](const std::string& name, const char* value) {
+    std::ofstream("/proc/sys/net/ipv6/conf/" + name) << value;
+  };
+  CHECK(conf().enabled);
+  write("near/disable_ipv6", "1");
+  CHECK(!conf().enabled);
+  CHECK(PresenceOfIpv6() == Ipv6Presence::kOn);
+  write("all/disable_ipv6", "1");
+  CHECK(PresenceOfIpv6() == Ipv6Presence::kSwitchedOff);
+  write("all/disable_ipv6", "0");
+  CHECK(conf().enabled);
+  REQUIRE(rtnetlink.SetLink(*near, true, 1200).ok());
+  CHECK(!conf().enabled);
+  REQUIRE(rtnetlink.SetLink(*near, true, 1500).ok());
+  CHECK(conf().enabled);
+
+  CHECK(*rtnetlink.ForwardingEverywhere(Family::kIpv6) == false);
+  write("all/forwarding", "1");
+  CHECK(*rtnetlink.ForwardingEverywhere(Family::kIpv6) == true);
+  CHECK(*rtnetlink.ForwardingEverywhere(Family::kIpv4) == false);
+}
+
+TEST_CASE("rtnetlink: lets one device forward IPv6 where the kernel can",
+          "[rtnetlink]") {
+  OwnNamespace own;
+  if (!own) return;
+  Rtnetlink rtnetlink = OpenRtnetlink();
+  const auto near = MakePair(rtnetlink);
+  if (!near || PresenceOfIpv6() != Ipv6Presence::kOn) return;
+  const auto forced = [&] {
+    return rtnetlink.GetLink("near")->ipv6.force_forwarding;
+  };
+  if (!MaySwitchIpv6Forwarding()) {
+    CHECK(forced() == std::nullopt);
+    CHECK(absl::IsFailedPrecondition(SwitchIpv6Forwarding("near", true)));
+    return;
+  }
+  CHECK(forced() == false);
+  for (const bool on : {true, false}) {
+    CHECK(SwitchIpv6Forwarding("near", on) == absl::OkStatus());
+    CHECK(forced() == on);
+  }
+  CHECK(Message(SwitchIpv6Forwarding("nobody", true)) ==
+        "net.ipv6.conf.nobody.force_forwarding: No such file or directory");
 }
 
 }  // namespace

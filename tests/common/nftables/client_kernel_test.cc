@@ -343,6 +343,25 @@ TEST_CASE("client: finds elements by their keys", "[client][kernel]") {
       client->GetElements("absent", table.sets[0].set, {one}).status()));
 }
 
+TEST_CASE("client: finds thousands of elements by their keys",
+          "[client][kernel]") {
+  SKIP_IF_IMPOSSIBLE();
+  constexpr uint16_t kKeys = 20'000;
+  const auto client = OpenClient();
+  const Set ports{"ports", {Type::kInetService}, {Type::kMark}, false, false};
+  std::vector<Element> keys, there;  // every other one is there
+  for (uint16_t port = 1; port <= kKeys; ++port) {
+    keys.push_back({.key = PortBytes(port)});
+    if (port % 2 == 0) continue;
+    there.push_back({.key = PortBytes(port), .data = MarkBytes(port)});
+  }
+  Make(*client, {"many", {{ports, there}}, {}});
+  auto found = client->GetElements("many", ports, keys);
+  REQUIRE(found.status() == absl::OkStatus());
+  std::ranges::sort(*found, {}, &Element::key);
+  CHECK((*found == there));
+}
+
 TEST_CASE("client: a part of a range is not the range", "[client][kernel]") {
   SKIP_IF_IMPOSSIBLE();
   const auto client = OpenClient();

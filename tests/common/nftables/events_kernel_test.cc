@@ -75,12 +75,40 @@ TEST_CASE("events: tell our changes from those of others", "[events][kernel]") {
   CHECK(TextsOf(read) == Texts{"+elements edged marks", "-rule edged translate",
                                "-set edged marks", "-chain edged translate",
                                "-table edged "});
+  CHECK(read[0].count == 2);
+  REQUIRE(read[0].elements.size() == 2);
+  CHECK(read[0].elements[0].key == MarkBytes(3));
+  CHECK(read[0].elements[1].key == MarkBytes(4));
+  CHECK(read[1].count == 1);
   for (const Event& event : read) {
     CHECK(event.port != client->port());
     CHECK(event.pid != 0);
     CHECK(event.process == "nft");
   }
   CHECK(ReadAll(events).empty());
+}
+
+TEST_CASE("events: tell the elements of a flush as long as they are few",
+          "[events][kernel]") {
+  SKIP_IF_IMPOSSIBLE();
+  for (const size_t count : {64, 65}) {
+    Nft("flush ruleset");
+    const auto client = std::move(Client::Open().value());
+    const Set marks{"marks", {Type::kMark}, {}, false, false};
+    Transaction load("edged");
+    load.Add(AddTable{});
+    load.Add(AddSet{marks});
+    std::vector<Element> elements(count);
+    for (uint32_t i = 0; i < count; ++i) elements[i].key = MarkBytes(i);
+    load.Add(AddElements{marks, elements});
+    REQUIRE(client->Apply(load) == absl::OkStatus());
+    Events events = std::move(Events::Open().value());
+    REQUIRE(Nft("flush set inet edged marks").text == "");
+    const std::vector<Event> read = ReadAll(events);
+    REQUIRE(TextsOf(read) == Texts{"-elements edged marks"});
+    CHECK(read[0].count == count);
+    CHECK(read[0].elements.size() == 64);
+  }
 }
 
 TEST_CASE("events: are not seen while suspended", "[events][kernel]") {

@@ -25,6 +25,12 @@ TEST_CASE("print: tables are what the golden files say", "[print]") {
   CHECK(Print(EverythingTable()) == Golden("everything.nft"));
 }
 
+TEST_CASE("print: an owned table has its flag", "[print]") {
+  Transaction transaction("mine");
+  transaction.Add(AddTable{.owned = true});
+  CHECK(Print(transaction) == "add table inet mine { flags owner; }\n");
+}
+
 TEST_CASE("print: a transaction is one nft command a line", "[print]") {
   const Table edge = EdgeTable();
   const SetWithElements& groups = edge.sets[2];

@@ -204,4 +204,10 @@ TEST_CASE("trace: survives truncation at every byte", "[trace]") {
   }
 }
 
+TEST_CASE("program_text: a set is asked for what nobody knows the size of",
+          "[program]") {
+  const Program program{LoadUnknown{"hash", 1}, LookUp{"uplinks", 1}};
+  CHECK_THAT(ProgramText(program, EmptyTable()), Catch::Contains("@uplinks"));
+}
+
 }  // namespace edged::nftables

@@ -306,6 +306,8 @@ std::vector<Rule> EveryMatch() {
       {IsNot(Field::kL4proto, {99})},
       {MatchAnyOf{Field::kL4proto, {tcp, udp, {58}}}},
       {Is(Field::kMark, MarkBytes(17))},
+      {Is(Field::kSkuid, MarkBytes(0))},
+      {IsNot(Field::kSkuid, MarkBytes(65534))},
       {Masked(Field::kMark, MarkBytes(0xff), MarkBytes(1))},
       {Masked(Field::kMark, MarkBytes(0xff00ff), MarkBytes(1), true)},
       {Masked(Field::kCtMark, MarkBytes(0xffffff00), MarkBytes(kGroupMark))},

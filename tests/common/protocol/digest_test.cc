@@ -54,6 +54,8 @@ TEST_CASE("digest: differs when any field does", "[digest]") {
   const std::vector<std::function<void(EdgeState&)>> changes = {
       [](EdgeState&) {},
       [](EdgeState& s) { s.settings.public_addresses.pop_back(); },
+      [](EdgeState& s) { s.settings.network6 = IpPrefix(Ip("fd00::"), 64); },
+      [](EdgeState& s) { s.settings.network6 = IpPrefix(Ip("fd00::"), 65); },
       [](EdgeState& s) { s.settings.public_addresses[0].interface = "eth1"; },
       [](EdgeState& s) { s.settings.public_addresses[0].interface = ""; },
       [](EdgeState& s) { s.settings.public_addresses[0].nic_address.reset(); },

@@ -78,6 +78,18 @@ TEST_CASE("overlay: keeps every address inside its block", "[overlay]") {
   }
 }
 
+TEST_CASE("overlay: a cluster's IPv6 networks are its own and all differ",
+          "[overlay]") {
+  const auto text = [](std::string_view uid, uint16_t subnet) {
+    return UniqueLocalNetwork(uid, subnet).ToString();
+  };
+  // printf %s "edged overlay c1" | sha256sum
+  CHECK(text("c1", 1) == "fd6a:3863:fc1a:1::/64");
+  CHECK(text("c1", 0xabcd) == "fd6a:3863:fc1a:abcd::/64");
+  CHECK(text("c2", 1).substr(0, 14) != text("c1", 1).substr(0, 14));
+  CHECK(Overlay::Create(UniqueLocalNetwork("c1", 65535)).ok());
+}
+
 TEST_CASE("overlay: refuses networks that do not fit", "[overlay]") {
   for (const char* network : {"10.0.0.0/26", "10.0.0.0/31", "10.0.0.1/32",
                               "10.0.0.0/15", "0.0.0.0/0"}) {
@@ -96,6 +108,11 @@ TEST_CASE("overlay: refuses networks that do not fit", "[overlay]") {
        {"0.0.0.0/22", "127.0.0.0/22", "224.0.0.0/22", "::/64", "ff00::/64"}) {
     CHECK(Describe(network) ==
           fmt::format("tunnel network {}: not usable for hosts", network));
+  }
+  for (const char* network : {"2001:db8::/64", "fe80::/64"}) {
+    CHECK(
+        Describe(network) ==
+        fmt::format("tunnel network {}: not unique local (fc00::/7)", network));
   }
 }
 

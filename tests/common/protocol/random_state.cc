@@ -32,6 +32,7 @@ EdgeState RandomStates::Next() {
   settings.mtu = Number(1) * 1280;
   settings.heartbeat_interval = std::chrono::milliseconds(250 + Number(1));
   settings.unhealthy_threshold = 3 + Number(1);
+  if (Number(1) == 0) settings.network6 = IpPrefix(Address(), 64);
 
   for (int i = 0; i < 6; ++i) {
     if (Number(2) == 0) continue;

@@ -188,6 +188,14 @@ TEST_CASE("record_proto: empty settings are the defaults", "[record_proto]") {
   CHECK(*FromProto(v1::Settings()) == protocol::Settings());
 }
 
+TEST_CASE("record_proto: an IPv6 network is a prefix", "[record_proto]") {
+  v1::Settings proto;
+  proto.set_network6("fd00:ed::/64");
+  CHECK(FromProto(proto)->network6->ToString() == "fd00:ed::/64");
+  proto.set_network6("fd00:ed::1/64");
+  CHECK(Refusal(proto).starts_with("settings network6: "));
+}
+
 TEST_CASE("record_proto: an MTU is auto or 576 to 65535", "[record_proto]") {
   for (const uint32_t mtu : {0u, 576u, 1420u, 65535u}) {
     v1::Settings proto;

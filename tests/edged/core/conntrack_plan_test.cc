@@ -65,6 +65,29 @@ TEST_CASE("conntrack_plan: flows of mappings and serving uplinks stay",
       !edge.IsStale(Translated("203.0.113.1", 443, "10.200.0.17", kTcpNumber)));
 }
 
+TEST_CASE("conntrack_plan: IPv6 flows are judged as IPv4 ones",
+          "[conntrack_plan]") {
+  Edge edge;
+  protocol::EdgeState state = DualState();
+  state.mappings = {{Udp(53), "g1"}, {Udp6(53), "g6"}};
+  edge.model = ModelOf(state);
+  edge.facts = DualFacts();
+  const auto flow = [](std::string_view nic, uint16_t port,
+                       std::string_view target) {
+    netlink::Flow made = Translated(nic, port, target);
+    made.original.source = made.reply.destination = Ip("2001:db8:9::9");
+    return made;
+  };
+  const std::string one = "fd00:ed::400:0:0:1";
+  CHECK(!edge.IsStale(flow("2001:db8::1", 53, one)));
+  CHECK(!edge.IsStale(Translated("203.0.113.1", 53, "10.200.0.17")));
+  CHECK(edge.IsStale(flow("2001:db8::1", 54, one)));
+  CHECK(edge.IsStale(flow("2001:db8::1", 53, "2001:db8::1")));  // too early
+  CHECK(!edge.IsStale(flow("2001:db8::1", 54, "2001:db8::1")));
+  // Index 1 of a block that nobody has.
+  CHECK(edge.IsStale(flow("2001:db8::1", 53, "fd00:ed::2400:0:0:1")));
+}
+
 TEST_CASE("conntrack_plan: a UDP flow goes with its mapping",
           "[conntrack_plan]") {
   const Edge edge;

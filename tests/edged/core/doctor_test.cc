@@ -210,12 +210,16 @@ TEST_CASE("doctor: forwarding", "[doctor]") {
           "net.ipv4.conf.edged0.forwarding=1\n");
   }
   SECTION("IPv6 is switched for all devices at once") {
-    MappedPorts mapped = Mapped(Protocol::kTcp, 80, 80);
-    mapped.public_address = mapped.nic_address = AddressOf("2001:db8::1");
-    facts.mappings->push_back(mapped);
+    facts.addresses.push_back(
+        {AddressOf("2001:db8::1"), AddressOf("2001:db8::1"), "eth0", ""});
     CHECK(Problems(facts) ==
-          "error forwarding: IPv6 is not forwarded | edged prepare\n");
-    facts.sysctls["net.ipv6.conf.all.forwarding"] = 1;
+          "error forwarding: net.ipv6.conf.all.forwarding is 0 | edged "
+          "prepare\n");
+    SECTION("for all") { facts.sysctls["net.ipv6.conf.all.forwarding"] = 1; }
+    SECTION("for the devices that need it") {
+      LinkOf(facts, "eth0").ipv6.force_forwarding = true;
+      LinkOf(facts, "edged0").ipv6.force_forwarding = true;
+    }
     CHECK(Problems(facts) == "");
   }
 }

@@ -1,5 +1,6 @@
 #include "edged/core/edge_model.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <chrono>
 
@@ -119,6 +120,41 @@ TEST_CASE("edge_model: the tunnel's port is the one of the enrolment",
   CHECK(judgement->refusals.at(0).listener == Udp(51821));
 }
 
+TEST_CASE("edge_model: carries no more mappings than it has memory for",
+          "[edge_model]") {
+  EdgeState state = SampleState();
+  state.settings.public_addresses.push_back(
+      {.address = Ip("203.0.113.3"), .index = 3});
+  state.groups.push_back(
+      {.name = "g3", .public_address = Ip("203.0.113.3"), .uplinks = {"a"}});
+  for (const char* group : {"1", "2", "3"}) {
+    for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp}) {
+      for (uint16_t port = 60'000; port > 10'000; --port) {
+        state.mappings.push_back(
+            {At(std::string("203.0.113.") + group, protocol, port),
+             std::string("g") + group});
+      }
+    }
+  }
+  std::ranges::sort(state.mappings);
+  EdgeModel model;
+  const auto judged = model.JudgeSnapshot(state, SampleLimits());
+  REQUIRE(judged.status() == absl::OkStatus());
+  model.Commit(judged->accepted);
+  CHECK(model.mapping_count() == 262'144);
+  REQUIRE(judged->refusals.size() > 30'000);
+  CHECK(judged->refusals.back().message ==
+        "203.0.113.3 udp/60000 is one too many: an edge has at most 262144");
+  const protocol::Mapping more{At("203.0.113.3", Protocol::kUdp, 60'000), "g3"};
+  CHECK(Change(model, {.mappings = {more}}) ==
+        "TooManyMappings: " + judged->refusals.back().message + "\n");
+  // What is there may change, and what goes makes room.
+  CHECK(Change(model, {.mappings = {{Tcp(20'000), "g1"}}}).empty());
+  CHECK(Change(model, {.removed_mappings = {Tcp(20'000)}, .mappings = {more}})
+            .empty());
+  CHECK(model.mapping_count() == 262'144);
+}
+
 TEST_CASE("edge_model: refuses reserved ports, alone and within a range",
           "[edge_model]") {
   EdgeModel model = ModelOf(StateWith({}));
@@ -183,6 +219,38 @@ TEST_CASE("edge_model: does not carry one family over the other",
   CHECK(Change(model, delta) ==
         "WrongFamily: 2001:db8::1 tcp/80 cannot be carried by overlay network "
         "10.200.0.0/22: families are not translated\n");
+}
+
+TEST_CASE("edge_model: serves both families when it has both networks",
+          "[edge_model]") {
+  EdgeState state = DualState();
+  state.mappings = {{Tcp(80), "g1"}, {Tcp6(80), "g6"}};
+  CHECK(ShownMappings(ModelOf(state)) ==
+        "203.0.113.1 tcp/80 -> g1\n2001:db8::1 tcp/80 -> g6\n");
+  const auto judged = [&state] {
+    return std::string(
+        Message(EdgeModel().JudgeSnapshot(state, SampleLimits()).status()));
+  };
+  CHECK(judged().empty());
+  state.settings.network6 = Net("10.9.0.0/22");
+  CHECK(judged() == "network6 10.9.0.0/22 is not an IPv6 network");
+  state.settings.network6 = Net("fd00:ed::/122");
+  CHECK(judged() ==
+        "tunnel network fd00:ed::/122: the length must be 48 to 121, so that "
+        "64 blocks of two addresses fit");
+  state.settings.network6 = Net("fd00:ed::/121");
+  state.settings.public_addresses[2].index = 2;
+  CHECK(judged() ==
+        "public address 2001:db8::1 has index 2: overlay network "
+        "fd00:ed::/121 has 1 to 1");
+  state = DualState();
+  for (const char* unfit :
+       {"fe80::1", "::ffff:203.0.113.1", "ff02::1", "::1"}) {
+    state.settings.public_addresses[2].address = Ip(unfit);
+    CHECK(judged() == fmt::format("public address {} cannot be reached from "
+                                  "outside",
+                                  Ip(unfit).ToString()));
+  }
 }
 
 TEST_CASE("edge_model: what a removal frees can be taken in the same delta",

@@ -193,5 +193,25 @@ TEST_CASE("health_policy: remembers the last heartbeat", "[health_policy]") {
   CHECK(watch.policy.LastHeartbeat("a")->sequence == 7);
 }
 
+TEST_CASE("health_policy: grace is extended until an uplink is heard",
+          "[health_policy]") {
+  Watch watch(/*grace=*/true);
+  for (int i = 0; i < 10; ++i) {
+    watch.Pass(2000);
+    watch.policy.ExtendGrace(watch.now);
+    CHECK(watch.Of("a") == "alive");
+  }
+  watch.Hear("a");
+  CHECK(watch.policy.HasGrace());
+  watch.Pass(2500);
+  watch.policy.ExtendGrace(watch.now);
+  CHECK(watch.Of("a") == "dead");
+  CHECK(watch.Of("b") == "alive");
+  watch.Hear("b");
+  watch.Hear("c");
+  CHECK_FALSE(watch.policy.HasGrace());
+  CHECK_FALSE(Watch().policy.HasGrace());
+}
+
 }  // namespace
 }  // namespace edged::edge

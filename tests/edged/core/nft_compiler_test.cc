@@ -295,27 +295,111 @@ TEST_CASE("nft_compiler: leaves out what does not arrive here and names it",
         "prerouting: accept; forward: clamp mss, drop");
 }
 
-TEST_CASE("nft_compiler: an IPv6 overlay gets the same table in IPv6",
-          "[nft_compiler]") {
-  HostFacts facts = SampleFacts();
-  facts.limits.overlay = *protocol::Overlay::Create(Net("fd00:ed::/64"));
-  facts.nic_addresses = {{Ip("2001:db8::1"), {Ip("2001:db8::1"), "eth0", 2}}};
-  protocol::EdgeState state;
-  state.settings.public_addresses = {
-      {.address = Ip("2001:db8::1"), .index = 1}};
-  state.uplinks = {{"a", Key(1), 1}};
-  state.groups = {
-      {.name = "g1", .public_address = Ip("2001:db8::1"), .uplinks = {"a"}}};
-  state.mappings = {{At("2001:db8::1", Protocol::kTcp, 80), "g1"}};
-  const EdgeModel model = ModelOf(state, facts.limits);
-  REQUIRE(model.mapping_count() == 1);
-  const auto table =
-      CompileTable(model, *GroupMarks::TakeOver({}, model), facts);
-  Packet packet = FromClient("2001:db8::1", 80);
+protocol::EdgeState FullDualState() {
+  protocol::EdgeState state = DualState();
+  state.mappings = {
+      {Tcp(80), "g1"}, {Tcp6(80), "g6"}, {Udp6(5000, 5999), "g6"}};
+  return state;
+}
+
+Packet FromClient6(uint16_t port, uint8_t protocol = 6) {
+  Packet packet = FromClient("2001:db8::1", port, protocol);
   packet.source = Ip("2001:db8:9::9");
-  CHECK(In(table, packet) ==
-        "prerouting: ct mark 0xed000100, dnat to fd00:ed::400:0:0:1, accept;"
+  return packet;
+}
+
+Packet FromUplink6(std::string_view source, uint16_t port, uint8_t protocol) {
+  Packet packet = FromUplink(source, port, protocol);
+  packet.destination = Ip("2001:db8:9::9");
+  return packet;
+}
+
+TEST_CASE("nft_compiler: the table of both families reads like this",
+          "[nft_compiler]") {
+  HostFacts facts = DualFacts();
+  facts.ipv6.forwarding_everywhere = false;
+  facts.ipv6.switched_interfaces = {"eth0"};
+  CHECK(nftables::Print(TableOf(FullDualState(), facts)) ==
+        Golden("table6.nft"));
+}
+
+TEST_CASE("nft_compiler: an IPv6 client goes the way of an IPv4 one",
+          "[nft_compiler]") {
+  const auto table = TableOf(FullDualState(), DualFacts());
+  CHECK(In(table, FromClient6(80)) ==
+        "prerouting: ct mark 0xed000300, dnat to fd00:ed::c00:0:0:1, accept;"
         " forward: clamp mss, accept");
+  CHECK(In(table, FromClient6(5500, 17)) ==
+        "prerouting: ct mark 0xed000300, dnat to fd00:ed::c00:0:0:1, accept;"
+        " forward: accept");
+  CHECK(In(table, FromClient6(81)) ==
+        "prerouting: accept; forward: clamp mss, drop");
+  CHECK(In(table, FromClient("203.0.113.1", 80)) ==
+        "prerouting: ct mark 0xed000100, dnat to 10.200.0.49, accept;"
+        " forward: clamp mss, accept");
+}
+
+TEST_CASE("nft_compiler: nobody is left for IPv6", "[nft_compiler]") {
+  HostFacts facts = DualFacts();
+  facts.health.clear();
+  const auto table = TableOf(FullDualState(), facts);
+  CHECK(In(table, FromClient6(80)) ==
+        "prerouting: ct mark 0xed000300, reject with tcp reset");
+}
+
+TEST_CASE("nft_compiler: the way back of IPv6 flows whose state was lost",
+          "[nft_compiler]") {
+  const auto table = TableOf(FullDualState(), DualFacts());
+  CHECK(Out(table, FromUplink6("fd00:ed::400:0:0:1", 5500, 17)) ==
+        "forward: accept; postrouting: snat to 2001:db8::1, ct mark "
+        "0xed000300, accept");
+  CHECK(Out(table, FromUplink6("fd00:ed::400:0:0:1", 4999, 17)) ==
+        "forward: accept; postrouting: snat to 2001:db8::1, drop");
+  CHECK(Out(table, FromUplink6("fd00:99::1", 5500, 17)) == "forward: drop");
+}
+
+TEST_CASE("nft_compiler: a host that forwards IPv6 because of us is no router",
+          "[nft_compiler]") {
+  Packet packet = FromClient6(53, 17);
+  packet.destination = Ip("2001:db8:77::7");
+  packet.oif = "eth1";
+  const auto forward = [&](const HostFacts& facts) {
+    return WalkHook(TableOf(FullDualState(), facts), HookPoint::kForward,
+                    packet)
+        .ToString();
+  };
+  HostFacts facts = DualFacts();
+  CHECK(forward(facts) == "accept");  // it was one before
+  facts.ipv6.prepared = true;
+  CHECK(forward(facts) == "drop");
+  HostFacts without = SampleFacts();  // carries no IPv6 itself
+  without.ipv6.prepared = true;
+  CHECK(forward(without) == "drop");
+  facts.ipv6.prepared = false;
+  facts.ipv6.switched_interfaces = {"eth0"};
+  CHECK(forward(facts) == "drop");
+  facts.ipv6.switched_interfaces = {"eth1"};
+  CHECK(forward(facts) == "accept");
+  // What guards one family leaves the other alone.
+  facts = DualFacts();
+  facts.switched_interfaces = {"eth0"};
+  CHECK(forward(facts) == "accept");
+}
+
+TEST_CASE("nft_compiler: without IPv6 on this host its mappings are left out",
+          "[nft_compiler]") {
+  HostFacts facts = DualFacts();
+  facts.ipv6.overlay.reset();
+  facts.nic_addresses.erase(Ip("2001:db8::1"));
+  const EdgeModel model = ModelOf(FullDualState());
+  CHECK(Unprogrammable(model, facts) ==
+        std::vector<protocol::Listener>{Tcp6(80), Udp6(5000, 5999)});
+  protocol::EdgeState rest = FullDualState();
+  rest.mappings.resize(1);
+  rest.groups.resize(2);
+  const auto marks = *GroupMarks::TakeOver({}, model);
+  CHECK(nftables::Print(CompileTable(model, marks, facts)) ==
+        nftables::Print(CompileTable(ModelOf(rest), marks, SampleFacts())));
 }
 
 }  // namespace

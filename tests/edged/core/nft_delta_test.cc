@@ -177,8 +177,8 @@ TEST_CASE("readback: reads a mapping out of an element", "[readback]") {
 
   element.data = nftables::MarkBytes(0x17);
   CHECK(readback.MappingOf(element).status().ToString() ==
-        "NOT_FOUND: 10.0.0.7 udp/600-700 : 0x00000017: no such public address "
-        "or group");
+        "NOT_FOUND: 203.0.113.2 udp/600-700 : 0x00000017: no such group");
+  CHECK(*readback.ListenerOf(element) == listener);
   element.data.clear();
   CHECK(readback.MappingOf(element).status().ToString() ==
         "INVALID_ARGUMENT: an element of 12 bytes is not a mapping");
@@ -222,12 +222,17 @@ TEST_CASE("readback: counts what nobody wants", "[readback]") {
 TEST_CASE("readback: finds the interfaces that were switched on",
           "[readback]") {
   Edge edge;
-  CHECK(SwitchedInterfacesOf(*edge.kernel.List(kTable)).empty());
-  CHECK(SwitchedInterfacesOf({}).empty());
+  const auto found = [&edge](Family family) {
+    return SwitchedInterfacesOf(*edge.kernel.List(kTable), family);
+  };
+  CHECK(found(Family::kIpv4).empty());
+  CHECK(SwitchedInterfacesOf({}, Family::kIpv4).empty());
   edge.facts.switched_interfaces = {"eth0", "a-long-name-123"};
+  edge.facts.ipv6 = DualFacts().ipv6;
+  edge.facts.ipv6.switched_interfaces = {"eth1"};
   REQUIRE(edge.kernel.Apply(edge.Missing()).ok());
-  CHECK(SwitchedInterfacesOf(*edge.kernel.List(kTable)) ==
-        edge.facts.switched_interfaces);
+  CHECK(found(Family::kIpv4) == edge.facts.switched_interfaces);
+  CHECK(found(Family::kIpv6) == std::set<std::string>{"eth1"});
 }
 
 }  // namespace

@@ -139,5 +139,17 @@ TEST_CASE("nic_address: passes IPv6 addresses that do not last over",
         "203.0.113.1 at 10.0.0.6 on eth0 (2)\n");
 }
 
+TEST_CASE("nic_address: an IPv6 address that another host has arrives nowhere",
+          "[nic_address]") {
+  const auto with = [](uint32_t flags) {
+    return Resolved({{.address = Ip("2001:db8::5")}},
+                    {On(2, "2001:db8::5", 64, RT_SCOPE_UNIVERSE, flags)});
+  };
+  CHECK(with(IFA_F_TENTATIVE) == "2001:db8::5 at 2001:db8::5 on eth0 (2)\n");
+  CHECK(with(IFA_F_TENTATIVE | IFA_F_DADFAILED) ==
+        "public address 2001:db8::5 on eth0: another host has it, too "
+        "(duplicate address detection failed)\n");
+}
+
 }  // namespace
 }  // namespace edged::edge

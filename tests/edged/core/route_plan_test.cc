@@ -1,5 +1,6 @@
 #include "edged/core/route_plan.h"
 
+#include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
 
 #include <catch2/catch.hpp>
@@ -34,6 +35,11 @@ void Make(const RouteChange& change, ObservedRoutes& observed) {
     }
     for (const auto& conf : change.confs) {
       if (conf.link == link.index) link.ipv4 = conf.conf;
+    }
+    for (const auto& conf : change.ipv6_confs) {
+      if (conf.interface == link.name) {
+        link.ipv6.force_forwarding = conf.force_forwarding;
+      }
     }
   }
   for (const auto& address : change.removed_addresses) {
@@ -74,6 +80,74 @@ TEST_CASE("route_plan: builds all on a bare host, then nothing",
         "~ ipv4 eth0 forwarding 1 rp_filter 0\n");
   Make(*PlanRoutes(model, facts, observed), observed);
   CHECK(PlanRoutes(model, facts, observed)->empty());
+}
+
+TEST_CASE("route_plan: both families on a bare host, then nothing",
+          "[route_plan]") {
+  const EdgeModel model = ModelOf(DualState());
+  const HostFacts facts = DualFacts();
+  ObservedRoutes observed = Bare();
+  CHECK(Planned(model, facts, observed) ==
+        "~ link edged0 up mtu 1420\n"
+        "+ address 10.200.0.1/32 dev edged0\n"
+        "+ address fd00:ed::1/128 dev edged0\n"
+        "+ route 10.200.0.2/32 dev edged0\n"
+        "+ route 10.200.0.16/28 dev edged0\n"
+        "+ route 10.200.0.32/28 dev edged0\n"
+        "+ route 10.200.0.48/28 dev edged0\n"
+        "+ route fd00:ed:0:0:400::/70 dev edged0\n"
+        "+ route fd00:ed:0:0:800::/70 dev edged0\n"
+        "+ route fd00:ed:0:0:c00::/70 dev edged0\n"
+        "~ ipv4 edged0 forwarding 1 rp_filter 2\n"
+        "~ ipv4 eth0 forwarding 1 rp_filter 0\n");
+  const RouteChange change = *PlanRoutes(model, facts, observed);
+  CHECK(change.added_addresses[1].flags == IFA_F_NODAD);
+  Make(change, observed);
+  CHECK(PlanRoutes(model, facts, observed)->empty());
+}
+
+TEST_CASE("route_plan: switches IPv6 forwarding of single devices where it may",
+          "[route_plan]") {
+  const EdgeModel model = ModelOf(DualState());
+  HostFacts facts = DualFacts();
+  ObservedRoutes observed = Bare();
+  Make(*PlanRoutes(model, facts, observed), observed);
+  for (auto& link : observed.links) link.ipv6 = {true, false};
+  CHECK(Planned(model, facts, observed).empty());  // the host forwards
+  facts.ipv6.forwarding_everywhere = false;
+  CHECK(Planned(model, facts, observed).empty());
+  facts.ipv6.may_switch = true;
+  CHECK(Planned(model, facts, observed) ==
+        "~ ipv6 edged0 force_forwarding 1\n"
+        "~ ipv6 eth0 force_forwarding 1\n");
+  CHECK(SwitchedInterfaces6(facts, observed.links, {}) ==
+        std::set<std::string>{"eth0"});
+  Make(*PlanRoutes(model, facts, observed), observed);
+  CHECK(PlanRoutes(model, facts, observed)->empty());
+
+  // The address moves: the old interface stays guarded until it is off.
+  facts.nic_addresses[Ip("2001:db8::1")].interface = "eth1";
+  facts.ipv6.switched_interfaces =
+      SwitchedInterfaces6(facts, observed.links, {"eth0"});
+  CHECK(facts.ipv6.switched_interfaces ==
+        std::set<std::string>{"eth0", "eth1"});
+  CHECK(Planned(model, facts, observed) ==
+        "~ ipv6 eth1 force_forwarding 1\n~ ipv6 eth0 force_forwarding 0\n");
+  Make(*PlanRoutes(model, facts, observed), observed);
+  CHECK(SwitchedInterfaces6(facts, observed.links, {"eth0", "eth1"}) ==
+        std::set<std::string>{"eth1"});
+}
+
+TEST_CASE("route_plan: what IPv6 left on the device goes when it is off",
+          "[route_plan]") {
+  const EdgeModel model = ModelOf(DualState());
+  ObservedRoutes observed = Bare();
+  Make(*PlanRoutes(model, DualFacts(), observed), observed);
+  CHECK(Planned(model, SampleFacts(), observed) ==
+        "- address fd00:ed::1/128 dev edged0\n"
+        "- route fd00:ed:0:0:400::/70\n"
+        "- route fd00:ed:0:0:800::/70\n"
+        "- route fd00:ed:0:0:c00::/70\n");
 }
 
 TEST_CASE("route_plan: removes what is ours and leaves what is not",

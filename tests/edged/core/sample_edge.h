@@ -78,4 +78,31 @@ inline HostFacts SampleFacts() {
           {"a", Health::kAlive}, {"b", Health::kAlive}, {"c", Health::kAlive}}};
 }
 
+// The same edge with IPv6: network fd00:ed::/64, public address 2001:db8::1
+// (index 1) and group g6 (all uplinks).
+inline protocol::EdgeState DualState() {
+  protocol::EdgeState state = SampleState();
+  state.settings.network6 = Net("fd00:ed::/64");
+  state.settings.public_addresses.push_back(
+      {.address = Ip("2001:db8::1"), .index = 1});
+  state.groups.push_back({.name = "g6",
+                          .public_address = Ip("2001:db8::1"),
+                          .uplinks = {"a", "b", "c"}});
+  return state;
+}
+
+inline HostFacts DualFacts() {
+  HostFacts facts = SampleFacts();
+  facts.ipv6.overlay = *protocol::Overlay::Create(Net("fd00:ed::/64"));
+  facts.nic_addresses[Ip("2001:db8::1")] = {Ip("2001:db8::1"), "eth0", 2};
+  return facts;
+}
+
+inline protocol::Listener Tcp6(uint16_t first, uint16_t last = 0) {
+  return At("2001:db8::1", Protocol::kTcp, first, last);
+}
+inline protocol::Listener Udp6(uint16_t first, uint16_t last = 0) {
+  return At("2001:db8::1", Protocol::kUdp, first, last);
+}
+
 }  // namespace edged::edge

@@ -217,10 +217,48 @@ TEST_CASE("trace_story: nothing maps it", "[trace_story]") {
   CHECK(told.text() ==
         "198.51.100.9:4000 to 203.0.113.1 tcp/80\n"
         "  arrived on eth0\n"
-        "  not translated: 203.0.113.1 tcp/80 is not mapped here, is reserved, "
-        "or belongs to a connection from before the mapping\n"
+        "  not translated: it belongs to a connection from before the mapping, "
+        "or edged's table is not there\n"
         "  given to this host's own programs\n"
         "  $ edged status\n");
+  told.Take(Marked(2, Request(4001)));
+  told.Take(Passes(2, "edged", "prerouting"));
+  told.Take(Passes(2, kTraceTable, "input", Request(4001)));
+  CHECK_THAT(told.text(),
+             Catch::Contains("not translated: 203.0.113.1 tcp/80 is not mapped "
+                             "here\n"));
+  told.Take(Marked(3, Request(4002)));
+  told.Take({.id = 3,
+             .family = NFPROTO_INET,
+             .table = "edged",
+             .chain = "translate",
+             .step = TraceStep::kRule,
+             .verdict = TraceVerdict::kAccept});
+  told.Take(Passes(3, kTraceTable, "input", Request(4002)));
+  CHECK_THAT(told.text(),
+             Catch::Contains("not translated: 203.0.113.1 tcp/80 is reserved, "
+                             "by edged.yaml or for the tunnel\n"));
+}
+
+TEST_CASE("trace_story: what this host sends to itself is told when it is in",
+          "[trace_story]") {
+  TraceScene scene = Scene();
+  scene.interfaces[1] = {"lo", true, true};
+  Told told(scene);
+  TracedPacket out = Request();
+  out.in = 0;
+  out.out = 1;
+  TraceEvent begins = Marked(1, out);
+  begins.chain = "output";
+  told.Take(begins);
+  told.Take(Passes(1, kTraceTable, "postrouting", out));
+  CHECK(told.text() == "");
+  TracedPacket in = Request();
+  in.in = 1;
+  told.Take(Marked(2, in));
+  told.Take(Passes(2, kTraceTable, "input", in));
+  CHECK_THAT(told.text(), Catch::Contains("  arrived on lo\n"
+                                          "  not translated: "));
 }
 
 TEST_CASE("trace_story: the kernel's routing loses it", "[trace_story]") {

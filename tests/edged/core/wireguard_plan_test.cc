@@ -60,5 +60,15 @@ TEST_CASE("wireguard_plan: without a control key there is no control peer",
   CHECK(Shown(device) == "edged0 listens on 51820\n");
 }
 
+TEST_CASE("wireguard_plan: each uplink has a block of either family",
+          "[wireguard_plan]") {
+  const wireguard::Device device =
+      WantedDevice({}, ModelOf(DualState()), DualFacts(), {});
+  REQUIRE(device.peers.size() == 3);
+  CHECK(device.peers[0].allowed_ips ==
+        std::vector<IpPrefix>{Net("10.200.0.16/28"),
+                              Net("fd00:ed:0:0:400::/70")});
+}
+
 }  // namespace
 }  // namespace edged::edge

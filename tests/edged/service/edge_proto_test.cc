@@ -167,10 +167,17 @@ TEST_CASE("edge_proto: a snapshot has bounds", "[edge_proto]") {
   chunk.set_version(1);
   for (int i = 0; i < 10'000; ++i) chunk.add_mappings();
   SnapshotAssembler assembler;
-  for (int i = 0; i < 250; ++i) REQUIRE(Add(assembler, chunk) == "more");
+  for (int i = 0; i < 33; ++i) REQUIRE(Add(assembler, chunk) == "more");
   CHECK(Add(assembler, chunk) == "more");
   CHECK(Add(assembler, Last(chunk)) ==
-        "snapshot version 1: more than 2500000 records");
+        "snapshot version 1: more than 330000 records");
+  // Few records, but long ones.
+  v1::SnapshotChunk fat;
+  fat.set_version(2);
+  fat.add_mappings()->set_group(std::string(4'000'000, 'g'));
+  for (int i = 0; i < 17; ++i) REQUIRE(Add(assembler, fat) == "more");
+  CHECK(Add(assembler, Last(fat)) == "snapshot version 2: more than 64 MiB");
+  CHECK(Add(assembler, Last(Chunk(3, {443}))) == "whole");
 }
 
 TEST_CASE("edge_proto: a delta is taken over as it is", "[edge_proto]") {

@@ -146,6 +146,37 @@ warning: the device is gone
 )");
 }
 
+TEST_CASE("status_text: what others changed, and what came of it",
+          "[status_text]") {
+  v1::GetStateResponse state;
+  state.mutable_enrolment()->set_enrolled(true);
+  const auto add = [&state](int64_t ago) {
+    v1::WatchEventsResponse& event = *state.add_recent_events();
+    event.mutable_at()->set_seconds(kNow - ago);
+    return &event;
+  };
+  v1::Drift& table = *add(70)->mutable_drift();
+  table.set_what("table deleted");
+  table.mutable_by()->set_pid(4711);
+  table.mutable_by()->set_process("nft");
+  table.mutable_took()->set_nanos(612'000);
+  v1::Drift& route = *add(8)->mutable_drift();
+  route.set_what("removed: route 10.200.0.16/28");
+  route.mutable_by()->set_netlink_port(99);
+  route.set_error("no buffer");
+  add(4)->mutable_flood();
+  v1::Flood& flood = *add(0)->mutable_flood();
+  flood.set_over(true);
+  flood.set_repairs(40);
+  CHECK_THAT(Text(state), Catch::EndsWith(R"(
+CHANGED BY OTHERS              BY               AGO    REPAIR
+table deleted                  nft (pid 4711)   1m10s  repaired in 0.6 ms
+removed: route 10.200.0.16/28  netlink port 99  8s     not repaired: no buffer
+a flood of changes began       -                4s     -
+a flood of changes is over     -                0s     40 repairs
+)"));
+}
+
 TEST_CASE("status_text: a warning is shown before any join", "[status_text]") {
   v1::GetStateResponse state;
   state.set_version("0.1.0");

@@ -127,6 +127,76 @@ TEST_CASE("sync: a change before Hello ends the stream", "[sync]") {
   CHECK(Changes(service).empty());
 }
 
+TEST_CASE("sync: chunks of who has not said who he is are not gathered",
+          "[sync]") {
+  RunningService service;
+  ClientStream stream(*service.stub);
+  REQUIRE(stream.Write(Chunk(1, 80, 1)));
+  CHECK(stream.End() ==
+        "INVALID_ARGUMENT: sync request: the first message is not Hello");
+}
+
+TEST_CASE("sync: a snapshot without end is refused before it takes the memory",
+          "[sync]") {
+  RunningService service;
+  ClientStream stream(*service.stub);
+  REQUIRE(stream.SayHello());
+  REQUIRE(stream.Read().has_welcome());
+  for (uint32_t i = 0; i < 400; ++i) {
+    REQUIRE(stream.Write(Chunk(7, 1, 1000)));
+  }
+  REQUIRE(stream.Write(Chunk(7, 1, 1, /*last=*/true)));
+  const v1::Result result = stream.Read().result();
+  CHECK(result.error() == "snapshot version 7: more than 330000 records");
+  CHECK(Changes(service).empty());
+}
+
+TEST_CASE("sync: who reads nothing is let go when another takes over",
+          "[sync]") {
+  RunningService service;
+  ClientStream stuck(*service.stub);
+  REQUIRE(stuck.SayHello(1));
+  REQUIRE(stuck.Read().has_welcome());
+  // More than is sent to who does not read.
+  service.OnLoop([&] {
+    service.api.current->Send(Report{.warnings = {std::string(32 << 20, 'w')}});
+    return true;
+  });
+  ClientStream newer(*service.stub);
+  REQUIRE(newer.SayHello(2));
+  REQUIRE(newer.Read().has_welcome());
+  std::this_thread::sleep_for(std::chrono::seconds(3));
+  CHECK_THAT(stuck.End(), !Catch::StartsWith("ABORTED"));
+  REQUIRE(newer.Write(Chunk(1, 80, 1, /*last=*/true)));
+  CHECK(newer.Read().result().ack());
+}
+
+TEST_CASE("sync: a key is proposed and the answer heard", "[sync]") {
+  RunningService service;
+  ClientStream stream(*service.stub);
+  REQUIRE(stream.SayHello());
+  REQUIRE(stream.Read().has_welcome());
+  const PublicKey key = PrivateKey::Generate().Public();
+  const PublicKey in_use = PrivateKey::Generate().Public();
+  service.OnLoop([&] {
+    service.api.current->Send(
+        KeyNotice{OwnKeys::Phase::kProposed, key, in_use});
+    return true;
+  });
+  const v1::SyncResponse proposal = stream.Read();
+  CHECK(proposal.key().phase() == v1::EdgeKey::PHASE_PROPOSED);
+  CHECK(proposal.key().public_key() == key.ToString());
+  CHECK(proposal.key().key_in_use() == in_use.ToString());
+  v1::SyncRequest stored;
+  stored.mutable_key_stored()->set_public_key(key.ToString());
+  REQUIRE(stream.stream->Write(stored));
+  CHECK(service.Eventually(
+      [&] { return service.api.stored_keys == std::vector<PublicKey>{key}; }));
+  stored.mutable_key_stored()->set_public_key("mine");
+  REQUIRE(stream.stream->Write(stored));
+  CHECK(stream.End().starts_with("INVALID_ARGUMENT: key_stored: "));
+}
+
 TEST_CASE("sync: an empty request ends the stream", "[sync]") {
   RunningService service;
   ClientStream stream(*service.stub);

@@ -5,6 +5,7 @@
 
 #include "common/files.h"
 #include "common/status.h"
+#include "edged/v1/state.pb.h"
 #include "tests/common/protocol/random_state.h"
 #include "tests/common/temporary_folder.h"
 #include "tests/edged/core/sample_edge.h"
@@ -13,7 +14,9 @@ namespace edged::edge {
 namespace {
 
 StoredState Sample() {
-  StoredState stored{.epoch = Epoch{"7a1c", 3}, .state = SampleState()};
+  StoredState stored{.epoch = Epoch{"7a1c", 3},
+                     .network = IpPrefix::Parse("10.200.0.0/22").value(),
+                     .state = SampleState()};
   stored.state.mappings = {{Tcp(80), "g1"}, {Udp(5000, 5999), "g1"}};
   stored.endpoints = {{Key(1), *SocketAddress::Parse("198.51.100.7:40123")},
                       {Key(2), *SocketAddress::Parse("[2001:db8::7]:1")}};
@@ -96,7 +99,7 @@ TEST_CASE("state_store: records that make no sense are damage, too",
   StateStore store(folder.path());
   REQUIRE(WriteChecksummed(folder / "state", "not a message").ok());
   CHECK_THAT(std::string(Message(store.Load().status())),
-             Catch::Contains("is damaged (does not parse)"));
+             Catch::Contains("cannot be used (does not parse)"));
 
   StoredState nameless = Sample();
   nameless.state.groups[0].name.clear();
@@ -104,7 +107,30 @@ TEST_CASE("state_store: records that make no sense are damage, too",
   const absl::Status status = store.Load().status();
   CHECK(status.code() == absl::StatusCode::kDataLoss);
   CHECK_THAT(std::string(Message(status)),
-             Catch::Contains("is damaged (group name: is empty)"));
+             Catch::Contains("cannot be used (group name: is empty)"));
+}
+
+TEST_CASE("state_store: what is too long, or of a newer edged, is kept aside",
+          "[state_store]") {
+  const TemporaryFolder folder;
+  StateStore store(folder.path());
+  const auto refusal = [&] {
+    const absl::Status status = store.Load().status();
+    CHECK(status.code() == absl::StatusCode::kDataLoss);
+    CHECK(*store.Load() == StoredState());
+    return std::string(Message(status));
+  };
+  v1::StoredState newer;
+  newer.set_format(2);
+  REQUIRE(WriteChecksummed(folder / "state", newer.SerializeAsString()).ok());
+  CHECK_THAT(refusal(),
+             Catch::Contains("(it is of a newer edged, format 2); kept as "));
+  // 100 MB that take no room.
+  REQUIRE(WriteFileAtomically(folder / "state", "").ok());
+  std::filesystem::resize_file(folder / "state", 100'000'000);
+  CHECK_THAT(refusal(), Catch::Contains("longer than 67108864 bytes"));
+  REQUIRE(WriteFileAtomically(folder / "state", std::string(4096, '\0')).ok());
+  CHECK_THAT(refusal(), Catch::Contains("no checksum in front"));
 }
 
 TEST_CASE("state_store: a file that cannot be read is not called damaged",

@@ -11,6 +11,8 @@ OBJECTS = (
     port_binding("two", tcp(81, f"{BACKEND}:8081"), tcp("30000-30009", BACKEND)),
 )
 
+ENROLMENT = ("join.yaml", "key.yaml")
+
 
 def build(lab):
     setup = Setup(lab)
@@ -138,7 +140,7 @@ def edge_state_is_missing(setup):
     before = settled(setup)
     expect(setup.edge.process.stop(), 0, "exit code")
     for path in state_files(setup):
-        if path.name != "join.yaml":
+        if path.name not in ENROLMENT:
             path.unlink()
     setup.edge.run()
     setup.agent.wait_edge_ready("a")
@@ -153,7 +155,7 @@ def edge_state_is_damaged(setup):
     stored = setup.edge.host.folder / "var/lib/edged/state"
     eventually(lambda: expect(stored.exists(), True, "a stored state"))
     expect(setup.edge.process.stop(), 0, "exit code")
-    damaged = [path for path in state_files(setup) if path.name != "join.yaml"]
+    damaged = [path for path in state_files(setup) if path.name not in ENROLMENT]
     expect(len(damaged) > 0, True, "state files")
     for path in damaged:
         text = path.read_bytes()

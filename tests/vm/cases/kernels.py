@@ -1,63 +1,142 @@
-"""What the build machine's own kernel may not show: Debian's, with their WireGuard."""
+"""What the build machine's own kernel may not show: Debian's, with their WireGuard. Each
+kernel is booted once, for all of its cases, and once more without IPv6."""
 
 import os
 import re
+import shlex
 import subprocess
 
 from case import case
 from expect import expect, expect_in
 from lab import BUILD, ROOT
 
-LIMIT_SECONDS = 180
-DEMO = ROOT / "packaging/demo/demo.py"
-WIREGUARD_TEST = BUILD / "tests/common/wireguard/common_wireguard_kernel_test"
+LIMIT_SECONDS = 480
+NETNS = ROOT / "tests/netns/run"
+COMMANDS = {
+    "demo": [ROOT / "packaging/demo/demo.py"],
+    "wireguard": [BUILD / "tests/common/wireguard/common_wireguard_kernel_test", "*- Kernel"],
+    "flushes": [NETNS, "_flush"],
+    "restarts": [NETNS, "restarts/both_are_killed"],
+    "ipv6": [NETNS, "ipv6/both_families"],
+}
+WITHOUT_IPV6 = {"ipv4": [NETNS, "ipv6_off/not_in_the_kernel"]}
 
 
-def run_under(kernel, *command):
-    """What a command printed that ended well as root under this kernel."""
-    done = subprocess.run(
-        [ROOT / "tests/vm/boot", "--memory", "768", "--seconds", str(LIMIT_SECONDS - 5), kernel,
-         "--", "env", f"PATH={os.environ['PATH']}", *command],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, errors="replace",
-    )
-    log = BUILD / "vm-logs" / f"{kernel}-{os.path.basename(command[0])}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_text(done.stdout)
-    last = " / ".join(done.stdout.strip().splitlines()[-3:])
-    expect(done.returncode, 0, f"{last} (all of it: {log}): exit code")
-    return done.stdout
+class Guests:
+    """What the commands said under each kernel; one that is asked for first is booted."""
+
+    def __init__(self):
+        self._said = {}
+
+    def said_by(self, kernel, name):
+        """The output of a command, which must have ended well."""
+        guest = (kernel, *(["ipv6.disable=1"] if name in WITHOUT_IPV6 else []))
+        if guest not in self._said:
+            self._said[guest] = self._boot(*guest)
+        output = self._said[guest]
+        part = re.search(f"^@begin {name}\n(.*?)^@end {name} (\\d+)$", output, re.S | re.M)
+        last = (part[1] if part else output).strip().splitlines()[-3:]
+        expect(part and part[2], "0", f"{' / '.join(last)} (all of it: {self._log(*guest)})")
+        return part[1]
+
+    def _boot(self, kernel, append=""):
+        script = "\n".join(
+            f"echo @begin {name}\n{shlex.join(map(str, command))}\necho @end {name} $?"
+            for name, command in (WITHOUT_IPV6 if append else COMMANDS).items()
+        )
+        done = subprocess.run(
+            [ROOT / "tests/vm/boot", "--memory", "768", "--seconds", str(LIMIT_SECONDS - 10),
+             f"--append={append}", kernel, "--", "env", f"PATH={os.environ['PATH']}", f"EDGED_BUILD={BUILD.name}",
+             "sh", "-c", script],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, errors="replace",
+        )
+        self._log(kernel, append).parent.mkdir(parents=True, exist_ok=True)
+        self._log(kernel, append).write_text(done.stdout)
+        return done.stdout
+
+    @staticmethod
+    def _log(kernel, append=""):
+        return BUILD / "vm-logs" / f"{kernel}{append and f'-{append}'}.log"
 
 
-def check_demo(kernel):
-    expect_in("kernel WireGuard", run_under(kernel, str(DEMO)))
+def build(_):
+    return Guests()
 
 
-def check_wireguard_client(kernel):
-    shown = run_under(kernel, str(WIREGUARD_TEST), "*- Kernel")
-    expect(re.findall(r"^SKIPPED:.*$", shown, re.MULTILINE), [])
-    expect_in("All tests passed", shown)
+def check_demo(setup, kernel):
+    expect_in("kernel WireGuard", setup.said_by(kernel, "demo"))
+
+
+def check_wireguard_client(setup, kernel):
+    said = setup.said_by(kernel, "wireguard")
+    expect(re.findall(r"^SKIPPED:.*$", said, re.MULTILINE), [])
+    expect_in("All tests passed", said)
+
+
+def check_cases(setup, kernel, name, count):
+    """So many cases of the netns tier, with what they measured."""
+    said = setup.said_by(kernel, name)
+    print("\n".join(f"    {kernel}: {line.strip()}" for line in said.splitlines()
+                    if line.startswith("    ")), flush=True)
+    expect(said.strip().splitlines()[-1], f"{count} passed, 0 failed, 0 skipped")
 
 
 @case
-def demo_on_6_1():
+def demo_on_6_1(setup):
     """The demo works on Debian 12's kernel, by the kernel's WireGuard."""
-    check_demo("6.1")
+    check_demo(setup, "6.1")
 
 
 @case
-def demo_on_6_12():
-    """The demo works on the kernel of Debian 12's backports and Debian 13."""
-    check_demo("6.12")
-
-
-@case
-def wireguard_on_6_1():
+def wireguard_on_6_1(setup):
     """Our client of the kernel's WireGuard does on 6.1 what its tests say."""
-    check_wireguard_client("6.1")
+    check_wireguard_client(setup, "6.1")
 
 
 @case
-def wireguard_on_6_12():
+def flushes_on_6_1(setup):
+    """On 6.1 the guard stays, and TCP goes on, through nft flush ruleset and conntrack -F."""
+    check_cases(setup, "6.1", "flushes", 4)
+
+
+@case
+def restarts_on_6_1(setup):
+    """On 6.1, with the kernel's WireGuard on both ends, killed daemons lose nothing."""
+    check_cases(setup, "6.1", "restarts", 1)
+
+
+@case
+def ipv6_on_6_1(setup):
+    """On 6.1, where only the whole host can forward IPv6, `edged prepare` lets it."""
+    check_cases(setup, "6.1", "ipv6", 1)
+
+
+@case
+def ipv4_on_6_1_without_ipv6(setup):
+    """Hosts that were started with ipv6.disable=1 serve IPv4, and say what IPv6 lacks."""
+    check_cases(setup, "6.1", "ipv4", 1)
+
+
+@case
+def demo_on_6_12(setup):
+    """The demo works on the kernel of Debian 12's backports and Debian 13."""
+    check_demo(setup, "6.12")
+
+
+@case
+def wireguard_on_6_12(setup):
     """Our client of the kernel's WireGuard does on 6.12 what its tests say."""
-    check_wireguard_client("6.12")
+    check_wireguard_client(setup, "6.12")
+
+
+@case
+def flushes_on_6_12(setup):
+    """On 6.12 the guard stays, and TCP goes on, through nft flush ruleset and conntrack -F."""
+    check_cases(setup, "6.12", "flushes", 4)
+
+
+@case
+def restarts_on_6_12(setup):
+    """On 6.12, with the kernel's WireGuard on both ends, killed daemons lose nothing."""
+    check_cases(setup, "6.12", "restarts", 1)

@@ -1,0 +1,160 @@
+// The part of Agent that puts right what others change.
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "clusteragent/agent.h"
+#include "common/status.h"
+
+namespace edged::agent {
+namespace {
+
+using SteadyClock = std::chrono::steady_clock;
+
+// Peers have no events: they are right again within a second.
+constexpr auto kPeersInterval = std::chrono::milliseconds(500);
+// Others may change routes and links all the time.
+constexpr auto kPlanPause = std::chrono::milliseconds(200);
+constexpr char kUnknown[] = "changes that the kernel could not tell";
+
+}  // namespace
+
+void Agent::StartWatching() {
+  auto watch = KernelWatch::Start(
+      *loop_,
+      {.nft = kernel_.nft->port(),
+       .rtnetlink = kernel_.rtnetlink.socket().port()},
+      {.table =
+           [this](const nftables::Event& event) {
+             if (event.table != uplink_plan_.table.name) return;
+             const Culprit by{event.pid, event.process, event.port};
+             if (event.object == nftables::EventObject::kTable) {
+               damage_.table.AddWhole(DescribeEvent(event), by);
+             } else {
+               damage_.table.Add(DescribeEvent(event), by);
+             }
+           },
+       .network =
+           [this](const netlink::RouteEvent& event) {
+             beside_ = true;
+             if (!ConcernsUplink(event, devices_)) return;
+             damage_.network.Add(netlink::DescribeEvent(event),
+                                 {.port = event.port});
+           },
+       .table_lost = [this] { damage_.table.Add(kUnknown, {}); },
+       .network_lost =
+           [this] {
+             beside_ = true;
+             damage_.network.Add(kUnknown, {});
+           },
+       .done = [this] { OnKernelEvents(); }});
+  if (watch.ok()) {
+    watch_ = *std::move(watch);
+  } else {
+    spdlog::error("others' changes are not seen: {}", Message(watch.status()));
+  }
+  loop_->Every(kPeersInterval, [this] { CheckPeers(); });
+}
+
+// Repairs in a call of its own: this one may come from the middle of a write.
+void Agent::OnKernelEvents() {
+  if (std::exchange(beside_, false) && beside_timer_ == 0) {
+    const auto pause = planned_ + kPlanPause - SteadyClock::now();
+    beside_timer_ = loop_->After(std::max(pause, pause.zero()), [this] {
+      beside_timer_ = 0;
+      PlanSoon();
+    });
+  }
+  const uint64_t changes = damage_.table.changes() + damage_.network.changes();
+  if (changes == 0 || repair_timer_ != 0) return;
+  damage_.since = SteadyClock::now();
+  repair_timer_ = loop_->After({}, [this] { Repair(); });
+}
+
+void Agent::Repair() {
+  const bool was_flooded = pace_.flood() != nullptr;
+  const auto wait = pace_.WaitFor(
+      SteadyClock::now(),
+      damage_.table.changes() > 0 ? damage_.table.by() : damage_.network.by());
+  if (!was_flooded && pace_.flood()) {
+    spdlog::warn("{}", pace_.flood()->ToString());
+  }
+  if (wait > wait.zero()) {
+    watch_->Pause();
+    repair_timer_ = loop_->After(wait, [this] { Repair(); });
+    return;
+  }
+  watch_->Resume();  // what it reads belongs to this repair
+  repair_timer_ = 0;
+  const Damage damage = std::exchange(damage_, Damage());
+  if (!applied_) return;  // the next plan sees it all
+  const auto start = SteadyClock::now();
+  if (damage.table.changes() > 0) {
+    Conclude({DriftPart::kTable, damage.table.What(), damage.table.by()},
+             uplink_.RepairTable(uplink_plan_), damage.since);
+  }
+  if (damage.network.changes() > 0) {
+    const Uplink::Outcome outcome = uplink_.RepairDevices(uplink_plan_);
+    Carry(outcome);
+    Conclude({DriftPart::kNetwork, damage.network.What(), damage.network.by()},
+             outcome, damage.since);
+  }
+  const auto end = SteadyClock::now();
+  pace_.Repaired(end, end - start,
+                 damage.table.changes() + damage.network.changes());
+}
+
+void Agent::CheckPeers() {
+  const auto now = SteadyClock::now();
+  if (const auto flood = pace_.TakeEnd(now)) {
+    spdlog::warn("{}", flood->ToString());
+  }
+  if (!applied_) return;
+  Conclude({DriftPart::kTunnel, "peers or keys are not as they were left", {}},
+           uplink_.RepairPeers(uplink_plan_), now);
+}
+
+void Agent::Conclude(Drift drift, const Uplink::Outcome& outcome,
+                     SteadyClock::time_point since) {
+  if (!outcome.status.ok()) {
+    applied_ = false;
+    unrepaired_ = Unrepaired{std::move(drift), since};
+    PlanSoon();
+    return;
+  }
+  if (outcome.written.empty()) return;  // it was not ours, or is right again
+  drift.repair = outcome.written;
+  drift.took = SteadyClock::now() - since;
+  if (!pace_.flood()) spdlog::warn("{}", drift.ToString());
+}
+
+// What a plan that is as before had to write was changed by somebody.
+void Agent::ConcludePlan(const UplinkPlan& plan,
+                         const Uplink::Outcome& outcome) {
+  const bool as_before = applied_ && plan.devices == uplink_plan_.devices &&
+                         plan.rules == uplink_plan_.rules &&
+                         plan.table == uplink_plan_.table;
+  uplink_plan_ = plan;
+  applied_ = outcome.status.ok();
+  if (applied_ && unrepaired_) {
+    Unrepaired unrepaired = *std::exchange(unrepaired_, std::nullopt);
+    Conclude(std::move(unrepaired.drift), outcome, unrepaired.since);
+  } else if (as_before && applied_) {
+    Conclude({DriftPart::kNetwork, "something is not as it was left", {}},
+             outcome, planned_);
+  } else if (!outcome.written.empty()) {
+    spdlog::info("uplink: {}", outcome.written);
+  }
+}
+
+void Agent::Carry(const Uplink::Outcome& outcome) {
+  devices_ = outcome.devices;
+  for (const UplinkDevice& device : uplink_plan_.devices) {
+    const auto link = devices_.find(device.wireguard.name);
+    if (link == devices_.end()) continue;
+    LinkOf(device.edge).Carry(device.wireguard.name, link->second);
+  }
+}
+
+}  // namespace edged::agent

@@ -1,0 +1,164 @@
+#include "clusteragent/edge_keys.h"
+
+#include <spdlog/spdlog.h>
+
+#include <utility>
+
+#include "common/status.h"
+
+namespace edged::agent {
+namespace {
+
+using SteadyClock = std::chrono::steady_clock;
+
+constexpr auto kLookInterval = std::chrono::milliseconds(100);
+
+}  // namespace
+
+EdgeKeys::EdgeKeys(EventLoop& loop, const StateFolder& state, Uplink& uplink,
+                   std::string edge, Shell shell)
+    : loop_(loop),
+      state_(state),
+      uplink_(uplink),
+      edge_(std::move(edge)),
+      shell_(std::move(shell)) {}
+
+EdgeKeys::~EdgeKeys() {
+  loop_.Cancel(follow_timer_);
+  loop_.Cancel(look_timer_);
+}
+
+absl::Status EdgeKeys::Load() {
+  if (loaded_) return absl::OkStatus();
+  ASSIGN_OR_RETURN(key_, state_.LoadKey(edge_));
+  loaded_ = true;
+  follower_.known = key_.edge;
+  Watch();
+  return absl::OkStatus();
+}
+
+void EdgeKeys::Registered(const PublicKey& token_key,
+                          const PublicKey& edge_key) {
+  KeyFollower next = follower_;
+  if (next.known.other == edge_key) {
+    std::swap(next.known.key, *next.known.other);
+  }
+  if (!registered_with(token_key)) {
+    next = {.known = {.key = edge_key}};  // it begins anew
+    key_.registered_with = token_key;
+    key_.edge = {};
+  }
+  Become(next);
+}
+
+PublicKey EdgeKeys::NextToTry() {
+  const KnownEdgeKeys& known = follower_.known;
+  tried_other_ = known.other && !tried_other_;
+  return tried_other_ ? *known.other : known.key;
+}
+
+void EdgeKeys::OnNotice(const EdgeKeyNotice& notice) {
+  const bool had_other = follower_.known.other.has_value();
+  const bool stored = Become(Noticed(follower_, notice, SteadyClock::now()));
+  if (stored && ShouldAnswer(follower_, notice)) shell_.say_stored(notice.key);
+  if (notice.phase == EdgeKeyNotice::Phase::kInUse && had_other) {
+    spdlog::info("edge {}: uses key {}{}", edge_, notice.key.Short(),
+                 registered_with(notice.key) ? "" : "; its token is used up");
+  }
+}
+
+// False when a key that the edge proposes could not be written down: then
+// nothing has changed. Whatever else changes does not wait for a disk.
+bool EdgeKeys::Become(const KeyFollower& next) {
+  UplinkKey key = key_;
+  key.edge = next.known;
+  if (key != key_) {
+    const absl::Status saved = state_.SaveKey(edge_, key);
+    if (!saved.ok()) {
+      spdlog::error("edge {}: its key: {}", edge_, Message(saved));
+      const auto& other = next.known.other;
+      if (other && other != follower_.known.key &&
+          other != follower_.known.other) {
+        return false;
+      }
+    }
+    key_ = key;
+  }
+  const KeyFollower before = std::exchange(follower_, next);
+  if (before.known.key != next.known.key ||
+      before.HasOtherPeer() != next.HasOtherPeer() ||
+      before.seeking != next.seeking) {
+    shell_.replan();
+  }
+  Watch();
+  return true;
+}
+
+// Looks while there are two keys, and at the moment to follow the edge.
+void EdgeKeys::Watch() {
+  if (follower_.known.other && look_timer_ == 0) {
+    look_timer_ = loop_.Every(kLookInterval, [this] { Look(); });
+  } else if (!follower_.known.other) {
+    loop_.Cancel(std::exchange(look_timer_, 0));
+    silent_.reset();
+  }
+  if (follower_.follow_at && follow_timer_ == 0) {
+    follow_timer_ =
+        loop_.After(*follower_.follow_at - SteadyClock::now(), [this] {
+          follow_timer_ = 0;
+          Look();
+        });
+  }
+}
+
+void EdgeKeys::Look() {
+  if (shell_.hears()) {
+    silent_.reset();
+  } else if (!silent_) {
+    silent_ = SteadyClock::now();
+    silent_wall_ = std::chrono::system_clock::now();
+  }
+  const KeyFollower next =
+      Observed(follower_, silent_, NewestHandshake(), SteadyClock::now());
+  if (next.seeking && !follower_.seeking) Seek();
+  if (next.known.key != follower_.known.key) {
+    spdlog::info("edge {}: reached by key {} now", edge_,
+                 next.known.key.Short());
+  }
+  Become(next);
+}
+
+// A session that lives on at either end would keep its peer from shaking hands,
+// and so from showing which key the edge has.
+void EdgeKeys::Seek() {
+  spdlog::info("edge {}: silent; sought by both of its keys", edge_);
+  if (device_.empty()) return;
+  const absl::Status forgotten = uplink_.ForgetPeers(device_);
+  if (!forgotten.ok()) {
+    spdlog::warn("device {}: {}", device_, Message(forgotten));
+  }
+}
+
+std::optional<PublicKey> EdgeKeys::NewestHandshake() const {
+  if (!silent_ || device_.empty()) return std::nullopt;
+  const auto device = uplink_.Tunnel(device_);
+  if (!device.ok()) return std::nullopt;
+  std::optional<PublicKey> newest;
+  auto last = silent_wall_;
+  for (const wireguard::Peer& peer : device->peers) {
+    if (peer.last_handshake <= last) continue;
+    last = peer.last_handshake;
+    newest = peer.key;
+  }
+  return newest;
+}
+
+void EdgeKeys::FillAccess(EdgeAccess& access) const {
+  access.own_key = key_.own;
+  if (!follower_.known.key.is_zero()) access.edge_key = follower_.known.key;
+  if (!follower_.HasOtherPeer()) return;
+  access.other_edge_key = follower_.known.other;
+  access.seek_other = follower_.seeking;
+}
+
+}  // namespace edged::agent

@@ -1,0 +1,74 @@
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "clusteragent/core/key_replacement.h"
+#include "clusteragent/core/uplink_plan.h"
+#include "clusteragent/state_folder.h"
+#include "clusteragent/uplink/uplink.h"
+#include "common/event_loop.h"
+
+namespace edged::agent {
+
+// The keys by which this uplink and one edge know each other: follows the edge
+// when it replaces its own, by core/key_replacement. What the edge is told is
+// on disk before. Belongs to the loop thread.
+class EdgeKeys {
+ public:
+  struct Shell {
+    std::function<void(const PublicKey&)> say_stored;  // to the edge
+    std::function<bool()> hears;                       // the edge speaks
+    std::function<void()> replan;                      // peers change
+  };
+
+  // `loop`, `state` and `uplink` are borrowed.
+  EdgeKeys(EventLoop& loop, const StateFolder& state, Uplink& uplink,
+           std::string edge, Shell shell);
+  ~EdgeKeys();
+
+  // Reads the key file when it was not read yet.
+  absl::Status Load();
+  // The edge registered this uplink, while it had this key.
+  void Registered(const PublicKey& token_key, const PublicKey& edge_key);
+  bool registered() const { return !key_.registered_with.is_zero(); }
+  bool registered_with(const PublicKey& token_key) const {
+    return key_.registered_with == token_key;
+  }
+  PublicKey own() const { return key_.own.Public(); }
+  // By which the edge may be reached; another one at every call where there are
+  // two.
+  PublicKey NextToTry();
+
+  // The uplink's device of this edge.
+  void Carry(const std::string& device) { device_ = device; }
+  void OnNotice(const EdgeKeyNotice& notice);
+  void FillAccess(EdgeAccess& access) const;
+
+ private:
+  bool Become(const KeyFollower& next);
+  void Watch();
+  void Look();
+  void Seek();
+  std::optional<PublicKey> NewestHandshake() const;
+
+  EventLoop& loop_;
+  const StateFolder& state_;
+  Uplink& uplink_;
+  const std::string edge_;
+  const Shell shell_;
+  bool loaded_ = false;
+  UplinkKey key_;
+  KeyFollower follower_;
+  std::string device_;
+  // Since when the edge is silent, on both clocks.
+  std::optional<KeyFollower::SteadyTime> silent_;
+  std::chrono::system_clock::time_point silent_wall_{};
+  bool tried_other_ = false;
+  EventLoop::TimerId follow_timer_ = 0;
+  EventLoop::TimerId look_timer_ = 0;
+};
+
+}  // namespace edged::agent

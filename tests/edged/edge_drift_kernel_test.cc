@@ -1,0 +1,285 @@
+// Somebody else changes what an edge has made.
+
+#include <fmt/format.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tests/edged/edge_on_host.h"
+
+namespace edged::edge {
+namespace {
+
+// Sockets of somebody else on the same host.
+struct Stranger {
+  std::unique_ptr<nftables::Client> nft = *nftables::Client::Open();
+  netlink::Rtnetlink rtnetlink = *netlink::Rtnetlink::Open();
+};
+
+// The real loop, but it never tells of the kernel's events, and minutes pass
+// when the test says so.
+class BlindLoop final : public EventLoop {
+ public:
+  explicit BlindLoop(std::unique_ptr<EventLoop> loop)
+      : loop_(std::move(loop)) {}
+
+  void LetMinutesPass() {
+    for (const auto& call : calls_) call();
+  }
+
+  absl::Status Watch(int fd, uint32_t events,
+                     std::function<void(uint32_t)> ready) override {
+    int domain = 0;
+    socklen_t size = sizeof(domain);
+    getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size);
+    if (domain == AF_NETLINK) return absl::OkStatus();
+    return loop_->Watch(fd, events, std::move(ready));
+  }
+  void Unwatch(int fd) override { loop_->Unwatch(fd); }
+  TimerId After(Duration delay, std::function<void()> call) override {
+    return loop_->After(delay, std::move(call));
+  }
+  TimerId Every(Duration interval, std::function<void()> call) override {
+    if (interval < std::chrono::minutes(1)) {
+      return loop_->Every(interval, std::move(call));
+    }
+    calls_.push_back(std::move(call));
+    return 0;
+  }
+  void Cancel(TimerId timer) override { loop_->Cancel(timer); }
+  absl::Status OnSignal(int signal, std::function<void()> call) override {
+    return loop_->OnSignal(signal, std::move(call));
+  }
+  void Post(std::function<void()> call) override {
+    loop_->Post(std::move(call));
+  }
+  void Run() override { loop_->Run(); }
+  void Stop() override { loop_->Stop(); }
+
+ private:
+  std::unique_ptr<EventLoop> loop_;
+  std::vector<std::function<void()>> calls_;
+};
+
+// "nf_tables: table deleted; 3 changes: ...", one a line, without who and how
+// long.
+std::string Told(const Host& host) {
+  std::string text;
+  for (const EdgeEvent& event : host.told) {
+    if (const auto* drift = std::get_if<Drift>(&event.what)) {
+      text += fmt::format("{}: {}; {}{}\n", ToString(drift->part), drift->what,
+                          drift->repair, drift->error);
+    } else {
+      text += std::get<Flood>(event.what).over ? "flood is over\n" : "flood\n";
+    }
+  }
+  return text;
+}
+
+}  // namespace
+
+TEST_CASE("edge: a table that somebody deletes is made again", "[edge]") {
+  const auto host = Host::Make();
+  if (!host) return;
+  Synced synced(*host);
+  const auto sets = host->Table().sets;
+  Stranger stranger;
+  nftables::Transaction removal(kTable);
+  removal.Add(nftables::DeleteTable{});
+  REQUIRE(stranger.nft->Apply(removal).ok());
+  host->Run(milliseconds(50));
+  CHECK(host->Table().sets == sets);
+  REQUIRE(host->told.size() == 1);
+  const auto& drift = std::get<Drift>(host->told[0].what);
+  CHECK(drift.part == DriftPart::kTable);
+  CHECK(drift.what == "table deleted");
+  CHECK(drift.by.pid == static_cast<uint32_t>(getpid()));
+  CHECK(drift.by.port == stranger.nft->port());
+  CHECK_THAT(drift.repair, Catch::Contains("add table inet edged"));
+  CHECK(drift.error == "");
+}
+
+TEST_CASE("edge: one element that somebody deletes is added, and no more",
+          "[edge]") {
+  const auto host = Host::Make();
+  if (!host) return;
+  Synced synced(*host);
+  host->Run(milliseconds(20));  // the kernel's echo of our own changes
+  Stranger stranger;
+  const nftables::Set set = PortsSet(Family::kIpv4);
+  nftables::Transaction removal(kTable);
+  removal.Add(
+      nftables::DeleteElements{set, host->Table().sets.at(set.name).elements});
+  REQUIRE(stranger.nft->Apply(removal).ok());
+  host->Run(milliseconds(50));
+  CHECK(Told(*host) ==
+        "nf_tables: 1 element of ports4 deleted; 1 change: add element inet "
+        "edged ports4 { 203.0.113.1 . tcp . 80 : 0xed000100 }\n");
+  CHECK(ListenersOf(*synced.edge) == "203.0.113.1 tcp/80; ");
+}
+
+TEST_CASE("edge: an address and a route that somebody removes come back",
+          "[edge]") {
+  const auto host = Host::Make();
+  if (!host) return;
+  Synced synced(*host);
+  host->Run(milliseconds(20));  // the kernel's echo of our own changes
+  Stranger stranger;
+  const auto device = stranger.rtnetlink.GetLink(kDevice);
+  REQUIRE(device.ok());
+  REQUIRE(stranger.rtnetlink
+              .RemoveRoute(
+                  {.destination = Net("10.200.0.16/28"), .link = device->index})
+              .ok());
+  host->Run(milliseconds(50));
+  CHECK(Told(*host) ==
+        "network: removed: route 10.200.0.16/28 table 254 protocol 237; + "
+        "route 10.200.0.16/28 dev edged0\n");
+  host->told.clear();
+  REQUIRE(stranger.rtnetlink
+              .RemoveAddress({.link = device->index,
+                              .address = Ip("10.200.0.1"),
+                              .prefix_length = 32})
+              .ok());
+  host->Run(milliseconds(50));
+  CHECK_THAT(Told(*host),
+             Catch::Contains("+ address 10.200.0.1/32 dev edged0"));
+}
+
+TEST_CASE("edge: a setting that somebody switches off is switched on",
+          "[edge]") {
+  const auto host = Host::Make();
+  if (!host) return;
+  Synced synced(*host);
+  host->Run(milliseconds(20));  // the kernel's echo of our own changes
+  Stranger stranger;
+  const auto eth0 = stranger.rtnetlink.GetLink("eth0");
+  REQUIRE(eth0.ok());
+  REQUIRE(eth0->ipv4.forwarding);
+  netlink::Ipv4Conf conf = eth0->ipv4;
+  conf.forwarding = false;
+  REQUIRE(stranger.rtnetlink.SetIpv4Conf(eth0->index, conf).ok());
+  host->Run(milliseconds(50));
+  CHECK(stranger.rtnetlink.GetLink("eth0")->ipv4.forwarding);
+  CHECK_THAT(Told(*host), Catch::EndsWith("~ ipv4 eth0 forwarding 1 rp_filter "
+                                          "0\n"));
+}
+
+TEST_CASE("edge: a peer that somebody removes is back within a second",
+          "[edge]") {
+  const auto host = Host::Make();
+  if (!host) return;
+  Synced synced(*host);
+  host->Run(milliseconds(20));
+  REQUIRE(host->PeerCount() == 4);
+  REQUIRE(host->wireguard->Apply(kDevice, {.removed_peers = {Key(2)}}).ok());
+  host->Run(milliseconds(1050));
+  CHECK(host->PeerCount() == 4);
+  CHECK(Told(*host) ==
+        "wireguard: peers or settings are not as they were left; peer AgICAgIC "
+        "new: allowed ips 10.200.0.32/28, keepalive 0 s\n");
+}
+
+TEST_CASE("edge: what others do beside us is not looked at", "[edge]") {
+  const auto host = Host::Make();
+  if (!host) return;
+  Synced synced(*host);
+  host->Run(milliseconds(20));  // the kernel's echo of our own changes
+  Stranger stranger;
+  nftables::Transaction beside("beside");
+  beside.Add(nftables::AddTable{});
+  REQUIRE(stranger.nft->Apply(beside).ok());
+  REQUIRE(stranger.rtnetlink.CreateLink("docker0", "veth").ok());
+  const int changes = host->nft->applied();
+  host->Run(milliseconds(50));
+  CHECK(Told(*host) == "");
+  CHECK(host->nft->applied() == changes);
+}
+
+TEST_CASE("edge: a repair that fails is tried until it succeeds", "[edge]") {
+  const auto host = Host::Make();
+  if (!host) return;
+  Synced synced(*host);
+  host->Run(milliseconds(20));  // the kernel's echo of our own changes
+  Stranger stranger;
+  nftables::Transaction removal(kTable);
+  removal.Add(nftables::DeleteTable{});
+  host->nft->FailNext(Unavailable("no buffer"));
+  REQUIRE(stranger.nft->Apply(removal).ok());
+  host->Run(milliseconds(200));
+  REQUIRE(host->told.size() == 1);
+  CHECK_THAT(Told(*host), Catch::StartsWith("nf_tables: table deleted; "));
+  CHECK(ListenersOf(*synced.edge) == "203.0.113.1 tcp/80; ");
+}
+
+TEST_CASE("edge: what was changed unseen is found by the audit", "[edge]") {
+  const auto host = Host::Make();
+  if (!host) return;
+  auto* loop = new BlindLoop(std::move(host->loop));
+  host->loop.reset(loop);
+  Synced synced(*host);
+  Stranger stranger;
+  const nftables::Set set = PortsSet(Family::kIpv4);
+  nftables::Transaction removal(kTable);
+  removal.Add(
+      nftables::DeleteElements{set, host->Table().sets.at(set.name).elements});
+  REQUIRE(stranger.nft->Apply(removal).ok());
+  host->Run(milliseconds(1200));
+  CHECK(ListenersOf(*synced.edge) == "");
+  CHECK(Told(*host) == "");
+  loop->LetMinutesPass();
+  host->Run(milliseconds(100));
+  CHECK(ListenersOf(*synced.edge) == "203.0.113.1 tcp/80; ");
+  CHECK(Told(*host) ==
+        "nf_tables: an audit found other mappings than were written; 1 change: "
+        "add element inet edged ports4 { 203.0.113.1 . tcp . 80 : 0xed000100 "
+        "}\n");
+  loop->LetMinutesPass();
+  host->Run(milliseconds(100));
+  CHECK(host->told.size() == 1);
+}
+
+TEST_CASE("edge: a flood of strange changes does not take the loop", "[edge]") {
+  const auto host = Host::Make();
+  if (!host) return;
+  Synced synced(*host);
+  host->Run(milliseconds(20));  // the kernel's echo of our own changes
+  Stranger stranger;
+  const nftables::Set set = ReservedSet();
+  nftables::Element port;
+  port.key = nftables::Concat(
+      {nftables::ToBytes(Protocol::kTcp), nftables::PortBytes(9)});
+  int changes = 0;
+  int ticks = 0;
+  const auto disturb = host->loop->Every(milliseconds(2), [&] {
+    nftables::Transaction strange(kTable);
+    strange.Add(nftables::AddElements{set, {port}});
+    if (stranger.nft->Apply(strange).ok()) ++changes;
+  });
+  const auto tick = host->loop->Every(milliseconds(10), [&] { ++ticks; });
+  const int before = host->nft->applied();
+  host->Run(milliseconds(3000));
+  CHECK(changes > 500);
+  CHECK(ticks > 200);
+  CHECK(host->nft->applied() - before < 130);
+  CHECK_THAT(Told(*host), Catch::EndsWith("\nflood\n"));
+  CHECK(host->told.size() < 80);
+  CHECK_THAT(StatusOf(*synced.edge).warnings,
+             Catch::VectorContains(std::string(fmt::format(
+                 "edged_daemon_ke (pid {}) changes what is ours faster than it "
+                 "is repaired",
+                 getpid()))));
+  host->loop->Cancel(disturb);
+  host->Run(milliseconds(3000));
+  host->loop->Cancel(tick);
+  CHECK_THAT(Told(*host), Catch::EndsWith("\nflood\nflood is over\n"));
+  CHECK(host->Table().sets.at(set.name).elements.size() == 2);
+  CHECK(StatusOf(*synced.edge).warnings.empty());
+}
+
+}  // namespace edged::edge

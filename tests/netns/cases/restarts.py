@@ -1,0 +1,126 @@
+"""Either daemon is killed, stopped, replaced: what flows goes on, without a single loss."""
+
+import signal
+import time
+
+import ask
+from case import case
+from expect import eventually, expect, expect_not_in
+from product import Setup, tcp, udp
+from stream import Stream, Transfer
+from world import A, BACKEND, HOME_LAN
+
+INTERVAL = 0.005  # 200 packets a second
+
+
+def build(lab):
+    setup = Setup(lab)
+    world = setup.world
+    world.serve(world.backend, "backend", "page:8080", "talk:8081", "bulk:8082", "echo:7000")
+    setup.start()
+    setup.agent.bind(
+        "standard", tcp(80, f"{BACKEND}:8080"), tcp(81, f"{BACKEND}:8081"),
+        tcp(82, f"{BACKEND}:8082"), udp(7000, f"{BACKEND}:7000"),
+    )
+    key_is_settled(setup)
+    return setup
+
+
+def key_is_settled(setup):
+    """The token's key has been replaced, and the agent knows one key."""
+    def look():
+        expect(setup.edge.status()["tunnel"].get("keyOfToken", False), False, "key of the token")
+        shown = setup.world.home.run(["wg", "show", "all", "peers"]).stdout
+        expect(len(shown.splitlines()), 1, "peers of the uplink")
+
+    eventually(look, 10)
+
+
+def wireguard_pids(setup):
+    return [host.pids_of("wireguard-go") for host in (setup.edge.host, setup.world.home)]
+
+
+def flowing(setup, what, disturb):
+    """A UDP stream, a held connection, a download and an upload, all through `disturb`."""
+    before = wireguard_pids(setup)
+    client = setup.world.client
+    with setup.ask(ask.Held, A, 81) as held, Stream(client, A, 7000, INTERVAL) as stream:
+        transfers = [Transfer(client, A, 82, verb) for verb in ("pull", "push")]
+        for transfer in transfers:
+            transfer.flowing()
+        disturb()
+        setup.agent.wait_edge_ready("a", seconds=15)
+        expect(held.ask(what), f"backend:8081 saw {HOME_LAN}: {what}")
+        results = [transfer.result() for transfer in transfers]
+    gaps = [transfer.longest_gap * 1000 for transfer in transfers]
+    print(f"    {what}: {stream.told()}; TCP gaps {gaps[0]:.0f} and {gaps[1]:.0f} ms", flush=True)
+    expect(results, ["whole", "whole"], f"{what}: download, upload")
+    expect(stream.lost(), [], f"{what}: lost of {len(stream.sent)} datagrams")
+    expect(wireguard_pids(setup), before, f"{what}: wireguard-go")
+
+
+def restart(start, process, end):
+    """Ends a daemon, leaves it dead for longer than heartbeats may be missing, starts it."""
+    if end == signal.SIGTERM:
+        expect(process.stop(), 0, "exit code")
+    else:
+        process.kill()
+    time.sleep(1.2)
+    start()
+
+
+@case
+def edged_is_restarted(setup):
+    """edged, stopped and started under load: nothing is lost, nobody is refused."""
+    process = setup.edge.process
+    flowing(setup, "edged restarted", lambda: restart(setup.edge.run, process, signal.SIGTERM))
+    expect_not_in("refusing connections", process.output())
+
+
+@case
+def edged_is_killed(setup):
+    """edged, killed and started under load: the same."""
+    process = setup.edge.process
+    flowing(setup, "edged killed", lambda: restart(setup.edge.run, process, signal.SIGKILL))
+
+
+@case
+def clusteragent_is_restarted(setup):
+    """clusteragent, stopped and started under load: the same."""
+    process = setup.agent.process
+    flowing(setup, "clusteragent restarted",
+            lambda: restart(setup.agent.run, process, signal.SIGTERM))
+
+
+@case
+def clusteragent_is_killed(setup):
+    """clusteragent, killed and started under load: the same."""
+    process = setup.agent.process
+    flowing(setup, "clusteragent killed",
+            lambda: restart(setup.agent.run, process, signal.SIGKILL))
+
+
+@case
+def both_are_killed(setup):
+    """Both daemons, dead at once and started again under load: the same."""
+    def disturb():
+        setup.edge.process.kill()
+        restart(setup.agent.run, setup.agent.process, signal.SIGKILL)
+        setup.edge.run()
+
+    flowing(setup, "both killed", disturb)
+
+
+@case
+def killed_again_and_again(setup):
+    """edged, killed at ten moments of its start: nothing is lost."""
+    def disturb():
+        for moment in range(10):
+            setup.edge.process.kill()
+            if moment == 9:
+                setup.edge.run()
+            else:
+                setup.edge.start()
+                time.sleep(0.01 * moment)
+
+    flowing(setup, "edged killed in its start", disturb)
