@@ -113,8 +113,13 @@ class Edge {
   void GreetUplinks();
 
   void StartHeartbeats();
+  const std::string* UplinkAt(const IpAddress& address) const;
   void OnHeartbeat(const IpAddress& from, const protocol::Heartbeat& heartbeat);
+  std::optional<uint32_t> OnProbe(const IpAddress& from,
+                                  const protocol::PathProbe& probe);
+  void HeedSoon(SteadyTime now);
   void HeedHeartbeats();
+  void FollowMtu();
   void ArmHealthTimer();
   void CheckHealth();
   void WaitForFirstWords();
@@ -194,6 +199,7 @@ class Edge {
   EventLoop::TimerId flows_timer_ = 0;
   EventLoop::TimerId heed_timer_ = 0;
   SteadyTime heed_after_;
+  bool mtu_changed_ = false;  // an uplink says another one, or has moved
   EventLoop::Duration health_interval_{};
 };
 
