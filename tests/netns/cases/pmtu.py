@@ -3,6 +3,7 @@
 import contextlib
 import json
 import socket
+import struct
 
 import ask
 from cases import ipv6
@@ -75,7 +76,9 @@ def mtus(setup, edge="a"):
     uplinks = state.get("uplinks", [])
     return (
         state["tunnel"].get("mtu"), *(one.get("mtu") for one in uplinks),
-        int(values.get("uplinkMtu", 0)), int(values.get("mtu", 0)),
+        *(int(text) if text.isdigit() else text for text in (
+            values.get("uplinkMtu", ""), values["mtu"]  # "auto" while there is no contact
+        )),
     )
 
 
@@ -349,3 +352,47 @@ def ipv6_inside_a_black_hole(lab):
     becomes_mtus(setup, (1440, 1312, 1440, 1312))
     for address in (A, A6):
         carries(setup, address)
+
+
+# ---- who speaks ----
+
+
+def probe(setup, source, uplink_mtu, size):
+    """A probe from `source` at home; the size of its echo, and the edge's MTU in it."""
+    payload = b"edpp\x01" + struct.pack(">QII", 7, uplink_mtu, 0)
+    with setup.world.home.network(), ask.datagram_socket(A) as sender:
+        sender.bind((source, 0))
+        sender.settimeout(1)
+        sender.sendto(payload.ljust(size, b"\0"), ("10.200.0.1", 7443))
+        try:
+            echo = sender.recv(65536)
+        except TimeoutError:
+            return "no echo"
+    return len(echo), struct.unpack(">I", echo[17:21])[0]
+
+
+@case
+def probes_of_whoever(lab):
+    """An echo is never larger than its probe, only uplinks have one, and what an uplink says limits
+    nobody but itself, to 576 at least."""
+    setup = serving(lab)
+    becomes_mtus(setup, (1440, 1440, 1440, 1440))
+    expect(probe(setup, "10.200.0.16", 0, 21), (21, 1440))
+    expect(probe(setup, "10.200.0.16", 0, 1000), (1000, 1440))
+    expect(probe(setup, "10.200.0.16", 0, 20), "no echo")
+    setup.world.home.ip("address add 10.200.0.18/32 dev lo")
+    expect(probe(setup, "10.200.0.18", 600, 21), "no echo")
+    expect(mtus(setup)[1], 1440)
+    expect(probe(setup, "10.200.0.16", 1, 21), (21, 1440))
+    becomes(lambda: mtus(setup)[1], 576, 2)
+    becomes_mtus(setup, (1440, 1440, 1440, 1440))  # as the uplink itself says
+
+
+@case
+def path_of_1280_that_fragments(lab):
+    """Over a path of 1280 whose routers do what they should, everything arrives."""
+    setup = serving(lab)
+    middle(setup, 1280, hole=False)
+    carries(setup)
+    middle(setup, 1500, hole=False)
+    carries(setup)
