@@ -363,7 +363,7 @@ def probe(setup, source, uplink_mtu, size):
     with setup.world.home.network(), ask.datagram_socket(A) as sender:
         sender.bind((source, 0))
         sender.settimeout(1)
-        sender.sendto(payload.ljust(size, b"\0"), ("10.200.0.1", 7443))
+        sender.sendto(payload[:size].ljust(size, b"\0"), ("10.200.0.1", 7443))
         try:
             echo = sender.recv(65536)
         except TimeoutError:
