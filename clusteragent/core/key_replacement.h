@@ -22,8 +22,8 @@ namespace edged::agent {
 // From the edge's word until it is followed: the edge switches within 20 ms,
 // and what it sent before arrives.
 inline constexpr auto kFollowDelay = std::chrono::milliseconds(60);
-// When two heartbeats had no echo and for this time more none comes, the edge is
-// sought by both keys. WireGuard alone would try again after 5 s.
+// When two heartbeats had no echo and for this time more none comes, the edge
+// is sought by both keys. WireGuard alone would try again after 5 s.
 inline constexpr auto kSeekAfter = std::chrono::milliseconds(100);
 
 // What the edge says about its key.
