@@ -65,6 +65,11 @@ class UdpHeartbeatSender final : public HeartbeatSender {
   }
   uint32_t mtu() const override { return search_.mtu(); }
 
+  bool hears() const override {
+    return last_echo_ &&
+           SteadyClock::now() - *last_echo_ < options_.interval * 5 / 2;
+  }
+
  private:
   void Send() {
     if (!said_) return;

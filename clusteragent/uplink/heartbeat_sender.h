@@ -37,13 +37,15 @@ class HeartbeatSender {
 
   // What the heartbeats say; sends one at once. Nothing is sent before.
   virtual void Say(bool ready, const protocol::Digest& applied) = 0;
-  // Echoes arrive in time.
+  // Echoes arrive: no more than `threshold` are missing.
   virtual bool is_up() const = 0;
   // What the links of this end leave, in bytes.
   virtual void SetMtu(uint32_t mtu) = 0;
   // The largest packet that comes through, as far as it is known; 0 before
   // SetMtu().
   virtual uint32_t mtu() const = 0;
+  // The echo of one of the last two heartbeats has arrived.
+  virtual bool hears() const = 0;
 };
 
 }  // namespace edged::agent
