@@ -18,6 +18,7 @@ using std::chrono::milliseconds;
 
 constexpr auto kPlanDelay = milliseconds(5);
 constexpr auto kTellDelay = milliseconds(20);
+constexpr auto kFlowsAgain = std::chrono::seconds(1);  // after a failure
 constexpr auto kResyncInterval = std::chrono::seconds(30);
 constexpr auto kMissingGrace = std::chrono::seconds(1);
 
@@ -104,6 +105,12 @@ absl::Status Agent::Begin() {
       spdlog::info("signal {}: stopping; the kernel goes on", signal);
       loop_->Stop();
     }));
+  }
+  if (auto conntrack = netlink::Conntrack::Open(); conntrack.ok()) {
+    flows_.emplace(*std::move(conntrack));
+  } else {
+    spdlog::warn("{}: UDP flows keep their old targets",
+                 Message(conntrack.status()));
   }
   StartWatching();
   // Not durable, it is given out again at the next start: an edge takes the
@@ -334,8 +341,21 @@ absl::Status Agent::ApplyUplink() {
   ConcludePlan(uplink_plan, outcome);
   Carry(outcome);
   RETURN_IF_ERROR(outcome.status);
+  DeleteStaleFlows();
   ForgetSwitchedBack(uplink_plan);
   return absl::OkStatus();
+}
+
+void Agent::DeleteStaleFlows() {
+  loop_->Cancel(std::exchange(flows_timer_, 0));
+  if (!flows_) return;
+  const auto deleted = flows_->DeleteStale(uplink_plan_.flows);
+  if (!deleted.ok()) {
+    spdlog::warn("stale flows: {}; trying again", Message(deleted.status()));
+    flows_timer_ = loop_->After(kFlowsAgain, [this] { DeleteStaleFlows(); });
+  } else if (*deleted > 0) {
+    spdlog::info("stale flows: {} deleted", *deleted);
+  }
 }
 
 // Before a link is made to forward, its name is on disk: whatever happens, it

@@ -215,9 +215,10 @@ absl::Status Edge::ApplyJudged(const protocol::EdgeDelta& accepted) {
     ReconcileSoon();  // back to the last good state, observed anew
     return status;
   }
+  const FlowSearch search = FlowSearch::After(model_, accepted);
   model_.Commit(accepted);
   SaveSoon();
-  DeleteStaleFlowsSoon();
+  DeleteStaleFlowsSoon(search);
   if (!ChangesTunnel(accepted)) return absl::OkStatus();
   health_.Update(model_, SteadyClock::now());
   ArmHealthTimer();

@@ -17,6 +17,7 @@ struct UplinkTarget {
   Protocol protocol = Protocol::kTcp;
   PortRange ports;
   SocketAddress target;  // a range keeps its ports, whatever the port here
+  auto operator<=>(const UplinkTarget&) const = default;
 };
 
 struct TunnelOfEdge {

@@ -14,6 +14,7 @@
 #include "common/netlink/rtnetlink.h"
 #include "common/nftables/client.h"
 #include "common/wireguard/client.h"
+#include "edged/core/conntrack_plan.h"
 #include "edged/core/drift_damage.h"
 #include "edged/core/edge_api.h"
 #include "edged/core/edge_model.h"
@@ -90,10 +91,12 @@ class Dataplane {
   // is still what facts() say.
   absl::Status ApplyHealth(const EdgeModel& model, UplinkHealth health);
 
-  // Deletes flows that fit the model no longer, TCP only of the uplinks in
-  // `long_dead` or removed ones; returns their number.
+  // Of those that `search` finds, deletes flows that fit the model no longer,
+  // TCP only of the uplinks in `long_dead` or removed ones; returns their
+  // number.
   absl::StatusOr<int> DeleteStaleFlows(const EdgeModel& model,
-                                       const std::set<std::string>& long_dead);
+                                       const std::set<std::string>& long_dead,
+                                       const FlowSearch& search);
 
   // Reads every mapping back from the kernel. Once more when the sum is not
   // ProgrammedDigest(): a dump beside writers, or while the kernel's table
