@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "clusteragent/core/uplink_plan.h"
+#include "common/nftables/timeout_probe.h"
 #include "common/status.h"
 
 namespace edged::agent {
@@ -112,6 +113,11 @@ absl::Status Agent::Begin() {
     spdlog::warn("{}: UDP flows keep their old targets",
                  Message(conntrack.status()));
   }
+  if (auto why = nftables::WhyNoTimeouts(*kernel_.nft); why.ok()) {
+    no_timeouts_ = *std::move(why);
+  } else {
+    spdlog::warn("{}", Message(why.status()));
+  }
   StartWatching();
   // Not durable, it is given out again at the next start: an edge takes the
   // same one twice.
@@ -206,6 +212,7 @@ absl::StatusOr<Facts> Agent::GatherFacts() {
   facts.local_addresses = std::move(host.local_addresses);
   facts.host_routes = std::move(host.routes);
   facts.ipv6 = std::move(host.ipv6_trouble);
+  facts.no_timeouts = no_timeouts_;
   facts.mark_mask = options_.mark_mask;
   UplinkFacts& own = facts.uplinks.emplace_back();
   own.name = options_.uplink_name;

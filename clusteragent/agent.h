@@ -112,6 +112,7 @@ class Agent {
   Records records_;    // as last allocated
   std::unique_ptr<SourceReader> reader_;
   Uplink uplink_;
+  std::string no_timeouts_;           // why this kernel has none; empty: it has
   std::optional<UplinkFlows> flows_;  // unset: this kernel lists none
   Resolver resolver_;
   std::set<SwitchedLink> switched_links_;

@@ -84,7 +84,7 @@ class Edge {
   void Reconcile();
   void RetryReconcile();
   absl::Status TakeEpoch(const Epoch& epoch);
-  absl::StatusOr<Judgement> Judge(const ChangeCall& call) const;
+  absl::StatusOr<Judgement> Judge(const ChangeCall& call);
   absl::Status ApplyJudged(const protocol::EdgeDelta& accepted);
   absl::Status WriteTunnel(const EdgeModel& model);
   protocol::EdgeDelta RegistrationDelta(const protocol::Uplink& uplink) const;
@@ -138,7 +138,7 @@ class Edge {
   StateStore& store_;
   BackgroundWriter writer_;  // of store_
   const Join join_;
-  const Limits limits_;
+  Limits limits_;
   const std::function<void()> serving_;
   const std::function<void(const EdgeEvent&)> tell_;
   const uint32_t rtnetlink_port_;

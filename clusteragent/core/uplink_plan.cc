@@ -139,8 +139,8 @@ std::vector<UplinkTarget> TargetsOf(const EdgePlan& edge,
     const protocol::Listener& listener = planned.mapping.listener;
     const auto address = overlay_of.find(listener.public_address);
     if (address == overlay_of.end()) continue;
-    targets.push_back(
-        {address->second, listener.protocol, listener.ports, planned.target});
+    targets.push_back({address->second, listener.protocol, listener.ports,
+                       planned.target, planned.timeouts.Of(listener.protocol)});
   }
   return targets;
 }

@@ -8,6 +8,7 @@
 #include "common/netlink/ipv6_settings.h"
 #include "common/nftables/diff.h"
 #include "common/nftables/print.h"
+#include "common/nftables/timeout_probe.h"
 #include "common/one_line.h"
 #include "common/status.h"
 #include "common/wireguard/diff.h"
@@ -82,7 +83,19 @@ absl::StatusOr<std::string> Dataplane::Reconcile(const EdgeModel& model,
   return written;
 }
 
+absl::StatusOr<std::string> Dataplane::WhyNoTimeouts() {
+  if (!timeouts_known_) {
+    ASSIGN_OR_RETURN(facts_.no_timeouts, nftables::WhyNoTimeouts(kernel_.nft));
+    timeouts_known_ = true;
+  }
+  return facts_.no_timeouts;
+}
+
 absl::Status Dataplane::ObserveHost(const EdgeModel& model) {
+  const bool has_timeouts = std::ranges::any_of(
+      model.groups(),
+      [](const auto& entry) { return !entry.second.timeouts.empty(); });
+  if (has_timeouts) RETURN_IF_ERROR(WhyNoTimeouts().status());
   ASSIGN_OR_RETURN(host_, Observe(kernel_.rtnetlink));
   facts_.forwarding_everywhere = host_.forwarding_everywhere;
   facts_.mtu = TunnelMtu(model);

@@ -102,6 +102,9 @@ class Dataplane {
   // ProgrammedDigest(): a dump beside writers, or while the kernel's table
   // still grows, may repeat and miss elements without a mark (6.18).
   absl::StatusOr<protocol::Digest> Audit(const EdgeModel& model);
+  // Why this kernel keeps no timeouts of single groups; empty: it does. Asks it
+  // once.
+  absl::StatusOr<std::string> WhyNoTimeouts();
   // What is programmed: the model's digest without mappings that cannot be.
   protocol::Digest ProgrammedDigest(const EdgeModel& model) const;
   std::vector<Refusal> NotProgrammed(const EdgeModel& model) const;
@@ -134,7 +137,8 @@ class Dataplane {
   HostNetwork host_;
   std::map<IpAddress, Unserved> unserved_;  // by public address
   GroupMarks marks_;
-  bool marks_known_ = false;  // the kernel's were taken over
+  bool timeouts_known_ = false;  // the kernel was asked
+  bool marks_known_ = false;     // the kernel's were taken over
 };
 
 }  // namespace edged::edge

@@ -3,6 +3,7 @@
 import contextlib
 import re
 import socket
+import time
 
 import ask
 from case import case
@@ -232,6 +233,118 @@ def untranslated_by_a_flush_is_mended(setup):
         insert(edge, [f"-p udp -s {CLIENT} -d {A} --sport {flow.source} --dport 7000 -r {A} "
                       f"-q {CLIENT} --reply-port-src 7000 --reply-port-dst {flow.source} -t 600"])
         becomes(flow.ask, f"{OF_A}: hello", seconds=3)
+
+
+def entry(host, protocol, port, source):
+    """One flow of the client to a mapped port, as a host has it: seconds left, whole line."""
+    words = ["-p", protocol, "--dport", str(port), "--orig-port-src", str(source)]
+    lines = table(host, *words)
+    expect(len(lines), 1, f"{host.name}: flows to {protocol}/{port}")
+    return int(lines[0].split()[2]), lines[0]
+
+
+def timeouts_listed(host, name):
+    """Names of the `ct timeout` objects in a table."""
+    listed = host.run(["nft", "list", "table", "inet", name]).stdout
+    return sorted(re.findall(r"ct timeout (\S+) {", listed))
+
+
+def lives(setup, protocol, port, least, most):
+    """A new connection's entry has between so many seconds to live, on both ends."""
+    if protocol == "udp":
+        with UdpFlow(setup, port) as flow:
+            expect(flow.ask(), f"{OF_A}: hello")
+            look(setup, protocol, port, least, most, flow.source)
+    else:
+        with setup.ask(ask.Held, A, port) as held:
+            expect(held.ask("one"), f"backend:8081 saw {HOME_LAN}: one")
+            look(setup, protocol, port, least, most, held.source)
+
+
+def look(setup, protocol, port, least, most, source):
+    for host in (setup.edge.host, setup.world.home):
+        left, line = entry(host, protocol, port, source)
+        expect(least <= left <= most, True, f"{host.name}: {least} to {most} s: {line}")
+
+
+@case
+def a_binding_has_its_timeouts(setup):
+    """idleTimeout and sessionTimeout are what conntrack lists of new connections on both ends,
+    and others keep the host's own; without them they are the host's own again."""
+    setup.agent.bind(
+        "timed",
+        tcp(84, f"{BACKEND}:8081", tcp={"idleTimeout": "1h"}),
+        udp(7020, f"{BACKEND}:7000", udp={"sessionTimeout": "15m"}),
+        udp("7100-7101", BACKEND, name="range", udp={"sessionTimeout": "10m"}),
+    )
+    lives(setup, "tcp", 84, 3590, 3600)
+    lives(setup, "udp", 7020, 890, 900)
+    with UdpFlow(setup, 7101) as flow:
+        expect(flow.ask(), f"backend:7101 saw {HOME_LAN}: hello")
+        look(setup, "udp", 7101, 590, 600, flow.source)
+    lives(setup, "tcp", 81, 3601, 432_000)
+    lives(setup, "udp", 7000, 1, 180)
+    for host, name in ((setup.edge.host, "edged"), (setup.world.home, "clusteragent")):
+        expect(timeouts_listed(host, name), ["tcp-3600", "udp-600", "udp-900"], host.name)
+    setup.agent.bind(
+        "timed", tcp(84, f"{BACKEND}:8081"), udp(7020, f"{BACKEND}:7000"),
+        udp("7100-7101", BACKEND, name="range"),
+    )
+    for host, name in ((setup.edge.host, "edged"), (setup.world.home, "clusteragent")):
+        becomes(lambda at=host, table=name: timeouts_listed(at, table), [])
+    lives(setup, "tcp", 84, 3601, 432_000)
+    lives(setup, "udp", 7020, 1, 180)
+    setup.agent.remove("timed")
+
+
+@case
+def a_session_ends_when_it_was_idle(setup):
+    """sessionTimeout 2s: an idle session is forgotten after 2 s and not before; packets keep it."""
+    setup.agent.bind(
+        "brief", udp(7021, f"{BACKEND}:7000", udp={"sessionTimeout": "2s"}))
+    hosts = (setup.edge.host, setup.world.home)
+    with UdpFlow(setup, 7021) as flow:
+        for _ in range(4):
+            expect(flow.ask(), f"{OF_A}: hello")
+            time.sleep(0.8)
+        expect(flow.ask(), f"{OF_A}: hello")
+        begin = time.monotonic()
+        time.sleep(1.2)
+        for host in hosts:
+            expect(len(flows_of(host, flow)), 1, f"{host.name} after 1.2 s")
+        for host in hosts:
+            becomes(lambda at=host: flows_of(at, flow), [], seconds=2.5)
+        expect(time.monotonic() - begin < 3.5, True, "ended soon")
+    setup.agent.remove("brief")
+
+
+@case
+def timeouts_survive_others(setup):
+    """The listed tables load again; what somebody removes of the timeouts comes back."""
+    setup.agent.bind("kept", udp(7022, f"{BACKEND}:7000", udp={"sessionTimeout": "5m"}),
+                     tcp(85, f"{BACKEND}:8081", tcp={"idleTimeout": "120h"}))
+    for host, name in ((setup.edge.host, "edged"), (setup.world.home, "clusteragent")):
+        listed = host.run(["nft", "list", "table", "inet", name]).stdout
+        expect_in("ct timeout udp-300 {", listed, host.name)
+        again = setup.lab.host(f"again-{name}")
+        again.nft(listed)
+        expect(again.run(["nft", "list", "table", "inet", name]).stdout, listed, f"{name}: loaded again")
+        busy = host.run(["nft", "delete", "ct", "timeout", "inet", name, "udp-300"], check=False)
+        expect_in("busy", busy.stderr.lower())
+        chains = re.findall(r"chain (\S+) {[^}]*udp-300", listed)
+        host.run(["sh", "-ec", "\n".join(
+            [*(f"nft flush chain inet {name} {chain}" for chain in chains),
+             f"nft delete ct timeout inet {name} udp-300 || true"])])
+        becomes(lambda at=host, table=name: timeouts_listed(at, table),
+                ["tcp-432000", "udp-300"])
+    becomes(lambda: setup.ask(ask.echo, A, 7022), f"{OF_A}: hello")
+    lives(setup, "udp", 7022, 290, 300)
+    # A restart adopts what is there.
+    setup.edge.process.stop()
+    setup.edge.run()
+    setup.agent.wait_edge_ready("a")
+    lives(setup, "udp", 7022, 290, 300)
+    setup.agent.remove("kept")
 
 
 @case
