@@ -110,6 +110,11 @@ std::optional<Refusal> Placer::JudgeTarget(const Candidate& candidate) const {
                     "uplink, and {} is none of its addresses",
                     candidate.Where(), target.ToString())};
   }
+  if (!candidate.valid.timeouts.empty() && !facts_.no_timeouts.empty()) {
+    return Refusal{reason::kTimeoutsNotAvailable,
+                   fmt::format("{}: has a timeout of its own, and {}",
+                               candidate.Where(), facts_.no_timeouts)};
+  }
   if (target.is_ipv4()) return std::nullopt;
   const auto refuse = [&](const char* reason, const std::string& why) {
     return Refusal{reason,
@@ -282,7 +287,8 @@ std::optional<Refusal> Placer::Claim(const Candidate& candidate,
   edge.granted.push_back({.mapping = {.listener = listener},
                           .binding = candidate.ref,
                           .target = candidate.valid.target,
-                          .client_ip = candidate.valid.client_ip});
+                          .client_ip = candidate.valid.client_ip,
+                          .timeouts = candidate.valid.timeouts});
   return std::nullopt;
 }
 

@@ -34,6 +34,7 @@ struct PlannedMapping {
   BindingRef binding;
   SocketAddress target;  // of a range: the target's address, its first port
   ClientIp client_ip = ClientIp::kMasquerade;
+  protocol::Timeouts timeouts;
   bool operator==(const PlannedMapping&) const = default;
 };
 

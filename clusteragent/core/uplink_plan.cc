@@ -160,8 +160,8 @@ std::vector<UplinkTarget> TargetsOf(const EdgePlan& edge,
     const protocol::Listener& listener = planned.mapping.listener;
     const auto address = overlay_of.find(listener.public_address);
     if (address == overlay_of.end()) continue;
-    targets.push_back(
-        {address->second, listener.protocol, listener.ports, planned.target});
+    targets.push_back({address->second, listener.protocol, listener.ports,
+                       planned.target, planned.timeouts.Of(listener.protocol)});
   }
   return targets;
 }
@@ -321,9 +321,14 @@ absl::StatusOr<UplinkPlan> MakeUplinkPlan(const Plan& plan,
     tunnels.push_back({device.wireguard.name, mark, TargetsOf(edge, overlays)});
     for (const auto& [family, overlay] : overlays) {
       tunnels.back().edge_addresses.push_back(overlay.EdgeAddress());
+      result.flows.blocks.push_back(overlay.BlockPrefix(edge.own_block));
+    }
+    for (const UplinkTarget& target : tunnels.back().targets) {
+      if (target.protocol == Protocol::kUdp) result.flows.udp.push_back(target);
     }
     result.devices.push_back(std::move(device));
   }
+  std::ranges::sort(result.flows.udp);
   result.links = LinkChanges(input);
   for (const Family family : {Family::kIpv4, Family::kIpv6}) {
     if (family == Family::kIpv6 && !input.ipv6.carried) continue;

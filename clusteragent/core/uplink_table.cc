@@ -1,8 +1,11 @@
 #include "clusteragent/core/uplink_table.h"
 
+#include <fmt/format.h>
 #include <linux/netfilter.h>
 
 #include <algorithm>
+#include <chrono>
+#include <set>
 #include <utility>
 
 #include "clusteragent/core/uplink_plan.h"
@@ -124,18 +127,37 @@ Chain MarkOwn(const std::vector<TunnelOfEdge>& tunnels, const MarkMask& marks) {
   return chain;
 }
 
-Chain Translate(const std::vector<UplinkFamily>& families) {
+// What has the same timeout: its `ct timeout` object, and a set of listeners,
+// single or ranges, for each family that has any.
+struct TimeoutClass {
+  nftables::CtTimeout object;
+  std::vector<std::pair<Field, nftables::SetWithElements>> sets;
+};
+
+std::vector<Field> ListenerKey(Field destination) {
+  return {destination, Field::kL4proto, Field::kThDport};
+}
+
+// The timeouts come first: a translation ends the chain.
+Chain Translate(const std::vector<UplinkFamily>& families,
+                const std::vector<TimeoutClass>& timeouts) {
   Chain chain{"prerouting",
               {{ChainType::kNat, HookPoint::kPrerouting, kTranslate}}};
+  for (const TimeoutClass& timeout : timeouts) {
+    for (const auto& [destination, set] : timeout.sets) {
+      chain.rules.push_back(
+          {{kFromTunnel, MatchSet{ListenerKey(destination), set.set.name},
+            nftables::SetCtTimeout{timeout.object.name}}});
+    }
+  }
   for (const UplinkFamily& family : families) {
     const Names& names = NamesOf(family);
     const auto to = [&names](const char* map, bool with_port) {
-      return nftables::NatToMap{
-          .kind = nftables::NatKind::kDnat,
-          .family = names.family,
-          .key = {names.destination, Field::kL4proto, Field::kThDport},
-          .map = map,
-          .with_port = with_port};
+      return nftables::NatToMap{.kind = nftables::NatKind::kDnat,
+                                .family = names.family,
+                                .key = ListenerKey(names.destination),
+                                .map = map,
+                                .with_port = with_port};
     };
     chain.rules.push_back({{kFromTunnel, to(names.targets, true)}});
     chain.rules.push_back({{kFromTunnel, to(names.target_ranges, false)}});
@@ -235,11 +257,77 @@ nftables::SetWithElements EdgeSet(const std::vector<TunnelOfEdge>& tunnels,
   return set;
 }
 
+nftables::Bytes ListenerBytes(const UplinkTarget& target, uint16_t port) {
+  return nftables::Concat({nftables::ToBytes(target.address),
+                           nftables::ToBytes(target.protocol),
+                           nftables::PortBytes(port)});
+}
+
+std::vector<nftables::Type> ListenerTypes(const Names& names) {
+  return {names.address_type, nftables::Type::kInetProto,
+          nftables::Type::kInetService};
+}
+
+// Listeners of one family with one timeout: "tcp-3600-ports4", or
+// "tcp-3600-ranges4". Empty when there are none.
+nftables::SetWithElements TimeoutSet(const std::vector<TunnelOfEdge>& tunnels,
+                                     const Names& names, Protocol protocol,
+                                     std::chrono::seconds timeout,
+                                     bool ranges) {
+  nftables::SetWithElements set{
+      .set = {.name = fmt::format("{}-{}-{}{}", edged::ToString(protocol),
+                                  timeout.count(), ranges ? "ranges" : "ports",
+                                  names.family == Family::kIpv4 ? 4 : 6),
+              .key = ListenerTypes(names),
+              .interval = ranges}};
+  for (const TunnelOfEdge& tunnel : tunnels) {
+    for (const UplinkTarget& target : tunnel.targets) {
+      if (target.address.family() != names.family ||
+          target.protocol != protocol || target.timeout != timeout ||
+          target.ports.is_single() == ranges) {
+        continue;
+      }
+      nftables::Element element{.key =
+                                    ListenerBytes(target, target.ports.first)};
+      if (ranges) element.key_end = ListenerBytes(target, target.ports.last);
+      set.elements.push_back(std::move(element));
+    }
+  }
+  std::ranges::sort(set.elements, {}, &nftables::Element::key);
+  return set;
+}
+
+std::vector<TimeoutClass> TimeoutsOf(
+    const std::vector<TunnelOfEdge>& tunnels,
+    const std::vector<UplinkFamily>& families) {
+  std::set<std::pair<Protocol, std::chrono::seconds>> classes;
+  for (const TunnelOfEdge& tunnel : tunnels) {
+    for (const UplinkTarget& target : tunnel.targets) {
+      if (target.timeout.count() == 0) continue;
+      classes.emplace(target.protocol, target.timeout);
+    }
+  }
+  std::vector<TimeoutClass> timeouts;
+  for (const auto& [protocol, timeout] : classes) {
+    TimeoutClass& added = timeouts.emplace_back();
+    added.object =
+        nftables::IdleTimeout(protocol, static_cast<uint32_t>(timeout.count()));
+    for (const UplinkFamily& family : families) {
+      const Names& names = NamesOf(family);
+      for (const bool ranges : {false, true}) {
+        auto set = TimeoutSet(tunnels, names, protocol, timeout, ranges);
+        if (set.elements.empty()) continue;
+        added.sets.emplace_back(names.destination, std::move(set));
+      }
+    }
+  }
+  return timeouts;
+}
+
 std::pair<nftables::SetWithElements, nftables::SetWithElements> TargetMaps(
     const std::vector<TunnelOfEdge>& tunnels, const Names& names) {
   using nftables::Type;
-  const std::vector<Type> key = {names.address_type, Type::kInetProto,
-                                 Type::kInetService};
+  const std::vector<Type> key = ListenerTypes(names);
   nftables::SetWithElements single{
       .set = {.name = names.targets,
               .key = key,
@@ -251,21 +339,17 @@ std::pair<nftables::SetWithElements, nftables::SetWithElements> TargetMaps(
   for (const TunnelOfEdge& tunnel : tunnels) {
     for (const UplinkTarget& target : tunnel.targets) {
       if (target.address.family() != names.family) continue;
-      const auto key_at = [&target](uint16_t port) {
-        return nftables::Concat({nftables::ToBytes(target.address),
-                                 nftables::ToBytes(target.protocol),
-                                 nftables::PortBytes(port)});
-      };
       const Bytes address = nftables::ToBytes(target.target.address);
       if (target.ports.is_single()) {
         single.elements.push_back(
-            {.key = key_at(target.ports.first),
+            {.key = ListenerBytes(target, target.ports.first),
              .data = nftables::Concat(
                  {address, nftables::PortBytes(target.target.port)})});
       } else {
-        ranges.elements.push_back({.key = key_at(target.ports.first),
-                                   .key_end = key_at(target.ports.last),
-                                   .data = address});
+        ranges.elements.push_back(
+            {.key = ListenerBytes(target, target.ports.first),
+             .key_end = ListenerBytes(target, target.ports.last),
+             .data = address});
       }
     }
   }
@@ -292,9 +376,16 @@ nftables::Table MakeUplinkTable(const std::vector<TunnelOfEdge>& tunnels,
     table.sets.push_back(std::move(single));
     table.sets.push_back(std::move(ranges));
   }
+  const auto timeouts = TimeoutsOf(tunnels, guard.families);
+  for (const TimeoutClass& timeout : timeouts) {
+    table.timeouts.push_back(timeout.object);
+    for (const auto& [destination, set] : timeout.sets) {
+      table.sets.push_back(set);
+    }
+  }
   table.chains = {MarkEdge(tunnels, marks),
                   MarkOwn(tunnels, marks),
-                  Translate(guard.families),
+                  Translate(guard.families, timeouts),
                   MasqueradeForwarded(),
                   Forward(marks, guard.families),
                   Input(guard.families),

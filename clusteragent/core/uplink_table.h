@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -17,6 +18,10 @@ struct UplinkTarget {
   Protocol protocol = Protocol::kTcp;
   PortRange ports;
   SocketAddress target;  // a range keeps its ports, whatever the port here
+  // How long the kernel keeps an idle connection; 0: as the host's settings
+  // say.
+  std::chrono::seconds timeout{0};
+  auto operator<=>(const UplinkTarget&) const = default;
 };
 
 struct TunnelOfEdge {

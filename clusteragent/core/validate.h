@@ -8,6 +8,7 @@
 
 #include "clusteragent/core/objects.h"
 #include "clusteragent/core/verdict.h"
+#include "common/protocol/records.h"
 
 // What one PortBinding comes to, judged alone: what is wrong with it whatever
 // else exists. Pure.
@@ -32,6 +33,7 @@ struct ValidBinding {
   PublicIpChoice public_ip;
   SocketAddress target;  // of a range: its first port
   ClientIp client_ip = ClientIp::kMasquerade;
+  protocol::Timeouts timeouts;
   bool operator==(const ValidBinding&) const = default;
 };
 

@@ -54,6 +54,8 @@ struct HostFacts {
   // The largest that comes through whole, as each uplink has found out.
   std::map<std::string, uint32_t> uplink_mtus;
   std::vector<Underlay> underlay;  // sorted
+  // Why this kernel keeps no timeouts of single groups; empty: it does.
+  std::string no_timeouts;
 
   struct Ipv6 {
     // Unset: this edge carries no IPv6 (ipv6_support.h).
