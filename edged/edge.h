@@ -194,6 +194,7 @@ class Edge {
   EventLoop::TimerId health_timer_ = 0;
   EventLoop::TimerId first_words_timer_ = 0;
   std::optional<SteadyTime> way_since_;  // uplinks can be reached
+  SteadyTime greet_after_{};
   EventLoop::TimerId tunnel_timer_ = 0;
   EventLoop::TimerId audit_timer_ = 0;
   EventLoop::TimerId quiet_timer_ = 0;  // an audit after drift

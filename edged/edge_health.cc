@@ -15,8 +15,9 @@ namespace {
 using SteadyClock = std::chrono::steady_clock;
 
 // After a start uplinks have this long to notice it, once there is a way to
-// them; the machine may have no network yet.
+// them; the machine may have no network yet. They are greeted meanwhile.
 constexpr auto kFirstWords = std::chrono::seconds(5);
+constexpr auto kGreetInterval = std::chrono::seconds(1);
 constexpr auto kFirstWordsInterval = std::chrono::milliseconds(100);
 // After this time the TCP flows of a dead uplink are given up.
 constexpr auto kLongDead = std::chrono::seconds(30);
@@ -180,6 +181,11 @@ void Edge::WaitForFirstWords() {
   if (way && !way_since_) way_since_ = now;
   if (way_since_ && now - *way_since_ > kFirstWords) return;
   health_.ExtendGrace(now);
+  if (way_since_ && now >= greet_after_) {
+    greet_after_ = now + kGreetInterval;
+    const absl::Status greeted = dataplane_.Greet(model_, endpoints_);
+    if (!greeted.ok()) spdlog::warn("{}", Message(greeted));
+  }
   first_words_timer_ =
       loop_.After(kFirstWordsInterval, [this] { WaitForFirstWords(); });
 }

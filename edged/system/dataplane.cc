@@ -255,6 +255,16 @@ absl::StatusOr<std::string> Dataplane::RepairTunnel(
   return OneLine(change.ToString());
 }
 
+absl::Status Dataplane::Greet(const EdgeModel& model,
+                              const Endpoints& endpoints) {
+  ASSIGN_OR_RETURN(const wireguard::Device observed, Tunnel());
+  const wireguard::DeviceChange change =
+      Greeting(observed, WantedDevice(identity_, model, facts_, endpoints));
+  if (change.empty()) return absl::OkStatus();
+  return Annotate(kernel_.wireguard.Apply(facts_.device, change),
+                  "device " + facts_.device);
+}
+
 absl::StatusOr<std::string> Dataplane::ReconcileTunnel(
     const EdgeModel& model, const Endpoints& endpoints) {
   RETURN_IF_ERROR(kernel_.wireguard.Ensure(facts_.device));
