@@ -5,11 +5,18 @@
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/server_posix.h>
+#include <grpcpp/support/server_interceptor.h>
 
 #include <chrono>
+#include <functional>
+#include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "common/status.h"
+#include "edged/service/call_meter.h"
+#include "edged/service/call_pace.h"
 #include "edged/service/edge_service.h"
 #include "edged/service/listener.h"
 #include "grpc/health/v1/health.pb.h"
@@ -20,17 +27,36 @@ namespace {
 // The largest message: a snapshot's chunk of 1,000 records is about 100 KB.
 constexpr int kMessageLimit = 4 << 20;
 // Whatever gRPC has read it takes apart, also when too many calls are in it.
-constexpr int kReadSize = 64 << 10;
+constexpr int kReadSize = 16 << 10;
 constexpr size_t kMemoryLimit = 32 << 20;
 constexpr int kKeepaliveMilliseconds = 10'000;
 // Of one connection. An agent has one.
 constexpr int kMostStreams = 16;
 
+// Hears of each call of every service before it is answered, on gRPC's threads.
+class CallCounter final
+    : public grpc::experimental::ServerInterceptorFactoryInterface {
+ public:
+  // Gets a connection, as gRPC names it, that calls without end.
+  using Greedy = std::function<void(const std::string& peer)>;
+
+  explicit CallCounter(Greedy greedy) : greedy_(std::move(greedy)) {}
+
+  grpc::experimental::Interceptor* CreateServerInterceptor(
+      grpc::experimental::ServerRpcInfo* call) override {
+    const std::string peer = call->server_context()->peer();
+    if (meter_.IsTooMany(peer, std::chrono::steady_clock::now())) greedy_(peer);
+    return nullptr;
+  }
+
+ private:
+  const Greedy greedy_;
+  CallMeter meter_;
+};
+
 class GrpcApiServer final : public ApiServer {
  public:
-  GrpcApiServer(EventLoop& loop, EdgeApi& api)
-      : service_(loop, api, [this](const std::string& peer) { HangUp(peer); }) {
-  }
+  GrpcApiServer(EventLoop& loop, EdgeApi& api) : service_(loop, api) {}
 
   ~GrpcApiServer() override {
     if (listener_) listener_->Close();
@@ -43,12 +69,20 @@ class GrpcApiServer final : public ApiServer {
   absl::Status Listen(const std::string& address, EventLoop& loop) {
     grpc::ServerBuilder builder;
     builder.RegisterService(&service_);
+    builder.RegisterCallbackGenericService(&unknown_);
+    std::vector<
+        std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>>
+        counters;
+    counters.push_back(std::make_unique<CallCounter>(
+        [this](const std::string& peer) { HangUp(peer); }));
+    builder.experimental().SetInterceptorCreators(std::move(counters));
+    builder.SetContextAllocator(std::make_unique<CallPace>());
     builder.SetMaxReceiveMessageSize(kMessageLimit);
     // Of messages that are not complete; gRPC takes about twice as much.
     builder.SetResourceQuota(grpc::ResourceQuota("api").Resize(kMemoryLimit));
     builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMostStreams);
-    // Whoever does not answer is closed, also one that makes no call.
     builder.AddChannelArgument(GRPC_ARG_TCP_MAX_READ_CHUNK_SIZE, kReadSize);
+    // Whoever does not answer is closed, also one that makes no call.
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS,
                                kKeepaliveMilliseconds);
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS,
@@ -77,6 +111,9 @@ class GrpcApiServer final : public ApiServer {
   }
 
   EdgeService service_;
+  // Calls of methods that are not there: gRPC's own way takes them in without a
+  // limit.
+  grpc::CallbackGenericService unknown_;
   std::unique_ptr<grpc::Server> server_;
   std::shared_ptr<Listener> listener_;
 };

@@ -105,15 +105,9 @@ class EdgeService::Unary final : public grpc::ServerUnaryReactor {
   void OnDone() override { delete this; }
 };
 
-void EdgeService::Count(const grpc::CallbackServerContext& context) {
-  const std::string peer = context.peer();
-  if (meter_.IsTooMany(peer, std::chrono::steady_clock::now())) greedy_(peer);
-}
-
 grpc::ServerUnaryReactor* EdgeService::Register(
     grpc::CallbackServerContext* context, const v1::RegisterRequest* request,
     v1::RegisterResponse* response) {
-  Count(*context);
   return Unary::Start(loop_, calls_, [this, request, response] {
     const auto call = FromProto(*request);
     if (!call.ok()) return ToGrpc(call.status());
@@ -124,7 +118,6 @@ grpc::ServerUnaryReactor* EdgeService::Register(
 
 grpc::ServerBidiReactor<v1::SyncRequest, v1::SyncResponse>* EdgeService::Sync(
     grpc::CallbackServerContext* context) {
-  Count(*context);
   using Reactor = grpc::ServerBidiReactor<v1::SyncRequest, v1::SyncResponse>;
   if (!streams_.Take()) return new RefusedCall<Reactor>();
   return SyncSession::Start(loop_, api_, context, streams_);
@@ -133,7 +126,6 @@ grpc::ServerBidiReactor<v1::SyncRequest, v1::SyncResponse>* EdgeService::Sync(
 grpc::ServerUnaryReactor* EdgeService::GetState(
     grpc::CallbackServerContext* context, const v1::GetStateRequest*,
     v1::GetStateResponse* response) {
-  Count(*context);
   return Unary::Start(loop_, calls_, [this, response] {
     *response = ToProto(api_.Status());
     return grpc::Status::OK;
@@ -144,7 +136,6 @@ grpc::ServerUnaryReactor* EdgeService::ListMappings(
     grpc::CallbackServerContext* context,
     const v1::ListMappingsRequest* request,
     v1::ListMappingsResponse* response) {
-  Count(*context);
   return Unary::Start(loop_, listings_, [this, request, response] {
     const auto mappings = api_.Mappings();
     return ToGrpc(mappings.ok() ? FillPage(*mappings, *request, *response)
@@ -155,7 +146,6 @@ grpc::ServerUnaryReactor* EdgeService::ListMappings(
 grpc::ServerUnaryReactor* EdgeService::RotateKey(
     grpc::CallbackServerContext* context, const v1::RotateKeyRequest*,
     v1::RotateKeyResponse* response) {
-  Count(*context);
   return Unary::Start(loop_, calls_, [this, response] {
     const auto rotation = api_.RotateKey();
     if (rotation.ok()) {
@@ -170,7 +160,6 @@ grpc::ServerUnaryReactor* EdgeService::RotateKey(
 grpc::ServerWriteReactor<v1::WatchEventsResponse>* EdgeService::WatchEvents(
     grpc::CallbackServerContext* context,
     const v1::WatchEventsRequest* request) {
-  Count(*context);
   using Reactor = grpc::ServerWriteReactor<v1::WatchEventsResponse>;
   if (!streams_.Take()) return new RefusedCall<Reactor>();
   return WatchSession::Start(loop_, api_, request->recent(), streams_);

@@ -9,7 +9,6 @@
 #include "common/event_loop.h"
 #include "edged/core/edge_api.h"
 #include "edged/service/call_limit.h"
-#include "edged/service/call_meter.h"
 #include "edged/v1/edge.grpc.pb.h"
 
 namespace edged::edge {
@@ -20,12 +19,8 @@ namespace edged::edge {
 // from others nor the memory.
 class EdgeService final : public v1::EdgeService::CallbackService {
  public:
-  // Gets, on gRPC's threads, a peer as gRPC names it that calls without end.
-  using Greedy = std::function<void(const std::string& peer)>;
-
   // Both are borrowed and outlive the server.
-  EdgeService(EventLoop& loop, EdgeApi& api, Greedy greedy)
-      : loop_(loop), api_(api), greedy_(std::move(greedy)) {}
+  EdgeService(EventLoop& loop, EdgeApi& api) : loop_(loop), api_(api) {}
 
   grpc::ServerUnaryReactor* Register(grpc::CallbackServerContext* context,
                                      const v1::RegisterRequest* request,
@@ -50,12 +45,8 @@ class EdgeService final : public v1::EdgeService::CallbackService {
  private:
   class Unary;
 
-  void Count(const grpc::CallbackServerContext& context);
-
   EventLoop& loop_;
   EdgeApi& api_;
-  const Greedy greedy_;
-  CallMeter meter_;
   CallLimit calls_{32};
   CallLimit listings_{8};  // each reads all mappings from the kernel
   CallLimit streams_{256};

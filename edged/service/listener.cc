@@ -13,7 +13,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <limits>
+#include <set>
 #include <string_view>
 #include <utility>
 
@@ -167,8 +167,10 @@ void Listener::HangUp(int fd) {
     const auto self = weak.lock();
     if (!self) return;
     self->ForgetClosed();
-    for (const Connection& connection : self->connections_) {
-      if (connection.fd == fd) self->HangUp(connection, "calls too often");
+    const auto found =
+        std::ranges::find(self->connections_, fd, &Connection::fd);
+    if (found != self->connections_.end()) {
+      self->HangUp(found->from, "calls too often");
     }
   });
 }
@@ -255,14 +257,18 @@ size_t Listener::ConnectionsOf(const IpAddress& from) {
       std::ranges::count(connections_, from, &Connection::from));
 }
 
-// What waits to be read would still be read, and a call takes 7 KB where its
-// bytes take a hundred: it is thrown away.
-void Listener::HangUp(const Connection& connection, std::string_view why) {
-  shutdown(connection.fd, SHUT_RDWR);
-  recv(connection.fd, nullptr, std::numeric_limits<int>::max(),
-       MSG_TRUNC | MSG_DONTWAIT);
-  banned_until_[connection.from] = SteadyClock::now() + kBan;
-  Refuse(fmt::format("{} {}", connection.from.ToString(), why));
+// On all its connections. After a shutdown() whatever had come, and still
+// comes, would be read, and a call takes 7 KB where its bytes take a hundred.
+// To connect to nothing resets a connection and throws away what waits in it
+// (connect(2)).
+void Listener::HangUp(const IpAddress& from, std::string_view why) {
+  for (const Connection& connection : connections_) {
+    if (connection.from != from) continue;
+    const sockaddr nothing{.sa_family = AF_UNSPEC, .sa_data = {}};
+    connect(connection.fd, &nothing, sizeof nothing);
+  }
+  banned_until_[from] = SteadyClock::now() + kBan;
+  Refuse(fmt::format("{} {}", from.ToString(), why));
 }
 
 bool Listener::IsBanned(const IpAddress& from) {
@@ -275,6 +281,7 @@ bool Listener::IsBanned(const IpAddress& from) {
 void Listener::HangUpOnGreedy() {
   greedy_ = 0;
   ForgetClosed();
+  std::set<IpAddress> takes_nothing;
   for (Connection& connection : connections_) {
     tcp_info info{};
     socklen_t size = sizeof info;
@@ -287,9 +294,10 @@ void Listener::HangUpOnGreedy() {
       connection.sent_before = info.tcpi_bytes_received;
     } else if (info.tcpi_bytes_received - *connection.sent_before >
                kMostWithoutTaking) {
-      HangUp(connection, "takes no answers");
+      takes_nothing.insert(connection.from);
     }
   }
+  for (const IpAddress& from : takes_nothing) HangUp(from, "takes no answers");
   if (connections_.empty()) return;
   greedy_ = loop_.After(kGreedyInterval, [weak = weak_from_this()] {
     if (const auto self = weak.lock()) self->HangUpOnGreedy();

@@ -84,7 +84,7 @@ class Listener : public std::enable_shared_from_this<Listener> {
     std::optional<uint64_t> sent_before;
   };
 
-  void HangUp(const Connection& connection, std::string_view why);
+  void HangUp(const IpAddress& from, std::string_view why);
 
   // ---- the loop thread's ----
   std::vector<Connection> connections_;  // over TCP

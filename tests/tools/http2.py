@@ -26,11 +26,11 @@ def _field(name, value):
     return b"\0" + b"".join(bytes([len(word)]) + word for word in text)
 
 
-def _request(method):
+def _request(method, service="edged.v1.EdgeService"):
     return b"".join(
         _field(*pair) for pair in (
             (":method", "POST"), (":scheme", "http"), (":authority", "edge"),
-            (":path", f"/edged.v1.EdgeService/{method}"), ("content-type", "application/grpc"),
+            (":path", f"/{service}/{method}"), ("content-type", "application/grpc"),
             ("te", "trailers"),
         )
     )
@@ -59,6 +59,15 @@ def rapid_resets():
     """Streams that are opened and taken back at once."""
     for stream in _stream_numbers():
         yield _frame(HEADERS, END_HEADERS, stream, REQUEST) + _frame(
+            RST_STREAM, 0, stream, b"\0\0\0\x08"
+        )
+
+
+def resets_of(service, method):
+    """The same with another method."""
+    headers = _request(method, service)
+    for stream in _stream_numbers():
+        yield _frame(HEADERS, END_HEADERS, stream, headers) + _frame(
             RST_STREAM, 0, stream, b"\0\0\0\x08"
         )
 

@@ -228,10 +228,11 @@ def untranslated_by_a_flush_is_mended(setup):
     """A UDP flow that began while somebody had flushed the rules is answered after the repair."""
     edge = setup.edge.host
     with UdpFlow(setup, 7000) as flow:
-        edge.run(["sh", "-c", "conntrack -D -p udp --dport 7000; nft delete table inet edged"],
-                 check=False)
+        edge.run(["conntrack", "-D", "-p", "udp", "--dport", "7000"], check=False)
         insert(edge, [f"-p udp -s {CLIENT} -d {A} --sport {flow.source} --dport 7000 -r {A} "
                       f"-q {CLIENT} --reply-port-src 7000 --reply-port-dst {flow.source} -t 600"])
+        # As if it had begun just after this.
+        edge.run(["nft", "delete", "table", "inet", "edged"])
         becomes(flow.ask, f"{OF_A}: hello", seconds=3)
 
 

@@ -135,7 +135,18 @@ def under_attack(setup, frames, seconds=4, connections=4):
 @case
 def rapid_resets(lab):
     """Streams that are opened and taken back without end hold up nobody."""
-    under_attack(serving(lab), http2.rapid_resets)
+    setup = serving(lab)
+    under_attack(setup, http2.rapid_resets)
+
+    def of_nothing():
+        return http2.resets_of("edged.v1.EdgeService", "NoSuchMethod")
+
+    def of_health():
+        return http2.resets_of("grpc.health.v1.Health", "Check")
+
+    for frames in (of_nothing, of_health):
+        time.sleep(5)  # until whoever was hung up on may come again
+        under_attack(setup, frames, seconds=3)
 
 
 @case

@@ -10,13 +10,16 @@ from case import case
 from expect import expect, expect_in
 from lab import BUILD, ROOT
 
-LIMIT_SECONDS = 480
+LIMIT_SECONDS = 600
 NETNS = ROOT / "tests/netns/run"
 COMMANDS = {
     "demo": [ROOT / "packaging/demo/demo.py"],
     "wireguard": [BUILD / "tests/common/wireguard/common_wireguard_kernel_test", "*- Kernel"],
     "flushes": [NETNS, "_flush"],
     "restarts": [NETNS, "restarts/both_are_killed"],
+    "flows": [NETNS, "flows/udp_"],
+    "timeouts": [NETNS, "flows/a_binding_has_its_timeouts"],
+    "pmtu": [NETNS, "pmtu/black_hole"],
     "ipv6": [NETNS, "ipv6/both_families"],
 }
 WITHOUT_IPV6 = {"ipv4": [NETNS, "ipv6_off/not_in_the_kernel"]}
@@ -108,6 +111,19 @@ def restarts_on_6_1(setup):
 
 
 @case
+def flows_on_6_1(setup):
+    """On 6.1 stale flows go, others stay, and bindings have their timeouts."""
+    check_cases(setup, "6.1", "flows", 3)
+    check_cases(setup, "6.1", "timeouts", 1)
+
+
+@case
+def path_mtu_on_6_1(setup):
+    """On 6.1, with the kernel's WireGuard, a path that is a black hole is found."""
+    check_cases(setup, "6.1", "pmtu", 2)
+
+
+@case
 def ipv6_on_6_1(setup):
     """On 6.1, where only the whole host can forward IPv6, `edged prepare` lets it."""
     check_cases(setup, "6.1", "ipv6", 1)
@@ -141,3 +157,16 @@ def flushes_on_6_12(setup):
 def restarts_on_6_12(setup):
     """On 6.12, with the kernel's WireGuard on both ends, killed daemons lose nothing."""
     check_cases(setup, "6.12", "restarts", 1)
+
+
+@case
+def flows_on_6_12(setup):
+    """On 6.12 stale flows go, others stay, and bindings have their timeouts."""
+    check_cases(setup, "6.12", "flows", 3)
+    check_cases(setup, "6.12", "timeouts", 1)
+
+
+@case
+def path_mtu_on_6_12(setup):
+    """On 6.12, with the kernel's WireGuard, a path that is a black hole is found."""
+    check_cases(setup, "6.12", "pmtu", 2)
