@@ -100,7 +100,7 @@ void Edge::RepairNow(const Damage& damage) {
     AuditWhenQuiet();
   }
   if (!damage.network.empty()) {
-    const auto written = dataplane_.RepairNetwork(model_, endpoints_);
+    const auto written = RepairNetwork();
     Conclude({DriftPart::kNetwork, damage.network.report().What(),
               damage.network.report().by()},
              written, damage.since);
@@ -111,6 +111,13 @@ void Edge::RepairNow(const Damage& damage) {
     }
   }
   SendReportIfChanged();
+}
+
+absl::StatusOr<std::string> Edge::RepairNetwork() {
+  ASSIGN_OR_RETURN(std::string written,
+                   dataplane_.RepairNetwork(model_, endpoints_));
+  SaveSwitchedSoon();
+  return written;
 }
 
 // Peers have no events, and endpoints roam.

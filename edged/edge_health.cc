@@ -122,7 +122,7 @@ void Edge::HeedHeartbeats() {
 void Edge::FollowMtu() {
   if (!mtu_changed_ || !programmed_ || adopting_) return;
   mtu_changed_ = false;
-  const auto written = dataplane_.RepairNetwork(model_, endpoints_);
+  const auto written = RepairNetwork();
   if (!written.ok()) {
     ReconcileSoon();
   } else if (!written->empty()) {

@@ -5,7 +5,9 @@
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
+#include <fstream>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -168,6 +170,25 @@ TEST_CASE("edge: a setting that somebody switches off is switched on",
   CHECK(stranger.rtnetlink.GetLink("eth0")->ipv4.forwarding);
   CHECK_THAT(Told(*host), Catch::EndsWith("~ ipv4 eth0 forwarding 1 rp_filter "
                                           "0\n"));
+}
+
+TEST_CASE("edge: what a repair switches on is in the state file", "[edge]") {
+  const auto host = Host::Make();
+  if (!host) return;
+  constexpr char kForwarding[] = "/proc/sys/net/ipv4/ip_forward";
+  if (access(kForwarding, W_OK) != 0) {
+    std::cout << "SKIPPED: /proc/sys is read-only\n";
+    return;
+  }
+  std::ofstream(kForwarding) << "1";
+  Synced synced(*host);
+  host->Run(milliseconds(50));
+  REQUIRE(host->store.Load()->switched_interfaces.empty());
+  std::ofstream(kForwarding) << "0";
+  host->Run(milliseconds(150));
+  CHECK(host->rtnetlink->GetLink("eth0")->ipv4.forwarding);
+  CHECK(host->store.Load()->switched_interfaces ==
+        std::set<std::string>{"eth0"});
 }
 
 TEST_CASE("edge: a peer that somebody removes is back within a second",
