@@ -148,6 +148,7 @@ void Edge::CheckTunnel() {
     }
   }
   KeepPeers(*device);
+  if (mtu_changed_) HeedSoon(now);
 }
 
 // Every mapping, read back. Where they are not what was written, events have

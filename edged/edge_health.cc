@@ -228,9 +228,6 @@ void Edge::KeepPeers(const wireguard::Device& device) {
   }
   if (std::exchange(endpoints_, endpoints) != endpoints) {
     mtu_changed_ = true;  // the way there may be another one
-    if (heed_timer_ == 0) {
-      heed_timer_ = loop_.After({}, [this] { HeedHeartbeats(); });
-    }
     SaveSoon();
   }
 }
