@@ -106,7 +106,6 @@ void Edge::RepairNow(const Damage& damage) {
              written, damage.since);
     if (written.ok() && !written->empty()) {
       DeleteStaleFlowsSoon(FlowSearch::Everywhere(), kFlowsAfterDrift);
-      StartHeartbeats();
       GreetUplinks();
     }
   }
@@ -117,6 +116,10 @@ absl::StatusOr<std::string> Edge::RepairNetwork() {
   ASSIGN_OR_RETURN(std::string written,
                    dataplane_.RepairNetwork(model_, endpoints_));
   SaveSwitchedSoon();
+  // The device may be another one, whoever has just made it.
+  const int link = heartbeat_link_;
+  StartHeartbeats();
+  if (heartbeat_link_ != link) GreetUplinks();
   return written;
 }
 

@@ -2,7 +2,10 @@
 
 #include <catch2/catch.hpp>
 #include <functional>
+#include <memory>
+#include <utility>
 
+#include "tests/edged/blind_loop.h"
 #include "tests/edged/edge_on_host.h"
 #include "tests/edged/uplink_on_wire.h"
 
@@ -50,6 +53,23 @@ TEST_CASE("edge: who roams and changes its mind all the time is judged in pace",
   CHECK(judgements > 5);
   CHECK(judgements <= 110);     // one in 5 ms at most
   host->Run(milliseconds(10));  // the last of change_all
+}
+
+TEST_CASE("edge: hears uplinks on a device that following the MTU made again",
+          "[edge]") {
+  const auto host = Host::Make();
+  if (!host) return;
+  // The event of the removal comes late.
+  host->loop = std::make_unique<BlindLoop>(std::move(host->loop));
+  Synced synced(*host);
+  host->Run(milliseconds(50));
+  REQUIRE(host->rtnetlink->DeleteLink(kDevice).ok());
+  Roam(*host, 1000);
+  host->Run(milliseconds(600));
+  UplinkOnWire uplink(*host);
+  uplink.Send({.ready = true});
+  host->Run(milliseconds(50));
+  CHECK(IsAlive(*synced.edge));
 }
 
 }  // namespace edged::edge
