@@ -165,7 +165,7 @@ void Edge::Reconcile() {
   trouble_.clear();
   in_doubt_ = false;
   backoff_.Reset();
-  if (dataplane_.facts().switched_interfaces != stored_switched_) SaveSoon();
+  SaveSwitchedSoon();
   if (!was_programmed) {
     spdlog::info(
         "serving: device {} ({}), udp {}, {} mappings, {} ms",
@@ -262,6 +262,11 @@ void Edge::Save() {
 }
 
 void Edge::SaveNow() { Saved(writer_.WriteNow(SaveJob())); }
+
+// Whose forwarding is on because of us: after a restart nothing else may tell.
+void Edge::SaveSwitchedSoon() {
+  if (dataplane_.facts().switched_interfaces != stored_switched_) SaveSoon();
+}
 
 std::function<absl::Status()> Edge::SaveJob() {
   loop_.Cancel(std::exchange(save_timer_, 0));

@@ -102,6 +102,7 @@ class Edge {
   void OnDamage();
   void Repair();
   void RepairNow(const Damage& damage);
+  absl::StatusOr<std::string> RepairNetwork();
   void Conclude(Drift drift, const absl::StatusOr<std::string>& written,
                 SteadyTime since);
   void ConcludeUnrepaired(const absl::StatusOr<std::string>& written);
@@ -135,6 +136,7 @@ class Edge {
   void SaveSoon();
   void Save();
   void SaveNow();  // returns when it is on the disk
+  void SaveSwitchedSoon();
   std::function<absl::Status()> SaveJob();
   void Saved(const absl::Status& status);
   void KeepPeers(const wireguard::Device& device);

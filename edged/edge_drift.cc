@@ -100,17 +100,27 @@ void Edge::RepairNow(const Damage& damage) {
     AuditWhenQuiet();
   }
   if (!damage.network.empty()) {
-    const auto written = dataplane_.RepairNetwork(model_, endpoints_);
+    const auto written = RepairNetwork();
     Conclude({DriftPart::kNetwork, damage.network.report().What(),
               damage.network.report().by()},
              written, damage.since);
     if (written.ok() && !written->empty()) {
       DeleteStaleFlowsSoon(FlowSearch::Everywhere(), kFlowsAfterDrift);
-      StartHeartbeats();
       GreetUplinks();
     }
   }
   SendReportIfChanged();
+}
+
+absl::StatusOr<std::string> Edge::RepairNetwork() {
+  ASSIGN_OR_RETURN(std::string written,
+                   dataplane_.RepairNetwork(model_, endpoints_));
+  SaveSwitchedSoon();
+  // The device may be another one, whoever has just made it.
+  const int link = heartbeat_link_;
+  StartHeartbeats();
+  if (heartbeat_link_ != link) GreetUplinks();
+  return written;
 }
 
 // Peers have no events, and endpoints roam.
@@ -141,6 +151,7 @@ void Edge::CheckTunnel() {
     }
   }
   KeepPeers(*device);
+  if (mtu_changed_) HeedSoon(now);
 }
 
 // Every mapping, read back. Where they are not what was written, events have

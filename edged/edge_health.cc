@@ -122,7 +122,7 @@ void Edge::HeedHeartbeats() {
 void Edge::FollowMtu() {
   if (!mtu_changed_ || !programmed_ || adopting_) return;
   mtu_changed_ = false;
-  const auto written = dataplane_.RepairNetwork(model_, endpoints_);
+  const auto written = RepairNetwork();
   if (!written.ok()) {
     ReconcileSoon();
   } else if (!written->empty()) {
@@ -228,9 +228,6 @@ void Edge::KeepPeers(const wireguard::Device& device) {
   }
   if (std::exchange(endpoints_, endpoints) != endpoints) {
     mtu_changed_ = true;  // the way there may be another one
-    if (heed_timer_ == 0) {
-      heed_timer_ = loop_.After({}, [this] { HeedHeartbeats(); });
-    }
     SaveSoon();
   }
 }

@@ -192,11 +192,25 @@ absl::StatusOr<Route> Rtnetlink::RouteTo(const IpAddress& destination) {
   request.PutAddress(RTA_DST, destination);
   const std::string what = fmt::format("route to {}", destination.ToString());
   std::optional<Route> route;
-  const absl::Status status = socket_.Request(
+  bool learned = false;
+  absl::Status status = socket_.Request(
       request, what, [&](const MessageView& answer) -> absl::Status {
         ASSIGN_OR_RETURN(route, ReadAnyRoute(answer));
+        ASSIGN_OR_RETURN(learned, HasLearnedMtu(answer));
         return absl::OkStatus();
       });
+  if (status.ok() && learned) {  // the route as it is in its table
+    MessageBuilder again(RTM_GETROUTE, 0);
+    header.rtm_flags |= RTM_F_FIB_MATCH;
+    again.PutHeader(header);
+    again.PutAddress(RTA_DST, destination);
+    status = socket_.Request(
+        again, what, [&](const MessageView& answer) -> absl::Status {
+          ASSIGN_OR_RETURN(const Route match, ReadAnyRoute(answer));
+          route->mtu = match.mtu;
+          return absl::OkStatus();
+        });
+  }
   const auto error = KernelErrorOf(status);
   if (error.has_value() &&
       (error->error == ENETUNREACH || error->error == EHOSTUNREACH)) {

@@ -246,17 +246,27 @@ absl::StatusOr<Route> ReadAnyRoute(const MessageView& message) {
   route.destination = IpPrefix(AnyAddress(family), header.rtm_dst_len);
   route.table = header.rtm_table;
   route.protocol = header.rtm_protocol;
-  bool learned = false;
   RETURN_IF_ERROR(ForEachAttribute(
       message.AttributesAfter(sizeof header), [&](const Attribute& attribute) {
-        if (attribute.type == RTA_CACHEINFO) {
-          learned = (header.rtm_flags & RTM_F_CLONED) != 0 &&
-                    Expires(attribute.payload);
-        }
         return ReadRouteAttribute(attribute, family, header.rtm_dst_len, route);
       }));
+  ASSIGN_OR_RETURN(const bool learned, HasLearnedMtu(message));
   if (learned) route.mtu = 0;
   return route;
+}
+
+absl::StatusOr<bool> HasLearnedMtu(const MessageView& message) {
+  ASSIGN_OR_RETURN(const auto header, message.HeaderAs<rtmsg>());
+  if ((header.rtm_flags & RTM_F_CLONED) == 0) return false;
+  bool learned = false;
+  RETURN_IF_ERROR(ForEachAttribute(message.AttributesAfter(sizeof header),
+                                   [&](const Attribute& attribute) {
+                                     if (attribute.type == RTA_CACHEINFO) {
+                                       learned = Expires(attribute.payload);
+                                     }
+                                     return absl::OkStatus();
+                                   }));
+  return learned;
 }
 
 absl::StatusOr<std::optional<Route>> ReadUnicastRoute(

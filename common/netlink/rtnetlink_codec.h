@@ -19,7 +19,11 @@ absl::StatusOr<std::optional<Link>> ReadLink(const MessageView& message);
 absl::StatusOr<Address> ReadAddress(const MessageView& message);
 
 // A route of any type, also one that RTM_GETROUTE made up for one destination.
+// An MTU that ICMP errors told of is left out.
 absl::StatusOr<Route> ReadAnyRoute(const MessageView& message);
+// Whether the kernel has learned an MTU for this one destination, which hides
+// that of the route it took.
+absl::StatusOr<bool> HasLearnedMtu(const MessageView& message);
 // Unset when it is no unicast route of a table (local, broadcast, cached, ...).
 absl::StatusOr<std::optional<Route>> ReadUnicastRoute(
     const MessageView& message);

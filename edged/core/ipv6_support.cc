@@ -2,10 +2,10 @@
 
 #include <fmt/format.h>
 
+#include "common/protocol/tunnel_mtu.h"
+
 namespace edged::edge {
 namespace {
-
-constexpr uint32_t kLeastMtu = 1280;  // of IPv6 (RFC 8200, section 5)
 
 bool IsForwarding(const netlink::Link& link, const HostFacts& facts) {
   return facts.ipv6.forwarding_everywhere || facts.ipv6.may_switch ||
@@ -20,7 +20,8 @@ HostFacts::Ipv6 Ipv6Facts(const protocol::Settings& settings,
   HostFacts::Ipv6 facts{.forwarding_everywhere = host.forwarding_everywhere,
                         .prepared = host.prepared,
                         .may_switch = host.may_switch};
-  if (settings.network6 && device && device->ipv6.enabled && mtu >= kLeastMtu) {
+  if (settings.network6 && device && device->ipv6.enabled &&
+      mtu >= protocol::kLeastIpv6Mtu) {
     const auto overlay = protocol::Overlay::Create(*settings.network6);
     if (overlay.ok()) facts.overlay = *overlay;
   }
@@ -33,9 +34,9 @@ std::optional<Unserved> AgainstIpv6(const protocol::Settings& settings,
                                     const netlink::Link* link) {
   if (!facts.ipv6.overlay) {
     std::string why = "the agent gave this edge no IPv6 network";
-    if (settings.network6 && facts.mtu < kLeastMtu) {
+    if (settings.network6 && facts.mtu < protocol::kLeastIpv6Mtu) {
       why = fmt::format("the tunnel's MTU {} is below IPv6's least, {}",
-                        facts.mtu, kLeastMtu);
+                        facts.mtu, protocol::kLeastIpv6Mtu);
     } else if (settings.network6) {
       why = fmt::format(
           "IPv6 is switched off on this edge: net.ipv6.conf.{}.disable_ipv6 is "

@@ -409,7 +409,8 @@ bool NeedsWholeTable(const EdgeModel& before,
                      const protocol::EdgeDelta& accepted) {
   const auto& settings = accepted.settings;
   return settings &&
-         (settings->public_addresses != before.settings().public_addresses ||
+         (settings->mtu != before.settings().mtu ||
+          settings->public_addresses != before.settings().public_addresses ||
           settings->network6 != before.settings().network6);
 }
 

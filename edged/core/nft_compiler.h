@@ -19,9 +19,10 @@ namespace edged::edge {
 nftables::Table CompileTable(const EdgeModel& model, const GroupMarks& marks,
                              const HostFacts& facts);
 
-// True when `accepted` changes the public addresses or the IPv6 network: keys,
-// the way back and every chain may change then, so commit, resolve the
-// addresses, observe and apply nftables::Diff(listing, CompileTable(...)).
+// True when `accepted` changes the public addresses, the IPv6 network or the
+// MTU, without which there may be no IPv6: keys, the way back and every chain
+// may change then, so commit, resolve the addresses, observe and apply
+// nftables::Diff(listing, CompileTable(...)).
 bool NeedsWholeTable(const EdgeModel& before,
                      const protocol::EdgeDelta& accepted);
 

@@ -30,16 +30,19 @@ uint32_t AutoMtu(const std::vector<RouteToPeer>& peers,
     const uint32_t mtu = protocol::TunnelMtu(underlay, outer);
     if (least == 0 || mtu < least) least = mtu;
   };
+  // Would follow its own MTU down.
+  const auto is_tunnel = [&](const Route& route) {
+    const auto link =
+        std::ranges::find(observed.links, route.link, &Link::index);
+    return link != observed.links.end() && link->name == device;
+  };
   for (const RouteToPeer& peer : peers) {
-    add(peer.route, peer.endpoint.family());
+    if (!is_tunnel(peer.route)) add(peer.route, peer.endpoint.family());
   }
   if (least != 0) return least;
   for (const Route& route : observed.routes) {
-    const auto link =
-        std::ranges::find(observed.links, route.link, &Link::index);
-    const bool is_tunnel = link != observed.links.end() && link->name == device;
     if (route.destination.length() == 0 && route.table == RT_TABLE_MAIN &&
-        !is_tunnel) {
+        !is_tunnel(route)) {
       add(route, std::nullopt);
     }
   }

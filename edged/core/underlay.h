@@ -22,8 +22,9 @@ struct RouteToPeer {
 // Sets mtu, own_mtu and underlay of `facts`. The settings say the MTU, or it is
 // auto: the least of the links and routes to the uplinks, less what WireGuard
 // adds; before any uplink was heard, of the links with a default route by
-// either family. The device of an edge with public IPv6 addresses has 1280 at
-// least.
+// either family. Routes into the tunnel itself do not count: the endpoint of an
+// uplink is what its packets say. The device of an edge with public IPv6
+// addresses has 1280 at least.
 void JudgeUnderlay(const protocol::Settings& settings,
                    const std::vector<RouteToPeer>& peers,
                    const ObservedRoutes& observed, HostFacts& facts);

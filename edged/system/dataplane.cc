@@ -167,11 +167,16 @@ absl::StatusOr<std::string> Dataplane::ReconcileTable(const EdgeModel& model) {
   if (!marks_known_) {
     ASSIGN_OR_RETURN(marks_, GroupMarks::TakeOver(listing, model));
     marks_known_ = true;
+    // Beside those of the state file: somebody may have deleted the table while
+    // no edged ran.
     const auto& links = host_.routes.links;
-    facts_.switched_interfaces = SwitchedInterfaces(
-        facts_, links, SwitchedInterfacesOf(listing, Family::kIpv4));
-    facts_.ipv6.switched_interfaces = SwitchedInterfaces6(
-        facts_, links, SwitchedInterfacesOf(listing, Family::kIpv6));
+    auto switched = SwitchedInterfacesOf(listing, Family::kIpv4);
+    switched.merge(facts_.switched_interfaces);
+    facts_.switched_interfaces = SwitchedInterfaces(facts_, links, switched);
+    auto switched6 = SwitchedInterfacesOf(listing, Family::kIpv6);
+    switched6.merge(facts_.ipv6.switched_interfaces);
+    facts_.ipv6.switched_interfaces =
+        SwitchedInterfaces6(facts_, links, switched6);
   }
   const nftables::Transaction change =
       nftables::Diff(listing, CompileTable(model, marks_, facts_));

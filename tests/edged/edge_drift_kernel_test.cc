@@ -1,15 +1,16 @@
 // Somebody else changes what an edge has made.
 
 #include <fmt/format.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
+#include <fstream>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
-#include <vector>
 
+#include "tests/edged/blind_loop.h"
 #include "tests/edged/edge_on_host.h"
 
 namespace edged::edge {
@@ -19,51 +20,6 @@ namespace {
 struct Stranger {
   std::unique_ptr<nftables::Client> nft = *nftables::Client::Open();
   netlink::Rtnetlink rtnetlink = *netlink::Rtnetlink::Open();
-};
-
-// The real loop, but it never tells of the kernel's events, and minutes pass
-// when the test says so.
-class BlindLoop final : public EventLoop {
- public:
-  explicit BlindLoop(std::unique_ptr<EventLoop> loop)
-      : loop_(std::move(loop)) {}
-
-  void LetMinutesPass() {
-    for (const auto& call : calls_) call();
-  }
-
-  absl::Status Watch(int fd, uint32_t events,
-                     std::function<void(uint32_t)> ready) override {
-    int domain = 0;
-    socklen_t size = sizeof(domain);
-    getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size);
-    if (domain == AF_NETLINK) return absl::OkStatus();
-    return loop_->Watch(fd, events, std::move(ready));
-  }
-  void Unwatch(int fd) override { loop_->Unwatch(fd); }
-  TimerId After(Duration delay, std::function<void()> call) override {
-    return loop_->After(delay, std::move(call));
-  }
-  TimerId Every(Duration interval, std::function<void()> call) override {
-    if (interval < std::chrono::minutes(1)) {
-      return loop_->Every(interval, std::move(call));
-    }
-    calls_.push_back(std::move(call));
-    return 0;
-  }
-  void Cancel(TimerId timer) override { loop_->Cancel(timer); }
-  absl::Status OnSignal(int signal, std::function<void()> call) override {
-    return loop_->OnSignal(signal, std::move(call));
-  }
-  void Post(std::function<void()> call) override {
-    loop_->Post(std::move(call));
-  }
-  void Run() override { loop_->Run(); }
-  void Stop() override { loop_->Stop(); }
-
- private:
-  std::unique_ptr<EventLoop> loop_;
-  std::vector<std::function<void()>> calls_;
 };
 
 // "nf_tables: table deleted; 3 changes: ...", one a line, without who and how
@@ -168,6 +124,25 @@ TEST_CASE("edge: a setting that somebody switches off is switched on",
   CHECK(stranger.rtnetlink.GetLink("eth0")->ipv4.forwarding);
   CHECK_THAT(Told(*host), Catch::EndsWith("~ ipv4 eth0 forwarding 1 rp_filter "
                                           "0\n"));
+}
+
+TEST_CASE("edge: what a repair switches on is in the state file", "[edge]") {
+  const auto host = Host::Make();
+  if (!host) return;
+  constexpr char kForwarding[] = "/proc/sys/net/ipv4/ip_forward";
+  if (access(kForwarding, W_OK) != 0) {
+    std::cout << "SKIPPED: /proc/sys is read-only\n";
+    return;
+  }
+  std::ofstream(kForwarding) << "1";
+  Synced synced(*host);
+  host->Run(milliseconds(50));
+  REQUIRE(host->store.Load()->switched_interfaces.empty());
+  std::ofstream(kForwarding) << "0";
+  host->Run(milliseconds(150));
+  CHECK(host->rtnetlink->GetLink("eth0")->ipv4.forwarding);
+  CHECK(host->store.Load()->switched_interfaces ==
+        std::set<std::string>{"eth0"});
 }
 
 TEST_CASE("edge: a peer that somebody removes is back within a second",

@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include "common/netlink/kernel_error.h"
+#include "edged/core/readback.h"
 #include "tests/edged/edge_on_host.h"
 
 namespace edged::edge {
@@ -139,6 +140,27 @@ TEST_CASE("edge: a second edge restores the first without a change", "[edge]") {
   const auto third = host->NewEdge();
   CHECK(host->nft->applied() == changes);
   CHECK(host->Table() == after);
+}
+
+TEST_CASE("edge: guards what it switched on, also when the table is gone",
+          "[edge]") {
+  const auto host = Host::Make();
+  if (!host) return;
+  REQUIRE(*host->rtnetlink->ForwardingEverywhere(Family::kIpv4) == false);
+  const std::set<std::string> eth0{"eth0"};
+  {
+    const Synced synced(*host);
+    host->Run(milliseconds(50));
+    CHECK(SwitchedInterfacesOf(host->Table(), Family::kIpv4) == eth0);
+    CHECK(host->store.Load()->switched_interfaces == eth0);
+  }
+  nftables::Transaction removal(kTable);
+  removal.Add(nftables::DeleteTable{});
+  REQUIRE(host->nft->Apply(removal).ok());
+  const auto edge = host->NewEdge();
+  CHECK(SwitchedInterfacesOf(host->Table(), Family::kIpv4) == eth0);
+  host->Run(milliseconds(50));
+  CHECK(host->store.Load()->switched_interfaces == eth0);
 }
 
 TEST_CASE("edge: a failed apply leaves the last good state", "[edge]") {

@@ -1,5 +1,8 @@
+#include <arpa/inet.h>
 #include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
+#include <netinet/ip.h>
+#include <netinet/ip_icmp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -7,12 +10,14 @@
 #include <catch2/catch.hpp>
 #include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <string>
 
 #include "common/netlink/ipv6_settings.h"
 #include "common/netlink/rtnetlink.h"
 #include "common/status.h"
+#include "common/unique_fd.h"
 #include "tests/common/netlink/own_namespace.h"
 #include "tests/common/netlink/veth_pair.h"
 
@@ -45,6 +50,54 @@ std::string Show(const absl::StatusOr<std::vector<Route>>& routes) {
     text += fmt::format(" table {} metric {}; ", route.table, route.priority);
   }
   return text;
+}
+
+// "Fragmentation needed" comes in, for what `source` has sent to `destination`.
+void TellTooBig(const char* source, const char* destination, uint16_t mtu) {
+  struct {
+    icmphdr icmp;
+    iphdr packet;
+    icmphdr reply;  // to errors of these the kernel listens without a socket
+  } error{};
+  error.icmp.type = ICMP_DEST_UNREACH;
+  error.icmp.code = ICMP_FRAG_NEEDED;
+  error.icmp.un.frag.mtu = htons(mtu);
+  error.packet.version = 4;
+  error.packet.ihl = sizeof error.packet / 4;
+  error.packet.tot_len = htons(1400);
+  error.packet.ttl = 64;
+  error.packet.protocol = IPPROTO_ICMP;
+  error.packet.saddr = inet_addr(source);
+  error.packet.daddr = inet_addr(destination);
+  uint16_t words[sizeof error / 2];
+  std::memcpy(words, &error, sizeof error);
+  uint32_t sum = 0;
+  for (const uint16_t word : words) sum += word;
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
+  error.icmp.checksum = static_cast<uint16_t>(~sum);
+  const UniqueFd socket(
+      ::socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMP));
+  REQUIRE(socket);
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_addr.s_addr = inet_addr(source);
+  REQUIRE(::sendto(socket.get(), &error, sizeof error, 0,
+                   reinterpret_cast<const sockaddr*>(&to),
+                   sizeof to) == static_cast<ssize_t>(sizeof error));
+}
+
+int PathMtu(const char* destination) {
+  const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(9);
+  to.sin_addr.s_addr = inet_addr(destination);
+  REQUIRE(::connect(socket.get(), reinterpret_cast<const sockaddr*>(&to),
+                    sizeof to) == 0);
+  int mtu = 0;
+  socklen_t size = sizeof mtu;
+  REQUIRE(::getsockopt(socket.get(), IPPROTO_IP, IP_MTU, &mtu, &size) == 0);
+  return mtu;
 }
 
 std::string Show(const absl::StatusOr<std::vector<Rule>>& rules) {
@@ -387,6 +440,31 @@ TEST_CASE("rtnetlink: tells the route that would be taken", "[rtnetlink]") {
   CHECK(absl::IsNotFound(none.status()));
   CHECK(Message(none.status()) ==
         "route to 198.51.100.1: Network is unreachable");
+}
+
+TEST_CASE("rtnetlink: tells the MTU of the route, not of the path",
+          "[rtnetlink]") {
+  OwnNamespace own;
+  if (!own) return;
+  Rtnetlink rtnetlink = OpenRtnetlink();
+  const auto near = MakePair(rtnetlink);
+  if (!near) return;
+  REQUIRE(rtnetlink.SetLink(rtnetlink.GetLink("lo")->index, true, 0).ok());
+  Route route{.destination = Prefix("192.0.2.0/24"),
+              .link = *near,
+              .gateway = Ip("10.9.0.2")};
+  for (const uint32_t mtu : {0u, 1400u}) {
+    route.mtu = mtu;
+    REQUIRE(rtnetlink.ReplaceRoute(route).ok());
+    CHECK(rtnetlink.RouteTo(Ip("192.0.2.7"))->mtu == mtu);
+    TellTooBig("10.9.0.1", "192.0.2.7", 1300);
+    REQUIRE(PathMtu("192.0.2.7") == 1300);
+    const auto found = rtnetlink.RouteTo(Ip("192.0.2.7"));
+    REQUIRE(found.status() == absl::OkStatus());
+    CHECK(found->mtu == mtu);
+    CHECK(found->destination.ToString() == "192.0.2.7/32");
+    CHECK(found->source == Ip("10.9.0.1"));
+  }
 }
 
 TEST_CASE("rtnetlink: sets forwarding and rp_filter of one link alone",

@@ -128,11 +128,15 @@ TEST_CASE("nft_delta: health rewrites the chains that it concerns",
   CHECK(change_health("a", Health::kAlive) == "group-g1 group-g2 ");
 }
 
-TEST_CASE("nft_delta: public addresses need the whole table", "[nft_delta]") {
+TEST_CASE("nft_delta: public addresses and the MTU need the whole table",
+          "[nft_delta]") {
   const Edge edge;
   protocol::Settings settings = edge.model.settings();
-  settings.mtu = 1300;
+  settings.unhealthy_threshold += 1;
   CHECK(!NeedsWholeTable(edge.model, {.settings = settings}));
+  settings.mtu = 1300;
+  CHECK(NeedsWholeTable(edge.model, {.settings = settings}));
+  settings.mtu = edge.model.settings().mtu;
   settings.public_addresses.push_back(
       {.address = Ip("203.0.113.3"), .index = 3});
   CHECK(NeedsWholeTable(edge.model, {.settings = settings}));

@@ -49,6 +49,15 @@ TEST_CASE("underlay: the ways to the uplinks decide", "[underlay]") {
   CHECK(host.Mtu() == "1440/1440");
 }
 
+TEST_CASE("underlay: an endpoint inside the tunnel decides nothing",
+          "[underlay]") {
+  Host host;
+  host.Peer("10.200.0.33", 7);
+  CHECK(host.Mtu() == "1420/1420");  // as if nobody was heard
+  host.Peer("198.51.100.7", 2);
+  CHECK(host.Mtu() == "1440/1440");
+}
+
 TEST_CASE("underlay: before an uplink is heard, the default routes do",
           "[underlay]") {
   Host host;

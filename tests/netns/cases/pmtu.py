@@ -162,6 +162,20 @@ def explicit_mtu(lab):
     becomes_mtus(setup, (1320, 1320, 1320, 1320))
 
 
+@case
+def mtu_changes_alone(lab):
+    """A change of nothing but the MTU, to auto and to another number, is followed by both ends."""
+    setup = serving(lab, mtu=1320)
+    becomes_mtus(setup, (1320, 1320, 1320, 1320))
+    for mtu, wanted in (("auto", 1440), (1200, 1200)):
+        tunnel = {"network": "10.200.0.0/22", "mtu": mtu}
+        setup.agent.write("edge-a", edge_node("a", A, (A, A2), tunnel=tunnel))
+        becomes_mtus(setup, (wanted, wanted, wanted, wanted))
+        text = setup.edge.host.run(["ip", "link", "show", "dev", "edged0"]).stdout
+        expect(f"mtu {wanted} " in text, True, text)
+        expect(mss(setup) <= wanted - 40, True, "MSS")
+
+
 # ---- the path ----
 
 
