@@ -17,6 +17,10 @@ constexpr auto kContactInterval = std::chrono::seconds(2);
 // After this time without a word the edge may have lost its state, and our key
 // with it: we introduce ourselves again.
 constexpr auto kNoContact = std::chrono::seconds(10);
+// Of what the edge can cause: more than a first contact or a change of its key
+// asks for, then one for every pause.
+constexpr int kAsksAtOnce = 5;
+constexpr auto kAskPause = milliseconds(200);
 
 protocol::Overlay OverlayOf(const EdgePlan& plan) {
   return *protocol::Overlay::Create(plan.network);  // the planner checked it
@@ -32,15 +36,17 @@ EdgeLink::EdgeLink(const Context& context, std::string edge,
                    std::function<void()> replan, std::function<void()> changed)
     : context_(context),
       edge_(std::move(edge)),
-      replan_(std::move(replan)),
-      changed_(std::move(changed)),
+      replan_(context.loop, kAsksAtOnce, kAskPause, std::move(replan)),
+      changed_(context.loop, kAsksAtOnce, kAskPause, std::move(changed)),
+      take_path_mtu_(context.loop, kAsksAtOnce, kAskPause,
+                     [this] { TakePathMtu(); }),
       keys_(context.loop, context.state, context.uplink, edge_,
             {.say_stored =
                  [this](const PublicKey& key) {
                    if (syncer_) syncer_->SayKeyStored(key);
                  },
              .hears = [this] { return heartbeats_ && heartbeats_->hears(); },
-             .replan = [this] { replan_(); }}),
+             .replan = [this] { replan_.Ask(); }}),
       backoff_(milliseconds(300), milliseconds(5'000)) {
   LoadEnrolment();
   contact_timer_ =
@@ -86,10 +92,10 @@ void EdgeLink::LookUp() {
         if (!address.ok()) {
           // Where it was last time may still be right.
           trouble_ = std::string(Message(address.status()));
-          changed_();
+          changed_.Ask();
           return;
         }
-        if (std::exchange(address_, *address) != *address) replan_();
+        if (std::exchange(address_, *address) != *address) replan_.Ask();
         IntroduceIfNew();
       });
 }
@@ -157,7 +163,7 @@ void EdgeLink::Introduce() {
 void EdgeLink::OnRegistered(const absl::Status& status) {
   introducer_.reset();
   DropControlDevice();
-  replan_();  // the own device gets the route to the edge back
+  replan_.Ask();  // the own device gets the route to the edge back
   if (!status.ok()) {
     const std::string trouble(Message(status));
     if (trouble != trouble_) {
@@ -165,7 +171,7 @@ void EdgeLink::OnRegistered(const absl::Status& status) {
     }
     trouble_ = trouble;
     if (is_new_to_edge()) IntroduceLater();
-    changed_();
+    changed_.Ask();
     return;
   }
   trouble_.clear();
@@ -217,7 +223,7 @@ void EdgeLink::Carry(const UplinkDevice& device, int link) {
   own_mtu_ = device.own_mtu;
   heartbeats_->SetMtu(own_mtu_);
   const uint32_t planned_with = std::exchange(path_mtu_, heartbeats_->mtu());
-  if (planned_with != 0 && planned_with != path_mtu_) replan_();
+  if (planned_with != 0 && planned_with != path_mtu_) replan_.Ask();
   heartbeats_->Say(/*ready=*/true, DigestOf(*carried_));
   StartSync();
 }
@@ -243,16 +249,21 @@ void EdgeLink::OnProgress() {
   } else if (carried_ && own->applied == DigestOf(*carried_)) {
     confirmed_ = carried_;
   }
-  changed_();
+  changed_.Ask();
 }
 
 void EdgeLink::OnHeartbeats() {
-  if (std::exchange(path_mtu_, heartbeats_->mtu()) != path_mtu_) {
-    spdlog::info("edge {}: packets of {} bytes come through, of {} at most",
-                 edge_, path_mtu_, own_mtu_);
-    replan_();
-  }
-  changed_();
+  if (heartbeats_->mtu() != path_mtu_) take_path_mtu_.Ask();
+  changed_.Ask();
+}
+
+void EdgeLink::TakePathMtu() {
+  if (!heartbeats_) return;
+  if (std::exchange(path_mtu_, heartbeats_->mtu()) == path_mtu_) return;
+  spdlog::info("edge {}: packets of {} bytes come through, of {} at most",
+               edge_, path_mtu_, own_mtu_);
+  replan_.Ask();
+  changed_.Ask();
 }
 
 EdgeReport EdgeLink::Report() const {
