@@ -347,15 +347,18 @@ absl::Status Agent::ApplyUplink() {
   const Uplink::Outcome outcome = uplink_.Apply(uplink_plan);
   ConcludePlan(uplink_plan, outcome);
   Carry(outcome);
-  RETURN_IF_ERROR(outcome.status);
+  // One device that fails keeps no flow from its target: the table stands where
+  // the rules do.
+  flows_stand_ = outcome.returns;
   DeleteStaleFlows();
+  RETURN_IF_ERROR(outcome.status);
   ForgetSwitchedBack(uplink_plan);
   return absl::OkStatus();
 }
 
 void Agent::DeleteStaleFlows() {
   loop_->Cancel(std::exchange(flows_timer_, 0));
-  if (!flows_) return;
+  if (!flows_ || !flows_stand_) return;
   const auto deleted = flows_->DeleteStale(uplink_plan_.flows);
   if (!deleted.ok()) {
     spdlog::warn("stale flows: {}; trying again", Message(deleted.status()));

@@ -130,6 +130,7 @@ class Agent {
   UplinkPlan uplink_plan_;              // as it was last applied
   std::map<std::string, int> devices_;  // by name: those that are as planned
   bool applied_ = false;                // the whole of it was
+  bool flows_stand_ = false;            // the table says where its flows go
   std::unique_ptr<KernelWatch> watch_;
   struct Damage {
     DamageReport table;
