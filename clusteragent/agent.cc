@@ -19,6 +19,7 @@ using std::chrono::milliseconds;
 
 constexpr auto kPlanDelay = milliseconds(5);
 constexpr auto kTellDelay = milliseconds(20);
+constexpr auto kTellAgain = std::chrono::seconds(2);   // after a failure
 constexpr auto kFlowsAgain = std::chrono::seconds(1);  // after a failure
 constexpr auto kResyncInterval = std::chrono::seconds(30);
 constexpr auto kMissingGrace = std::chrono::seconds(1);
@@ -401,6 +402,16 @@ void Agent::TellSoon() {
   tell_timer_ = loop_->After(kTellDelay, [this] { Tell(); });
 }
 
+// Tried again by the same writer, with what is to be told by then.
+void Agent::OnToldFiles(const absl::Status& saved) {
+  keeper_.Hear("status files", saved);
+  if (saved.ok() || tell_again_timer_ != 0) return;
+  tell_again_timer_ = loop_->After(kTellAgain, [this] {
+    tell_again_timer_ = 0;
+    TellSoon();
+  });
+}
+
 void Agent::Tell() {
   tell_timer_ = 0;
   EdgeReports reports;
@@ -410,9 +421,8 @@ void Agent::Tell() {
     RETURN_IF_ERROR(state.SaveErrors(errors));
     return state.SaveStatuses(statuses);
   };
-  status_writer_.Write(save, [this, save](const absl::Status& saved) {
-    keeper_.Keep("status files", saved, save);
-  });
+  status_writer_.Write(
+      save, [this](const absl::Status& saved) { OnToldFiles(saved); });
   std::map<std::string, std::string> ready;
   for (const ObjectStatus& status : statuses) {
     const Condition* condition = status.Find("Ready");

@@ -97,6 +97,7 @@ class Agent {
   Plan WithLingering(const Plan& plan) const;
 
   void TellSoon();
+  void OnToldFiles(const absl::Status& saved);
   void Tell();
 
   const AgentOptions options_;
@@ -152,6 +153,7 @@ class Agent {
   EventLoop::TimerId flows_timer_ = 0;
   EventLoop::TimerId retry_timer_ = 0;
   EventLoop::TimerId tell_timer_ = 0;
+  EventLoop::TimerId tell_again_timer_ = 0;
 };
 
 }  // namespace edged::agent
