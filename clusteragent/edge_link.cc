@@ -218,6 +218,9 @@ void EdgeLink::Carry(const UplinkDevice& device, int link) {
     }
     heartbeats_ = *std::move(sender);
     heartbeat_options_ = options;
+    // The path is what it was. Where all that the links leave was in use, it is
+    // what they leave now.
+    if (path_mtu_ < own_mtu_) heartbeats_->ResumeMtu(path_mtu_);
   }
   keys_.Carry(name);
   own_mtu_ = device.own_mtu;

@@ -28,6 +28,11 @@ uint32_t PathSearch::Most() const {
   return edge_ == 0 ? own_ : std::min(own_, edge_);
 }
 
+void PathSearch::Resume(uint32_t mtu) {
+  mtu_ = mtu;
+  started_ = true;
+}
+
 void PathSearch::SetOwn(uint32_t mtu, Time now) {
   if (std::exchange(own_, mtu) == mtu) return;
   if (mtu_ == 0) mtu_ = mtu;

@@ -29,6 +29,8 @@ class PathSearch {
     bool operator==(const Probe&) const = default;
   };
 
+  // The size in use so far, in a search before this one: before SetOwn().
+  void Resume(uint32_t mtu);
   // What the links of this end leave.
   void SetOwn(uint32_t mtu, Time now);
   // The tunnel has come up, maybe by another path or to another edge.

@@ -156,6 +156,28 @@ TEST_CASE("path_search: a link that changes is another path, no black hole",
   CHECK(path.Run(seconds(1)) == "1220 → 1440");
 }
 
+TEST_CASE("path_search: a search that resumes keeps to what came through",
+          "[path_search]") {
+  Path path;
+  path.carries = 1220;
+  path.search.Resume(1216);
+  path.Start(1440);
+  CHECK(path.Run(minutes(1)) == "1216");
+  CHECK(path.told == 1216);
+  SECTION("it is another path") {
+    Path other;
+    other.search.Resume(1216);
+    other.Start(1440);
+    CHECK(other.Run(seconds(1)) == "1216 → 1440");
+  }
+  SECTION("the links leave less") {
+    Path other;
+    other.search.Resume(1216);
+    other.Start(1100);
+    CHECK(other.Run(seconds(1)) == "1100");
+  }
+}
+
 TEST_CASE("path_search: the edge's own links count", "[path_search]") {
   Path path;
   path.edge = 1340;
