@@ -107,7 +107,8 @@ EdgeAccess EdgeLink::access() const {
     access.endpoint = SocketAddress{*address_, plan_->listen_port};
   }
   if (address_) {
-    access.underlay_mtu = context_.uplink.MtuTo(*address_).value_or(0);
+    const auto way = context_.uplink.WayTo(*address_);
+    access.underlay_mtu = way.ok() ? way->mtu : 0;
   }
   access.path_mtu = path_mtu_;
   return access;
@@ -225,10 +226,20 @@ void EdgeLink::Carry(const UplinkDevice& device, int link) {
   keys_.Carry(name);
   own_mtu_ = device.own_mtu;
   heartbeats_->SetMtu(own_mtu_);
+  SeeWay();
   const uint32_t planned_with = std::exchange(path_mtu_, heartbeats_->mtu());
   if (planned_with != 0 && planned_with != path_mtu_) replan_.Ask();
   heartbeats_->Say(/*ready=*/true, DigestOf(*carried_));
   StartSync();
+}
+
+// Another network may carry more, or less, at the same MTU of its link.
+void EdgeLink::SeeWay() {
+  if (!address_) return;
+  const auto way = context_.uplink.WayTo(*address_);
+  if (!way.ok()) return;  // none now: it may come back as it was
+  const std::optional<Uplink::Way> before = std::exchange(way_, *way);
+  if (before && *before != *way) heartbeats_->SearchAnew();
 }
 
 void EdgeLink::StartSync() {

@@ -81,6 +81,7 @@ class EdgeLink {
   void CheckContact();
   void IntroduceLater();
   void DropControlDevice();
+  void SeeWay();
   void StartSync();
 
   const Context context_;
@@ -99,8 +100,9 @@ class EdgeLink {
   PublicKey introduced_to_;  // the edge's key, while we introduce ourselves
   std::optional<IpAddress> address_;
   bool looking_up_ = false;
-  uint32_t own_mtu_ = 0;   // as carried
-  uint32_t path_mtu_ = 0;  // as planned with
+  std::optional<Uplink::Way> way_;  // to the edge, as last seen
+  uint32_t own_mtu_ = 0;            // as carried
+  uint32_t path_mtu_ = 0;           // as planned with
   std::string trouble_;
 
   std::string control_device_;              // while we introduce ourselves

@@ -14,7 +14,7 @@ namespace edged::agent {
 // What this end's links leave is taken for right until three probes of it are
 // lost while smaller ones pass; then a small size is in use at once, and a
 // larger one as soon as it has passed. The size in use is probed every few
-// seconds, a larger one every ten minutes and whenever a link changes. An edge
+// seconds, a larger one every ten minutes and whenever the way changes. An edge
 // that answers no probe at all does not know them: what the links leave is
 // used.
 class PathSearch {
@@ -33,7 +33,7 @@ class PathSearch {
   void Resume(uint32_t mtu);
   // What the links of this end leave.
   void SetOwn(uint32_t mtu, Time now);
-  // The tunnel has come up, maybe by another path or to another edge.
+  // The tunnel has come up, maybe to another edge, or goes another way.
   void Begin(Time now);
   // Something small came back: what is lost from now on is lost by its size.
   void Heard(Time now);

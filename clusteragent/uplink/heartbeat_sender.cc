@@ -64,6 +64,10 @@ class UdpHeartbeatSender final : public HeartbeatSender {
     known_mtu_ = search_.mtu();  // the caller asks
     Probe();
   }
+  void SearchAnew() override {
+    search_.Begin(SteadyClock::now());
+    Probe();
+  }
   uint32_t mtu() const override { return search_.mtu(); }
 
   bool hears() const override {
