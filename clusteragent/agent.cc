@@ -19,6 +19,7 @@ using std::chrono::milliseconds;
 
 constexpr auto kPlanDelay = milliseconds(5);
 constexpr auto kTellDelay = milliseconds(20);
+constexpr auto kTellAgain = std::chrono::seconds(2);   // after a failure
 constexpr auto kFlowsAgain = std::chrono::seconds(1);  // after a failure
 constexpr auto kResyncInterval = std::chrono::seconds(30);
 constexpr auto kMissingGrace = std::chrono::seconds(1);
@@ -347,15 +348,18 @@ absl::Status Agent::ApplyUplink() {
   const Uplink::Outcome outcome = uplink_.Apply(uplink_plan);
   ConcludePlan(uplink_plan, outcome);
   Carry(outcome);
-  RETURN_IF_ERROR(outcome.status);
+  // One device that fails keeps no flow from its target: the table stands where
+  // the rules do.
+  flows_stand_ = outcome.returns;
   DeleteStaleFlows();
+  RETURN_IF_ERROR(outcome.status);
   ForgetSwitchedBack(uplink_plan);
   return absl::OkStatus();
 }
 
 void Agent::DeleteStaleFlows() {
   loop_->Cancel(std::exchange(flows_timer_, 0));
-  if (!flows_) return;
+  if (!flows_ || !flows_stand_) return;
   const auto deleted = flows_->DeleteStale(uplink_plan_.flows);
   if (!deleted.ok()) {
     spdlog::warn("stale flows: {}; trying again", Message(deleted.status()));
@@ -398,6 +402,16 @@ void Agent::TellSoon() {
   tell_timer_ = loop_->After(kTellDelay, [this] { Tell(); });
 }
 
+// Tried again by the same writer, with what is to be told by then.
+void Agent::OnToldFiles(const absl::Status& saved) {
+  keeper_.Hear("status files", saved);
+  if (saved.ok() || tell_again_timer_ != 0) return;
+  tell_again_timer_ = loop_->After(kTellAgain, [this] {
+    tell_again_timer_ = 0;
+    TellSoon();
+  });
+}
+
 void Agent::Tell() {
   tell_timer_ = 0;
   EdgeReports reports;
@@ -407,9 +421,8 @@ void Agent::Tell() {
     RETURN_IF_ERROR(state.SaveErrors(errors));
     return state.SaveStatuses(statuses);
   };
-  status_writer_.Write(save, [this, save](const absl::Status& saved) {
-    keeper_.Keep("status files", saved, save);
-  });
+  status_writer_.Write(
+      save, [this](const absl::Status& saved) { OnToldFiles(saved); });
   std::map<std::string, std::string> ready;
   for (const ObjectStatus& status : statuses) {
     const Condition* condition = status.Find("Ready");

@@ -97,6 +97,7 @@ class Agent {
   Plan WithLingering(const Plan& plan) const;
 
   void TellSoon();
+  void OnToldFiles(const absl::Status& saved);
   void Tell();
 
   const AgentOptions options_;
@@ -130,6 +131,7 @@ class Agent {
   UplinkPlan uplink_plan_;              // as it was last applied
   std::map<std::string, int> devices_;  // by name: those that are as planned
   bool applied_ = false;                // the whole of it was
+  bool flows_stand_ = false;            // the table says where its flows go
   std::unique_ptr<KernelWatch> watch_;
   struct Damage {
     DamageReport table;
@@ -151,6 +153,7 @@ class Agent {
   EventLoop::TimerId flows_timer_ = 0;
   EventLoop::TimerId retry_timer_ = 0;
   EventLoop::TimerId tell_timer_ = 0;
+  EventLoop::TimerId tell_again_timer_ = 0;
 };
 
 }  // namespace edged::agent

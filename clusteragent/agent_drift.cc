@@ -94,8 +94,10 @@ void Agent::Repair() {
   if (!applied_) return;  // the next plan sees it all
   const auto start = SteadyClock::now();
   if (damage.table.changes() > 0) {
+    const Uplink::Outcome outcome = uplink_.RepairTable(uplink_plan_);
+    flows_stand_ = outcome.status.ok();
     Conclude({DriftPart::kTable, damage.table.What(), damage.table.by()},
-             uplink_.RepairTable(uplink_plan_), damage.since);
+             outcome, damage.since);
     if (flows_timer_ == 0) {
       flows_timer_ =
           loop_->After(kFlowsAfterDrift, [this] { DeleteStaleFlows(); });

@@ -12,6 +12,9 @@ namespace {
 using SteadyClock = std::chrono::steady_clock;
 
 constexpr auto kLookInterval = std::chrono::milliseconds(100);
+// An edge that replaces its key twice sends six.
+constexpr int kNoticesAtOnce = 6;
+constexpr auto kNoticePause = std::chrono::seconds(1);
 
 }  // namespace
 
@@ -21,7 +24,10 @@ EdgeKeys::EdgeKeys(EventLoop& loop, const StateFolder& state, Uplink& uplink,
       state_(state),
       uplink_(uplink),
       edge_(std::move(edge)),
-      shell_(std::move(shell)) {}
+      shell_(std::move(shell)),
+      take_notice_(loop, kNoticesAtOnce, kNoticePause, [this] {
+        if (notice_) TakeNotice(*std::exchange(notice_, std::nullopt));
+      }) {}
 
 EdgeKeys::~EdgeKeys() {
   loop_.Cancel(follow_timer_);
@@ -58,6 +64,16 @@ PublicKey EdgeKeys::NextToTry() {
 }
 
 void EdgeKeys::OnNotice(const EdgeKeyNotice& notice) {
+  notice_.reset();  // the newest word counts
+  if (Noticed(follower_, notice, SteadyClock::now()) == follower_) {
+    TakeNotice(notice);
+    return;
+  }
+  notice_ = notice;
+  take_notice_.Ask();
+}
+
+void EdgeKeys::TakeNotice(const EdgeKeyNotice& notice) {
   const bool had_other = follower_.known.other.has_value();
   const bool stored = Become(Noticed(follower_, notice, SteadyClock::now()));
   if (stored && ShouldAnswer(follower_, notice)) shell_.say_stored(notice.key);

@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "clusteragent/core/key_replacement.h"
 #include "clusteragent/core/uplink_plan.h"
+#include "clusteragent/paced_call.h"
 #include "clusteragent/state_folder.h"
 #include "clusteragent/uplink/uplink.h"
 #include "common/event_loop.h"
@@ -44,10 +45,13 @@ class EdgeKeys {
 
   // The uplink's device of this edge.
   void Carry(const std::string& device) { device_ = device; }
+  // Writes to the disk while the loop waits, so of notices that change
+  // something the first few are taken at once, then the newest every second.
   void OnNotice(const EdgeKeyNotice& notice);
   void FillAccess(EdgeAccess& access) const;
 
  private:
+  void TakeNotice(const EdgeKeyNotice& notice);
   bool Become(const KeyFollower& next);
   void Watch();
   void Look();
@@ -62,6 +66,8 @@ class EdgeKeys {
   bool loaded_ = false;
   UplinkKey key_;
   KeyFollower follower_;
+  std::optional<EdgeKeyNotice> notice_;  // not taken yet
+  PacedCall take_notice_;
   std::string device_;
   // Since when the edge is silent, on both clocks.
   std::optional<KeyFollower::SteadyTime> silent_;

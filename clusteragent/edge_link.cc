@@ -17,6 +17,10 @@ constexpr auto kContactInterval = std::chrono::seconds(2);
 // After this time without a word the edge may have lost its state, and our key
 // with it: we introduce ourselves again.
 constexpr auto kNoContact = std::chrono::seconds(10);
+// Of what the edge can cause: more than a first contact or a change of its key
+// asks for, then one for every pause.
+constexpr int kAsksAtOnce = 5;
+constexpr auto kAskPause = milliseconds(200);
 
 protocol::Overlay OverlayOf(const EdgePlan& plan) {
   return *protocol::Overlay::Create(plan.network);  // the planner checked it
@@ -32,15 +36,17 @@ EdgeLink::EdgeLink(const Context& context, std::string edge,
                    std::function<void()> replan, std::function<void()> changed)
     : context_(context),
       edge_(std::move(edge)),
-      replan_(std::move(replan)),
-      changed_(std::move(changed)),
+      replan_(context.loop, kAsksAtOnce, kAskPause, std::move(replan)),
+      changed_(context.loop, kAsksAtOnce, kAskPause, std::move(changed)),
+      take_path_mtu_(context.loop, kAsksAtOnce, kAskPause,
+                     [this] { TakePathMtu(); }),
       keys_(context.loop, context.state, context.uplink, edge_,
             {.say_stored =
                  [this](const PublicKey& key) {
                    if (syncer_) syncer_->SayKeyStored(key);
                  },
              .hears = [this] { return heartbeats_ && heartbeats_->hears(); },
-             .replan = [this] { replan_(); }}),
+             .replan = [this] { replan_.Ask(); }}),
       backoff_(milliseconds(300), milliseconds(5'000)) {
   LoadEnrolment();
   contact_timer_ =
@@ -86,10 +92,10 @@ void EdgeLink::LookUp() {
         if (!address.ok()) {
           // Where it was last time may still be right.
           trouble_ = std::string(Message(address.status()));
-          changed_();
+          changed_.Ask();
           return;
         }
-        if (std::exchange(address_, *address) != *address) replan_();
+        if (std::exchange(address_, *address) != *address) replan_.Ask();
         IntroduceIfNew();
       });
 }
@@ -101,7 +107,8 @@ EdgeAccess EdgeLink::access() const {
     access.endpoint = SocketAddress{*address_, plan_->listen_port};
   }
   if (address_) {
-    access.underlay_mtu = context_.uplink.MtuTo(*address_).value_or(0);
+    const auto way = context_.uplink.WayTo(*address_);
+    access.underlay_mtu = way.ok() ? way->mtu : 0;
   }
   access.path_mtu = path_mtu_;
   return access;
@@ -157,7 +164,7 @@ void EdgeLink::Introduce() {
 void EdgeLink::OnRegistered(const absl::Status& status) {
   introducer_.reset();
   DropControlDevice();
-  replan_();  // the own device gets the route to the edge back
+  replan_.Ask();  // the own device gets the route to the edge back
   if (!status.ok()) {
     const std::string trouble(Message(status));
     if (trouble != trouble_) {
@@ -165,7 +172,7 @@ void EdgeLink::OnRegistered(const absl::Status& status) {
     }
     trouble_ = trouble;
     if (is_new_to_edge()) IntroduceLater();
-    changed_();
+    changed_.Ask();
     return;
   }
   trouble_.clear();
@@ -212,14 +219,27 @@ void EdgeLink::Carry(const UplinkDevice& device, int link) {
     }
     heartbeats_ = *std::move(sender);
     heartbeat_options_ = options;
+    // The path is what it was. Where all that the links leave was in use, it is
+    // what they leave now.
+    if (path_mtu_ < own_mtu_) heartbeats_->ResumeMtu(path_mtu_);
   }
   keys_.Carry(name);
   own_mtu_ = device.own_mtu;
   heartbeats_->SetMtu(own_mtu_);
+  SeeWay();
   const uint32_t planned_with = std::exchange(path_mtu_, heartbeats_->mtu());
-  if (planned_with != 0 && planned_with != path_mtu_) replan_();
+  if (planned_with != 0 && planned_with != path_mtu_) replan_.Ask();
   heartbeats_->Say(/*ready=*/true, DigestOf(*carried_));
   StartSync();
+}
+
+// Another network may carry more, or less, at the same MTU of its link.
+void EdgeLink::SeeWay() {
+  if (!address_) return;
+  const auto way = context_.uplink.WayTo(*address_);
+  if (!way.ok()) return;  // none now: it may come back as it was
+  const std::optional<Uplink::Way> before = std::exchange(way_, *way);
+  if (before && *before != *way) heartbeats_->SearchAnew();
 }
 
 void EdgeLink::StartSync() {
@@ -243,16 +263,21 @@ void EdgeLink::OnProgress() {
   } else if (carried_ && own->applied == DigestOf(*carried_)) {
     confirmed_ = carried_;
   }
-  changed_();
+  changed_.Ask();
 }
 
 void EdgeLink::OnHeartbeats() {
-  if (std::exchange(path_mtu_, heartbeats_->mtu()) != path_mtu_) {
-    spdlog::info("edge {}: packets of {} bytes come through, of {} at most",
-                 edge_, path_mtu_, own_mtu_);
-    replan_();
-  }
-  changed_();
+  if (heartbeats_->mtu() != path_mtu_) take_path_mtu_.Ask();
+  changed_.Ask();
+}
+
+void EdgeLink::TakePathMtu() {
+  if (!heartbeats_) return;
+  if (std::exchange(path_mtu_, heartbeats_->mtu()) == path_mtu_) return;
+  spdlog::info("edge {}: packets of {} bytes come through, of {} at most",
+               edge_, path_mtu_, own_mtu_);
+  replan_.Ask();
+  changed_.Ask();
 }
 
 EdgeReport EdgeLink::Report() const {

@@ -13,6 +13,7 @@
 #include "clusteragent/edge/edge_syncer.h"
 #include "clusteragent/edge/resolver.h"
 #include "clusteragent/edge_keys.h"
+#include "clusteragent/paced_call.h"
 #include "clusteragent/state_folder.h"
 #include "clusteragent/uplink/heartbeat_sender.h"
 #include "clusteragent/uplink/uplink.h"
@@ -38,7 +39,8 @@ class EdgeLink {
   };
 
   // `replan`: the own device may be made now, or something that plans rest on
-  // changed. `changed`: what is said about the edge changed.
+  // changed. `changed`: what is said about the edge changed. Both are paced: an
+  // edge has a say in how often there is a reason.
   EdgeLink(const Context& context, std::string edge,
            std::function<void()> replan, std::function<void()> changed);
   ~EdgeLink();
@@ -75,15 +77,18 @@ class EdgeLink {
   void OnRegistered(const absl::Status& status);
   void OnProgress();
   void OnHeartbeats();
+  void TakePathMtu();
   void CheckContact();
   void IntroduceLater();
   void DropControlDevice();
+  void SeeWay();
   void StartSync();
 
   const Context context_;
   const std::string edge_;
-  const std::function<void()> replan_;
-  const std::function<void()> changed_;
+  PacedCall replan_;
+  PacedCall changed_;
+  PacedCall take_path_mtu_;
 
   std::optional<EdgePlan> plan_;
   std::shared_ptr<const protocol::EdgeState> wanted_;
@@ -95,8 +100,9 @@ class EdgeLink {
   PublicKey introduced_to_;  // the edge's key, while we introduce ourselves
   std::optional<IpAddress> address_;
   bool looking_up_ = false;
-  uint32_t own_mtu_ = 0;   // as carried
-  uint32_t path_mtu_ = 0;  // as planned with
+  std::optional<Uplink::Way> way_;  // to the edge, as last seen
+  uint32_t own_mtu_ = 0;            // as carried
+  uint32_t path_mtu_ = 0;           // as planned with
   std::string trouble_;
 
   std::string control_device_;              // while we introduce ourselves

@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "common/status.h"
@@ -39,6 +40,10 @@ void StateKeeper::Note(const std::string& part, const absl::Status& saved,
 void StateKeeper::TryAgain() {
   timer_ = 0;
   for (auto& [part, refused] : std::exchange(refused_, {})) {
+    if (!refused.save) {
+      refused_[part] = std::move(refused);
+      continue;
+    }
     const absl::Status saved = refused.save();
     Note(part, saved, std::move(refused.save));
   }
@@ -55,7 +60,9 @@ void StateKeeper::Tell() {
     }
   }
   told_ = why;
-  if (!why.empty() && timer_ == 0) {
+  const bool again = std::ranges::any_of(
+      refused_, [](const auto& entry) { return entry.second.save != nullptr; });
+  if (again && timer_ == 0) {
     timer_ = loop_.After(kAgain, [this] { TryAgain(); });
   }
 }

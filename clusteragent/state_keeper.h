@@ -24,6 +24,11 @@ class StateKeeper {
   // The same, after a first try with the outcome `saved`.
   void Keep(const std::string& part, const absl::Status& saved,
             std::function<absl::Status()> again);
+  // Only the word of it: `part` is somebody else's to save again, on another
+  // thread, maybe.
+  void Hear(const std::string& part, const absl::Status& saved) {
+    Keep(part, saved, nullptr);
+  }
   bool IsDurable(const std::string& part) const {
     return !refused_.contains(part);
   }
@@ -36,7 +41,7 @@ class StateKeeper {
 
   EventLoop& loop_;
   struct Refused {
-    std::function<absl::Status()> save;
+    std::function<absl::Status()> save;  // null: somebody else's
     std::string why;
   };
   std::map<std::string, Refused> refused_;

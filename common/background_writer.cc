@@ -7,20 +7,20 @@ namespace edged {
 BackgroundWriter::~BackgroundWriter() {
   *alive_ = false;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stopping_ = true;
   }
-  changed_.notify_all();
+  changed_.NotifyAll();
   if (thread_.joinable()) thread_.join();
 }
 
 void BackgroundWriter::Write(Job job, Done done) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     waiting_ = Task{std::move(job), std::move(done)};
     if (!thread_.joinable()) thread_ = std::thread([this] { Work(); });
   }
-  changed_.notify_all();
+  changed_.NotifyAll();
 }
 
 absl::Status BackgroundWriter::WriteNow(const Job& job) {
@@ -29,27 +29,29 @@ absl::Status BackgroundWriter::WriteNow(const Job& job) {
 }
 
 void BackgroundWriter::Discard() {
-  std::unique_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   waiting_.reset();
-  changed_.wait(lock, [this] { return !busy_; });
+  while (busy_) changed_.Wait(mutex_);
+}
+
+// The next task; nothing at the end.
+std::optional<BackgroundWriter::Task> BackgroundWriter::Take() {
+  const MutexLock lock(mutex_);
+  while (!stopping_ && !waiting_) changed_.Wait(mutex_);
+  busy_ = waiting_.has_value();
+  return std::exchange(waiting_, std::nullopt);
 }
 
 void BackgroundWriter::Work() {
-  std::unique_lock lock(mutex_);
-  while (true) {
-    changed_.wait(lock, [this] { return stopping_ || waiting_; });
-    if (!waiting_) return;
-    Task task = *std::exchange(waiting_, std::nullopt);
-    busy_ = true;
-    lock.unlock();
-    const absl::Status status = task.job();
-    task.job = nullptr;
-    loop_.Post([alive = alive_, done = std::move(task.done), status] {
+  while (auto task = Take()) {
+    const absl::Status status = task->job();
+    task->job = nullptr;
+    loop_.Post([alive = alive_, done = std::move(task->done), status] {
       if (*alive) done(status);
     });
-    lock.lock();
+    const MutexLock lock(mutex_);
     busy_ = false;
-    changed_.notify_all();
+    changed_.NotifyAll();
   }
 }
 

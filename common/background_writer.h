@@ -1,14 +1,14 @@
 #pragma once
 
-#include <condition_variable>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <thread>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "common/event_loop.h"
+#include "common/mutex.h"
 
 namespace edged {
 
@@ -44,15 +44,16 @@ class BackgroundWriter {
   };
 
   void Work();
+  std::optional<Task> Take();
 
   EventLoop& loop_;
   const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::optional<Task> waiting_;  // under mutex_
-  bool busy_ = false;            // under mutex_
-  bool stopping_ = false;        // under mutex_
-  std::thread thread_;           // begins with the first job
+  Mutex mutex_;
+  Condition changed_;
+  std::optional<Task> waiting_ ABSL_GUARDED_BY(mutex_);
+  bool busy_ ABSL_GUARDED_BY(mutex_) = false;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;  // begins with the first job
 };
 
 }  // namespace edged

@@ -28,6 +28,11 @@ uint32_t PathSearch::Most() const {
   return edge_ == 0 ? own_ : std::min(own_, edge_);
 }
 
+void PathSearch::Resume(uint32_t mtu) {
+  mtu_ = mtu;
+  started_ = true;
+}
+
 void PathSearch::SetOwn(uint32_t mtu, Time now) {
   if (std::exchange(own_, mtu) == mtu) return;
   if (mtu_ == 0) mtu_ = mtu;
@@ -47,7 +52,7 @@ void PathSearch::Begin(Time now) {
 
 void PathSearch::Heard(Time now) {
   heard_ = now;
-  if (waiting_) due_ = std::min(due_, SentAt(number_) + Patience());
+  if (waiting_) due_ = std::min(due_, SentBy(number_).at + Patience());
 }
 
 void PathSearch::KeepWithin(Time now) {
@@ -62,14 +67,15 @@ void PathSearch::Use(uint32_t mtu, bool proven) {
 }
 
 void PathSearch::Echoed(const Probe& probe, uint32_t edge_mtu, Time now) {
+  Sent& sent = SentBy(probe.number);
+  if (probe.number == 0 || sent.probe != probe) return;
+  sent.probe = Probe();
   heard_ = now;
   knows_ = true;
   told_ = probe.uplink_mtu;
   due_ = now;
   if (probe.number == number_) waiting_ = false;
-  if (number_ - probe.number < sent_.size()) {
-    round_trip_ = now - SentAt(probe.number);
-  }
+  round_trip_ = now - sent.at;
   const uint32_t edge = std::max(edge_mtu, protocol::kLeastMtu);
   if (edge_ != edge) {
     if (edge > edge_) failed_ = 0;
@@ -149,7 +155,7 @@ std::optional<PathSearch::Probe> PathSearch::Next(Time now) {
     return std::nullopt;
   }
   if (waiting_) {
-    const Time sent = SentAt(number_);
+    const Time sent = SentBy(number_).at;
     const bool heard = size_ == 0 || heard_ > sent;
     due_ = sent + (heard ? Patience() : Duration(kMostPatience));
     if (now < due_) return std::nullopt;
@@ -166,10 +172,11 @@ std::optional<PathSearch::Probe> PathSearch::Next(Time now) {
   if (!wanted) return std::nullopt;
   if (size_ != *wanted || (*wanted == 0 && tries_ >= kTries)) tries_ = 0;
   size_ = *wanted;
-  SentAt(++number_) = now;
+  const Probe probe{++number_, size_, Told()};
+  SentBy(number_) = {probe, now};
   waiting_ = true;
   due_ = now + Patience();
-  return Probe{number_, size_, Told()};
+  return probe;
 }
 
 }  // namespace edged::agent

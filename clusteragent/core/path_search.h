@@ -14,7 +14,7 @@ namespace edged::agent {
 // What this end's links leave is taken for right until three probes of it are
 // lost while smaller ones pass; then a small size is in use at once, and a
 // larger one as soon as it has passed. The size in use is probed every few
-// seconds, a larger one every ten minutes and whenever a link changes. An edge
+// seconds, a larger one every ten minutes and whenever the way changes. An edge
 // that answers no probe at all does not know them: what the links leave is
 // used.
 class PathSearch {
@@ -29,13 +29,16 @@ class PathSearch {
     bool operator==(const Probe&) const = default;
   };
 
+  // The size in use so far, in a search before this one: before SetOwn().
+  void Resume(uint32_t mtu);
   // What the links of this end leave.
   void SetOwn(uint32_t mtu, Time now);
-  // The tunnel has come up, maybe by another path or to another edge.
+  // The tunnel has come up, maybe to another edge, or goes another way.
   void Begin(Time now);
   // Something small came back: what is lost from now on is lost by its size.
   void Heard(Time now);
-  // A probe of `size` came back, with what the edge's links leave.
+  // A probe came back, with what the edge's links leave. One that was not sent
+  // like this among the last ones, or came back before, tells nothing.
   void Echoed(const Probe& probe, uint32_t edge_mtu, Time now);
 
   // What to send now. To be called again at due(), and after the calls above.
@@ -54,7 +57,11 @@ class PathSearch {
   uint32_t Between() const;
   void Lost(uint32_t size, Time now);
   Duration Patience() const;
-  Time& SentAt(uint64_t number) { return sent_[number % sent_.size()]; }
+  struct Sent {
+    Probe probe;  // number 0: none, or it came back
+    Time at;
+  };
+  Sent& SentBy(uint64_t number) { return sent_[number % sent_.size()]; }
 
   uint32_t own_ = 0;
   uint32_t edge_ = 0;  // what the edge's links leave; 0: not known
@@ -71,7 +78,7 @@ class PathSearch {
   // The last probe.
   uint64_t number_ = 0;
   uint32_t size_ = 0;
-  std::array<Time, 16> sent_{};  // of the last ones, by number
+  std::array<Sent, 16> sent_{};  // the last ones, by number
   bool waiting_ = false;
   uint32_t tries_ = 0;  // of this size
   Time heard_;

@@ -3,9 +3,7 @@
 #include <grpcpp/grpcpp.h>
 #include <spdlog/spdlog.h>
 
-#include <condition_variable>
 #include <deque>
-#include <mutex>
 #include <utility>
 #include <vector>
 
@@ -37,46 +35,47 @@ class Door {
   explicit Door(EventLoop& loop) : loop_(&loop) {}
 
   void Enter() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     ++inside_;
   }
   void Post(std::function<void()> call) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (loop_) loop_->Post(std::move(call));
   }
   // gRPC uses the call no more: `last` holds all that is left of it.
   void Leave(std::function<void()> last) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (loop_) {
       loop_->Post(std::move(last));
     } else {
       left_behind_.push_back(std::move(last));
     }
     --inside_;
-    left_.notify_all();
+    left_.NotifyAll();
   }
   // Lets nothing through any more and waits until every call has left; they are
   // cancelled. False when gRPC did not let go.
   bool Close() {
     std::vector<std::function<void()>> left_behind;
-    std::unique_lock lock(mutex_);
+    const auto deadline = std::chrono::steady_clock::now() + kCallDeadline;
+    const MutexLock lock(mutex_);
     loop_ = nullptr;
-    const bool empty =
-        left_.wait_for(lock, kCallDeadline, [this] { return inside_ == 0; });
+    while (inside_ != 0 && left_.WaitUntil(mutex_, deadline)) {
+    }
     left_behind.swap(left_behind_);
-    return empty;
+    return inside_ == 0;
   }
   bool is_open() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return loop_ != nullptr;
   }
 
  private:
-  std::mutex mutex_;
-  std::condition_variable left_;
-  EventLoop* loop_;                                 // under mutex_
-  int inside_ = 0;                                  // likewise
-  std::vector<std::function<void()>> left_behind_;  // likewise
+  Mutex mutex_;
+  Condition left_;
+  EventLoop* loop_ ABSL_GUARDED_BY(mutex_);
+  int inside_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::vector<std::function<void()>> left_behind_ ABSL_GUARDED_BY(mutex_);
 };
 
 // One Register, until gRPC and the loop have both let go.

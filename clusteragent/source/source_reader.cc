@@ -14,34 +14,36 @@ SourceReader::SourceReader(EventLoop& loop, Source& source,
 
 SourceReader::~SourceReader() {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stopping_ = true;
   }
-  wake_.notify_one();
+  wake_.NotifyOne();
   thread_.join();
   *take_ = nullptr;  // what was posted reaches nobody
 }
 
 void SourceReader::ReadSoon() {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     wanted_ = true;
   }
-  wake_.notify_one();
+  wake_.NotifyOne();
+}
+
+// False at the end.
+bool SourceReader::AwaitWish() {
+  const MutexLock lock(mutex_);
+  while (!stopping_ && !wanted_) wake_.Wait(mutex_);
+  wanted_ = false;
+  return !stopping_;
 }
 
 void SourceReader::Work() {
-  std::unique_lock lock(mutex_);
-  while (true) {
-    wake_.wait(lock, [this] { return stopping_ || wanted_; });
-    if (stopping_) return;
-    wanted_ = false;
-    lock.unlock();
+  while (AwaitWish()) {
     auto snapshot = std::make_shared<Snapshot>(source_.Read());
     loop_.Post([take = take_, snapshot] {
       if (*take) (*take)(std::move(*snapshot));
     });
-    lock.lock();
   }
 }
 

@@ -1,13 +1,13 @@
 #pragma once
 
-#include <condition_variable>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <thread>
 
+#include "absl/base/thread_annotations.h"
 #include "clusteragent/source/source.h"
 #include "common/event_loop.h"
+#include "common/mutex.h"
 
 namespace edged::agent {
 
@@ -28,15 +28,16 @@ class SourceReader {
 
  private:
   void Work();
+  bool AwaitWish();
 
   EventLoop& loop_;
   Source& source_;
   // Empty when the reader is gone; the loop thread's.
   const std::shared_ptr<std::function<void(Snapshot)>> take_;
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  bool wanted_ = false;    // under mutex_
-  bool stopping_ = false;  // under mutex_
+  Mutex mutex_;
+  Condition wake_;
+  bool wanted_ ABSL_GUARDED_BY(mutex_) = false;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };
 

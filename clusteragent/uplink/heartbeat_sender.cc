@@ -58,9 +58,14 @@ class UdpHeartbeatSender final : public HeartbeatSender {
 
   bool is_up() const override { return up_; }
 
+  void ResumeMtu(uint32_t mtu) override { search_.Resume(mtu); }
   void SetMtu(uint32_t mtu) override {
     search_.SetOwn(mtu, SteadyClock::now());
     known_mtu_ = search_.mtu();  // the caller asks
+    Probe();
+  }
+  void SearchAnew() override {
+    search_.Begin(SteadyClock::now());
     Probe();
   }
   uint32_t mtu() const override { return search_.mtu(); }

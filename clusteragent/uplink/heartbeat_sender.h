@@ -39,8 +39,12 @@ class HeartbeatSender {
   virtual void Say(bool ready, const protocol::Digest& applied) = 0;
   // Echoes arrive: no more than `threshold` are missing.
   virtual bool is_up() const = 0;
+  // The mtu() of a sender before this one; before SetMtu().
+  virtual void ResumeMtu(uint32_t mtu) = 0;
   // What the links of this end leave, in bytes.
   virtual void SetMtu(uint32_t mtu) = 0;
+  // The way to the edge is another one.
+  virtual void SearchAnew() = 0;
   // The largest packet that comes through, as far as it is known; 0 before
   // SetMtu().
   virtual uint32_t mtu() const = 0;

@@ -106,12 +106,13 @@ absl::StatusOr<std::vector<TargetLink>> Uplink::Find(
   return result;
 }
 
-absl::StatusOr<uint32_t> Uplink::MtuTo(const IpAddress& address) {
+absl::StatusOr<Uplink::Way> Uplink::WayTo(const IpAddress& address) {
   ASSIGN_OR_RETURN(const auto links, rtnetlink_.ListLinks());
   ASSIGN_OR_RETURN(const netlink::Route route, rtnetlink_.RouteTo(address));
   for (const netlink::Link& link : links) {
     if (link.index != route.link) continue;
-    return route.mtu == 0 ? link.mtu : std::min(link.mtu, route.mtu);
+    return Way{route.link, route.source,
+               route.mtu == 0 ? link.mtu : std::min(link.mtu, route.mtu)};
   }
   return absl::NotFoundError("no link to " + address.ToString());
 }

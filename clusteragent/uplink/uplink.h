@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -52,8 +53,14 @@ class Uplink {
   // Those of `links` that are there, sorted.
   absl::StatusOr<std::vector<TargetLink>> Find(
       const std::set<SwitchedLink>& links);
-  // The least of the route and the link that lead to `address`, in bytes.
-  absl::StatusOr<uint32_t> MtuTo(const IpAddress& address);
+  // How packets to an address leave this host.
+  struct Way {
+    int link = 0;                     // its index
+    std::optional<IpAddress> source;  // our address
+    uint32_t mtu = 0;  // the least of the route and the link, in bytes
+    bool operator==(const Way&) const = default;
+  };
+  absl::StatusOr<Way> WayTo(const IpAddress& address);
 
   // The table comes before any device. Devices that this object made and the
   // plan does not name are removed.

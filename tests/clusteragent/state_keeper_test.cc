@@ -60,5 +60,23 @@ TEST_CASE("state_keeper: what the disk refuses is saved when it does not",
   CHECK(loop.timers() == 0);
 }
 
+TEST_CASE("state_keeper: what others save is only heard of", "[state_keeper]") {
+  VirtualLoop loop;
+  StateKeeper keeper(loop);
+  Disk disk;
+  disk.full = true;
+  keeper.Hear("s", absl::ResourceExhaustedError("full"));
+  CHECK_FALSE(keeper.IsDurable("s"));
+  CHECK(loop.timers() == 0);
+  keeper.Keep("a", disk.Save("a1"));
+  disk.full = false;
+  loop.Advance(std::chrono::seconds(2));
+  CHECK(disk.content == "a1 ");
+  CHECK_FALSE(keeper.IsDurable("s"));  // until it is heard to be
+  CHECK(loop.timers() == 0);
+  keeper.Hear("s", absl::OkStatus());
+  CHECK(keeper.IsDurable("s"));
+}
+
 }  // namespace
 }  // namespace edged::agent

@@ -156,6 +156,28 @@ TEST_CASE("path_search: a link that changes is another path, no black hole",
   CHECK(path.Run(seconds(1)) == "1220 → 1440");
 }
 
+TEST_CASE("path_search: a search that resumes keeps to what came through",
+          "[path_search]") {
+  Path path;
+  path.carries = 1220;
+  path.search.Resume(1216);
+  path.Start(1440);
+  CHECK(path.Run(minutes(1)) == "1216");
+  CHECK(path.told == 1216);
+  SECTION("it is another path") {
+    Path other;
+    other.search.Resume(1216);
+    other.Start(1440);
+    CHECK(other.Run(seconds(1)) == "1216 → 1440");
+  }
+  SECTION("the links leave less") {
+    Path other;
+    other.search.Resume(1216);
+    other.Start(1100);
+    CHECK(other.Run(seconds(1)) == "1100");
+  }
+}
+
 TEST_CASE("path_search: the edge's own links count", "[path_search]") {
   Path path;
   path.edge = 1340;
@@ -211,6 +233,50 @@ TEST_CASE("path_search: a slow path is waited for", "[path_search]") {
   path.carries = 1300;
   path.Run(seconds(60));
   CHECK(path.search.mtu() == 1296);
+}
+
+// A search that sent probe 1, which is as small as can be, and then 1440.
+struct Asked {
+  Asked() {
+    search.SetOwn(1440, now);
+    search.Begin(now);
+    search.Echoed(*search.Next(now), 1440, now);
+    probe = *search.Next(now);
+    REQUIRE(probe == PathSearch::Probe{2, 1440, 0});
+  }
+
+  // Whether an echo was believed: its edge's MTU counts.
+  bool Believes(const PathSearch::Probe& echo) {
+    search.Echoed(echo, 1000, now);
+    return search.mtu() == 1000;
+  }
+
+  Time now = Time() + std::chrono::hours(1);
+  PathSearch search;
+  PathSearch::Probe probe;
+};
+
+TEST_CASE("path_search: only the echo of what was sent is believed, once",
+          "[path_search]") {
+  const uint64_t number = GENERATE(0, 1, 3, 18, UINT64_MAX);
+  CHECK_FALSE(Asked().Believes({number, 1440, 0}));
+  CHECK_FALSE(Asked().Believes({2, 1439, 0}));
+  CHECK_FALSE(Asked().Believes({2, 0, 0}));
+  CHECK_FALSE(Asked().Believes({2, 1440, 1440}));
+  CHECK_FALSE(Asked().Believes({0, 0, 0}));
+  Asked asked;
+  CHECK(asked.Believes(asked.probe));
+  asked.search.Echoed(asked.probe, 900, asked.now);
+  CHECK(asked.search.mtu() == 1000);
+}
+
+TEST_CASE("path_search: forged echoes cause no probe", "[path_search]") {
+  Asked asked;
+  for (uint32_t i = 0; i < 100; ++i) {
+    asked.search.Echoed({i % 2 == 0 ? 7u : 2u, 600 + i, i}, 600 + i, asked.now);
+    CHECK_FALSE(asked.search.Next(asked.now));
+  }
+  CHECK(asked.search.mtu() == 1440);
 }
 
 TEST_CASE("path_search: before the first size has passed the edge hears none",

@@ -173,6 +173,31 @@ TEST_CASE("heartbeat_sender: finds what comes through, and stays up meanwhile",
   CHECK(setup.changes == std::vector<bool>{true, true, true});
 }
 
+TEST_CASE("heartbeat_sender: resumes with the MTU of one before",
+          "[heartbeat]") {
+  Setup setup;
+  if (!setup.own) return;
+  setup.edge->carries = 1220;
+  setup.sender->ResumeMtu(1216);
+  setup.sender->SetMtu(1440);
+  CHECK(setup.sender->mtu() == 1216);
+  REQUIRE(setup.runner.Until([&] { return setup.edge->told == 1216; }));
+  CHECK(setup.changes == std::vector<bool>{true});  // up, and no other size
+}
+
+TEST_CASE("heartbeat_sender: tries larger sizes at once on another way",
+          "[heartbeat]") {
+  Setup setup;
+  if (!setup.own) return;
+  setup.edge->carries = 1220;
+  setup.sender->SetMtu(1440);
+  REQUIRE(setup.runner.Until([&] { return setup.edge->told == 1216; }));
+  setup.edge->carries = 1500;
+  setup.sender->SearchAnew();
+  CHECK(setup.sender->mtu() == 1216);  // until more has passed
+  REQUIRE(setup.runner.Until([&] { return setup.sender->mtu() == 1440; }));
+}
+
 TEST_CASE("heartbeat_sender: an edge that knows no probes keeps the MTU",
           "[heartbeat]") {
   Setup setup;

@@ -272,7 +272,17 @@ TEST_CASE("uplink: observes the host without its own devices", "[uplink]") {
   REQUIRE(after.ok());
   CHECK(after->local_addresses == before->local_addresses);
   CHECK(after->routes == before->routes);
-  CHECK(host.uplink().MtuTo(netlink::Ip("10.9.0.2")).value() == 1500);
+  const auto way = host.uplink().WayTo(netlink::Ip("10.9.0.2"));
+  REQUIRE(way.ok());
+  CHECK(way->source == netlink::Ip("10.9.0.1"));
+  CHECK(way->mtu == 1500);
+  // Another network of the same MTU is another way.
+  Run("ip address add 10.9.0.7/32 dev lo");
+  Run("ip route add 10.9.0.2/32 dev near src 10.9.0.7");
+  const auto other = host.uplink().WayTo(netlink::Ip("10.9.0.2"));
+  REQUIRE(other.ok());
+  CHECK(*other != *way);
+  CHECK(other->mtu == way->mtu);
 }
 
 }  // namespace

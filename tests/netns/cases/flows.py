@@ -8,7 +8,7 @@ import time
 import ask
 from case import case
 from expect import becomes, eventually, expect, expect_in
-from product import Setup, tcp, udp
+from product import STATE, Setup, tcp, udp
 from world import A, BACKEND, BACKEND2, CLIENT, HOME_LAN
 
 LIMIT_SECONDS = 120
@@ -157,6 +157,26 @@ def udp_of_a_range_ends(setup):
         becomes(flow.ask, "nothing", seconds=3)
         expect(len(flows_of(setup.edge.host, beside)), 1, "flows beside")
         becomes(lambda: flows_of(setup.world.home, flow), [])
+
+
+@case
+def udp_moves_beside_a_device_that_fails(setup):
+    """An uplink that cannot make a tunnel device ends flows to a former target all the same."""
+    home = setup.world.home
+    setup.agent.bind("beside", udp(7012, f"{BACKEND}:7000"))
+    with UdpFlow(setup, 7012) as flow:
+        becomes(flow.ask, f"{OF_A}: hello", seconds=3)
+        device = home.run(["cat", f"{STATE}/devices"]).stdout.split()[0]
+        take = f"link del {device}\nlink add {device} type veth\n"
+        # Somebody else has its name from now on, if faster than the agent.
+        eventually(lambda: home.run(["ip", "-batch", "-"], input=take), 10)
+        eventually(lambda: expect_in("trying again", setup.agent.process.output()))
+        expect(len(flows_of(home, flow)), 1, "flows before")
+        setup.agent.bind("beside", udp(7012, f"{BACKEND}:7001"))
+        becomes(lambda: flows_of(home, flow), [], seconds=3)
+        home.run(["ip", "link", "del", device])
+        becomes(flow.ask, f"{OF_B}: hello", seconds=20)
+    setup.agent.remove("beside")
 
 
 def stale_and_live():

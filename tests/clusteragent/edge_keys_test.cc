@@ -1,0 +1,105 @@
+#include "clusteragent/edge_keys.h"
+
+#include <catch2/catch.hpp>
+#include <string>
+#include <vector>
+
+#include "tests/common/temporary_folder.h"
+#include "tests/fakes/fake_nftables_client.h"
+#include "tests/fakes/fake_wireguard_client.h"
+#include "tests/fakes/virtual_loop.h"
+
+namespace edged::agent {
+namespace {
+
+using Phase = EdgeKeyNotice::Phase;
+
+PublicKey Fresh() { return PrivateKey::Generate().Public(); }
+
+// The keys of one edge on a disk, without a device.
+struct Keys {
+  Keys() {
+    auto opened = netlink::Rtnetlink::Open();
+    REQUIRE(opened.ok());
+    rtnetlink.emplace(*std::move(opened));
+    wireguard.emplace(*rtnetlink);
+    uplink.emplace(
+        nft, *wireguard, *rtnetlink, std::vector<std::string>{},
+        [](const std::vector<std::string>&) { return absl::OkStatus(); });
+    REQUIRE(MakeFolders(folder / "keys").ok());
+    keys.emplace(
+        loop, state, *uplink, "eu",
+        EdgeKeys::Shell{
+            .say_stored = [this](const PublicKey& key) { told.push_back(key); },
+            .hears = [] { return true; },
+            .replan = [] {}});
+    REQUIRE(keys->Load().ok());
+    keys->Registered(in_use, in_use);
+  }
+
+  void Propose(const PublicKey& key) {
+    keys->OnNotice({Phase::kProposed, key, in_use});
+  }
+  std::optional<PublicKey> Stored() const {
+    const auto key = state.LoadKey("eu");
+    REQUIRE(key.ok());
+    return key->edge.other;
+  }
+
+  TemporaryFolder folder;
+  const StateFolder state{folder.path()};
+  VirtualLoop loop;
+  nftables::FakeClient nft;
+  std::optional<netlink::Rtnetlink> rtnetlink;
+  std::optional<wireguard::FakeClient> wireguard;
+  std::optional<Uplink> uplink;
+  std::vector<PublicKey> told;  // that its key is stored, to the edge
+  const PublicKey in_use = Fresh();
+  std::optional<EdgeKeys> keys;
+};
+
+TEST_CASE("edge_keys: a proposed key is stored, and the edge told, at once",
+          "[edge_keys]") {
+  Keys keys;
+  const PublicKey next = Fresh();
+  keys.Propose(next);
+  CHECK(keys.told == std::vector{next});
+  CHECK(keys.Stored() == next);
+  keys.Propose(next);  // its answer was lost
+  CHECK(keys.told == std::vector{next, next});
+}
+
+TEST_CASE("edge_keys: an edge that proposes keys in a row gets one a second",
+          "[edge_keys]") {
+  Keys keys;
+  PublicKey last;
+  for (int i = 0; i < 100; ++i) {
+    last = Fresh();
+    keys.Propose(last);
+  }
+  const size_t at_once = keys.told.size();
+  CHECK(at_once <= 6);
+  CHECK(keys.Stored() != last);
+  keys.loop.Advance(std::chrono::seconds(1));
+  CHECK(keys.told.size() == at_once + 1);
+  CHECK(keys.told.back() == last);
+  CHECK(keys.Stored() == last);
+  keys.loop.Advance(std::chrono::seconds(10));
+  CHECK(keys.told.size() == at_once + 1);
+}
+
+TEST_CASE("edge_keys: what waits is dropped when the edge says otherwise",
+          "[edge_keys]") {
+  Keys keys;
+  for (int i = 0; i < 6; ++i) keys.Propose(Fresh());
+  const auto stored = keys.Stored();
+  REQUIRE(stored);
+  keys.Propose(Fresh());
+  keys.Propose(*stored);
+  CHECK(keys.told.back() == *stored);
+  keys.loop.Advance(std::chrono::seconds(10));
+  CHECK(keys.Stored() == stored);
+}
+
+}  // namespace
+}  // namespace edged::agent
