@@ -40,6 +40,8 @@ std::string MessageOf(const std::variant<Backends, Refusal>& result) {
   return std::get<Refusal>(result).message;
 }
 
+using Endpoints = std::vector<SliceEndpoint>;
+
 struct Shop {
   Service web =
       ServiceOf("default", "web", {{"http", kTcp, 80}, {"dns", kUdp, 53}});
@@ -92,20 +94,20 @@ TEST_CASE("service_target: takes the types that have a cluster IP",
 
 TEST_CASE("service_target: endpoints as kube-proxy takes them",
           "[service_target]") {
-  CHECK(
-      Shown(Shop({Ready("10.1.0.1"), NotReady("10.1.0.2"), Ending("10.1.0.3")})
-                .Ask("80")) == "4: 10.1.0.1:8080\n");
-  CHECK(Shown(Shop({NotReady("10.1.0.2"), Ending("10.1.0.3")}).Ask("80")) ==
-        "4: 10.1.0.3:8080\n");
+  CHECK(Shown(Shop(Endpoints{Ready("10.1.0.1"), NotReady("10.1.0.2"),
+                             Ending("10.1.0.3")})
+                  .Ask("80")) == "4: 10.1.0.1:8080\n");
+  CHECK(Shown(Shop(Endpoints{NotReady("10.1.0.2"), Ending("10.1.0.3")})
+                  .Ask("80")) == "4: 10.1.0.3:8080\n");
   // Nobody serves: the target stands, and refuses.
-  CHECK(Shown(Shop({NotReady("10.1.0.2")}).Ask("80")) == "4:\n");
-  CHECK(Shown(Shop({Ready("127.0.0.1"), Ready("169.254.0.1")}).Ask("80")) ==
-        "4: 169.254.0.1:8080\n");
+  CHECK(Shown(Shop(Endpoints{NotReady("10.1.0.2")}).Ask("80")) == "4:\n");
+  CHECK(Shown(Shop(Endpoints{Ready("127.0.0.1"), Ready("169.254.0.1")})
+                  .Ask("80")) == "4: 169.254.0.1:8080\n");
 }
 
 TEST_CASE("service_target: an endpoint of two slices counts once",
           "[service_target]") {
-  Shop shop({Ready("10.1.0.1"), NotReady("10.1.0.2")});
+  Shop shop(Endpoints{Ready("10.1.0.1"), NotReady("10.1.0.2")});
   shop.cluster.slices.push_back(
       SliceOf(shop.web, "web-2", {{"http", kTcp, 8080}},
               {Ready("10.1.0.1"), Ready("10.1.0.2")}));
@@ -121,7 +123,7 @@ TEST_CASE("service_target: an endpoint of two slices counts once",
 
 TEST_CASE("service_target: the cluster IP instead of the endpoints",
           "[service_target]") {
-  Shop shop({});
+  Shop shop(Endpoints{});
   shop.cluster.services[0].cluster_ips = {Ip("10.96.0.10"), Ip("fd00::10")};
   CHECK(Shown(shop.Ask("http", kTcp, true)) ==
         "4: 10.96.0.10:80\n6: [fd00::10]:80\n");
