@@ -150,6 +150,7 @@ void Agent::ConcludePlan(const UplinkPlan& plan,
 
 void Agent::Carry(const Uplink::Outcome& outcome) {
   devices_ = outcome.devices;
+  if (!outcome.returns) return;
   for (const UplinkDevice& device : uplink_plan_.devices) {
     const auto link = devices_.find(device.wireguard.name);
     if (link == devices_.end()) continue;

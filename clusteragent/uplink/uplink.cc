@@ -140,6 +140,7 @@ Uplink::Outcome Uplink::RepairDevices(const UplinkPlan& plan) {
     if (outcome.status.ok()) outcome.status = status;
   };
   note(ApplyRules(plan.rules));
+  outcome.returns = outcome.status.ok();
   for (const UplinkDevice& device : plan.devices) {
     const std::string& name = device.wireguard.name;
     const auto link = ApplyDevice(device);

@@ -33,6 +33,9 @@ class Uplink {
   struct Outcome {
     absl::Status status;
     std::map<std::string, int> devices;  // name → interface index
+    // Whether the rules stand by which answers find the tunnel they came by;
+    // without them a device carries nothing.
+    bool returns = false;
     std::string written;                 // for people; empty: nothing had to be
   };
 

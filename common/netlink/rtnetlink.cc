@@ -42,7 +42,7 @@ absl::StatusOr<std::vector<Object>> DumpBothFamilies(Socket& socket,
     reinterpret_cast<uint8_t&>(header) = family;
     request.PutHeader(header);
     const size_t before = objects.size();
-    RETURN_IF_ERROR(socket.Dump(
+    const absl::Status status = socket.Dump(
         request, what, [&] { objects.resize(before); },
         [&](const MessageView& answer) -> absl::Status {
           // A kernel without IPv6 answers for all families instead.
@@ -52,7 +52,11 @@ absl::StatusOr<std::vector<Object>> DumpBothFamilies(Socket& socket,
           ASSIGN_OR_RETURN(std::optional<Object> object, read(answer));
           if (object.has_value()) objects.push_back(*std::move(object));
           return absl::OkStatus();
-        }));
+        });
+    // Of rules such a kernel says that it has no such family.
+    const auto error = KernelErrorOf(status);
+    if (family == AF_INET6 && error && error->error == EAFNOSUPPORT) continue;
+    RETURN_IF_ERROR(status);
   }
   return objects;
 }

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 from expect import Skipped
 from lab import BUILD, ROOT, Lab
+from slowness import SLOWNESS
 
 LIMIT_SECONDS = 60
 
@@ -101,7 +102,8 @@ class Runner:
         with contextlib.ExitStack() as stack:
             lab = None
             try:
-                with _time_limit(getattr(one.module, "LIMIT_SECONDS", LIMIT_SECONDS)):
+                limit = getattr(one.module, "LIMIT_SECONDS", LIMIT_SECONDS)
+                with _time_limit(int(limit * SLOWNESS)):
                     arguments = {}
                     if "setup" in one.needs:
                         arguments["setup"] = shared.setup()

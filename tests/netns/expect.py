@@ -3,6 +3,8 @@
 import contextlib
 import time
 
+from slowness import SLOWNESS
+
 
 class Skipped(Exception):
     """This case cannot run here; the text says why."""
@@ -26,7 +28,7 @@ def expect_not_in(part, text, what=""):
 
 def eventually(attempt, seconds=5.0, pause=0.02):
     """Calls `attempt` until it raises no AssertionError; what it returned."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * SLOWNESS
     while True:
         try:
             return attempt()

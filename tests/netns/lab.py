@@ -19,6 +19,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from slowness import SLOWNESS
+
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / os.environ.get("EDGED_BUILD", "dev")
 PYTHON = "/usr/bin/python3"
@@ -84,7 +86,7 @@ class Process:
 
     def wait_for(self, text, seconds=10):
         """Returns when it has written `text`."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds * SLOWNESS
         while text not in self.output():
             if not self.running() or time.monotonic() > deadline:
                 how = "runs" if self.running() else f"ended with {self._popen.returncode}"

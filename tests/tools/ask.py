@@ -14,7 +14,9 @@ import socket
 import sys
 import time
 
-SECONDS = 2.0
+from slowness import SLOWNESS
+
+SECONDS = 2.0 * SLOWNESS
 
 
 def _why(error):

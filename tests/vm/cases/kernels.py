@@ -46,7 +46,8 @@ class Guests:
         )
         done = subprocess.run(
             [ROOT / "tests/vm/boot", "--memory", "768", "--seconds", str(LIMIT_SECONDS - 10),
-             f"--append={append}", kernel, "--", "env", f"PATH={os.environ['PATH']}", f"EDGED_BUILD={BUILD.name}",
+             f"--append={append}", kernel, "--", "env", f"PATH={os.environ['PATH']}",
+             f"EDGED_BUILD={BUILD.name}", "EDGED_TEST_SLOWNESS=4",
              "sh", "-c", script],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, errors="replace",
