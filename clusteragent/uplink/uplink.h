@@ -36,7 +36,7 @@ class Uplink {
     // Whether the rules stand by which answers find the tunnel they came by;
     // without them a device carries nothing.
     bool returns = false;
-    std::string written;                 // for people; empty: nothing had to be
+    std::string written;  // for people; empty: nothing had to be
   };
 
   // All are borrowed. `devices`: those of an earlier run. A device's name is
