@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "clusteragent/core/objects.h"
+#include "clusteragent/core/object_meta.h"
 #include "common/net_types.h"
 
 // Objects of Kubernetes itself that targets are looked up in, as plain values:

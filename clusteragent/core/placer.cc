@@ -26,9 +26,15 @@ std::string Placer::Candidate::Where() const {
                      ref.index, ref.binding);
 }
 
+std::string Placer::Candidate::Target() const {
+  return service ? "Service " + service->ToString()
+                 : "target " + valid.target.address.ToString();
+}
+
 Placer::Placer(const World& world, const Records& records, const Facts& facts)
     : records_(records), facts_(facts) {
   for (const EdgeNode& node : world.edge_nodes) nodes_[node.meta.name] = &node;
+  if (world.cluster) services_.emplace(*world.cluster);
 }
 
 PlannedObject Placer::Place(const PortBinding& object) {
@@ -63,8 +69,8 @@ std::vector<PlannedMapping> Placer::Granted(const std::string& edge) const {
 
 // An edge of several that has no place for the binding is passed over; the
 // binding is refused when none has.
-void Placer::PlaceBinding(const Candidate& candidate, PlannedBinding& planned) {
-  std::optional<Refusal> refused = JudgeTarget(candidate);
+void Placer::PlaceBinding(Candidate candidate, PlannedBinding& planned) {
+  std::optional<Refusal> refused = FindTarget(candidate);
   if (!refused) {
     for (const EdgeNode* node : SelectEdges(candidate, refused)) {
       for (const IpAddress& address :
@@ -87,42 +93,6 @@ void Placer::PlaceBinding(const Candidate& candidate, PlannedBinding& planned) {
     placement.refused = JudgePlacement(candidate, placement);
     if (!placement.refused) placement.refused = Claim(candidate, placement);
   }
-}
-
-std::optional<Refusal> Placer::JudgeTarget(const Candidate& candidate) const {
-  const IpAddress& target = candidate.valid.target.address;
-  for (const auto& [edge, record] : records_.edges) {
-    const auto network = target.is_ipv4() ? record.network : record.network6;
-    if (!network || !network->Contains(target)) continue;
-    return Refusal{
-        reason::kInvalidTarget,
-        fmt::format("{}: target.address: {} lies in the tunnel network {} of "
-                    "EdgeNode {}",
-                    candidate.Where(), target.ToString(), network->ToString(),
-                    edge)};
-  }
-  const bool local = std::ranges::find(facts_.local_addresses, target) !=
-                     facts_.local_addresses.end();
-  if (candidate.valid.client_ip == ClientIp::kPreserve && !local) {
-    return Refusal{
-        reason::kPreserveNotPossible,
-        fmt::format("{}: clientIP: Preserve needs a target on the host of the "
-                    "uplink, and {} is none of its addresses",
-                    candidate.Where(), target.ToString())};
-  }
-  if (target.is_ipv4()) return std::nullopt;
-  const auto refuse = [&](const char* reason, const std::string& why) {
-    return Refusal{reason,
-                   fmt::format("{}: target.address: {}: {}", candidate.Where(),
-                               target.ToString(), why)};
-  };
-  if (!facts_.ipv6.off.empty()) {
-    return refuse(reason::kIpv6NotAvailable, facts_.ipv6.off);
-  }
-  if (!local && !facts_.ipv6.not_forwarding.empty()) {
-    return refuse(reason::kIpv6ForwardingOff, facts_.ipv6.not_forwarding);
-  }
-  return std::nullopt;
 }
 
 std::vector<const EdgeNode*> Placer::SelectEdges(
@@ -187,16 +157,14 @@ std::vector<IpAddress> Placer::ChooseAddresses(
   }
   // "*" means every address that can reach the target without a change of
   // family.
-  const Family family = candidate.valid.target.address.family();
-  std::erase_if(all, [family](const IpAddress& address) {
-    return address.family() != family;
+  std::erase_if(all, [&candidate](const IpAddress& address) {
+    return !candidate.backends.contains(address.family());
   });
   if (all.empty()) {
-    refused = Refusal{
-        reason::kFamilyMismatch,
-        fmt::format("{}: {} has no public address of the family of target {}",
-                    candidate.Where(), edge,
-                    candidate.valid.target.address.ToString())};
+    refused =
+        Refusal{reason::kFamilyMismatch,
+                fmt::format("{}: {} has no public address of the family of {}",
+                            candidate.Where(), edge, candidate.Target())};
   }
   return all;
 }
@@ -204,13 +172,14 @@ std::vector<IpAddress> Placer::ChooseAddresses(
 std::optional<Refusal> Placer::JudgePlacement(
     const Candidate& candidate, const Placement& placement) const {
   const IpAddress& address = placement.listener.public_address;
-  const IpAddress& target = candidate.valid.target.address;
-  if (address.family() != target.family()) {
+  if (!candidate.backends.contains(address.family())) {
+    const auto why = candidate.without.find(address.family());
+    if (why != candidate.without.end()) return why->second;
     return Refusal{
         reason::kFamilyMismatch,
-        fmt::format("{}: public address {} and target {} are of "
+        fmt::format("{}: public address {} and {} are of "
                     "different families",
-                    candidate.Where(), address.ToString(), target.ToString())};
+                    candidate.Where(), address.ToString(), candidate.Target())};
   }
   const auto record = records_.edges.find(placement.edge);
   if (record == records_.edges.end()) {
@@ -258,6 +227,19 @@ std::optional<Refusal> Placer::JudgeReserved(const Candidate& candidate,
   return std::nullopt;
 }
 
+// What the endpoints depend on, beside protocol and family.
+std::string Placer::BackendName(const Candidate& candidate) {
+  std::string name = candidate.service->ToString();
+  const PortRange& ports = candidate.valid.ports;
+  if (!ports.is_single()) {
+    name = fmt::format("{}/{}:{}", candidate.service->name_space,
+                       candidate.service->name, ports.ToString());
+  }
+  if (candidate.service->via_cluster_ip) name += " via ClusterIP";
+  if (candidate.valid.client_ip == ClientIp::kPreserve) name += " on this host";
+  return name;
+}
+
 std::optional<Refusal> Placer::Claim(const Candidate& candidate,
                                      const Placement& placement) {
   const protocol::Listener& listener = placement.listener;
@@ -279,10 +261,12 @@ std::optional<Refusal> Placer::Claim(const Candidate& candidate,
                         : "older")};
   }
   ports.Claim(listener.ports, edge.granted.size());
-  edge.granted.push_back({.mapping = {.listener = listener},
-                          .binding = candidate.ref,
-                          .target = candidate.valid.target,
-                          .client_ip = candidate.valid.client_ip});
+  PlannedMapping& granted = edge.granted.emplace_back();
+  granted.mapping.listener = listener;
+  granted.binding = candidate.ref;
+  granted.backend = candidate.backends.at(listener.public_address.family());
+  granted.client_ip = candidate.valid.client_ip;
+  if (candidate.service) granted.service = BackendName(candidate);
   return std::nullopt;
 }
 

@@ -95,6 +95,11 @@ Backend Choose(Candidates candidates, bool affinity) {
 
 }  // namespace
 
+std::string ServiceTarget::ToString() const {
+  return fmt::format("{}/{}{}{}", name_space, name, port.empty() ? "" : ":",
+                     port);
+}
+
 ServiceTargets::ServiceTargets(const Cluster& cluster) {
   for (const Service& service : cluster.services) {
     services_[{service.meta.name_space, service.meta.name}] = &service;

@@ -34,10 +34,11 @@ using Backends = std::map<Family, Backend>;
 
 // A target as a valid binding names it.
 struct ServiceTarget {
-  std::string name_space;  // never empty
+  std::string name_space;
   std::string name;
   std::string port;  // a number or a name; empty: those of the listener
   bool via_cluster_ip = false;
+  std::string ToString() const;  // "shop/web:http"
   bool operator==(const ServiceTarget&) const = default;
 };
 

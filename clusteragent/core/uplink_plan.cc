@@ -139,8 +139,15 @@ std::vector<UplinkTarget> TargetsOf(const EdgePlan& edge,
     const protocol::Listener& listener = planned.mapping.listener;
     const auto address = overlay_of.find(listener.public_address);
     if (address == overlay_of.end()) continue;
-    targets.push_back(
-        {address->second, listener.protocol, listener.ports, planned.target});
+    for (const SocketAddress& endpoint : planned.backend.endpoints) {
+      targets.push_back(
+          {.address = address->second,
+           .protocol = listener.protocol,
+           .ports = listener.ports,
+           .target = endpoint,
+           .backend = planned.service,
+           .client_ip_affinity = planned.backend.client_ip_affinity});
+    }
   }
   return targets;
 }

@@ -3,8 +3,10 @@
 #include <linux/netfilter.h>
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
+#include "clusteragent/core/backend_chains.h"
 #include "clusteragent/core/uplink_plan.h"
 
 namespace edged::agent {
@@ -40,7 +42,9 @@ struct Names {
   const char* links;    // set: what forwards only because of us
   const char* targets;  // map: address . protocol . port : address . port
   const char* target_ranges;
-  const char* edges;  // set: the edges' own addresses
+  const char* edges;     // set: the edges' own addresses
+  const char* backends;  // map: address . protocol . port : verdict
+  const char* backend_ranges;
 };
 constexpr Names kIpv4Names{.family = Family::kIpv4,
                            .nfproto = NFPROTO_IPV4,
@@ -51,7 +55,9 @@ constexpr Names kIpv4Names{.family = Family::kIpv4,
                            .links = "links",
                            .targets = "targets4",
                            .target_ranges = "target_ranges4",
-                           .edges = "edges4"};
+                           .edges = "edges4",
+                           .backends = "backends4",
+                           .backend_ranges = "backend_ranges4"};
 constexpr Names kIpv6Names{.family = Family::kIpv6,
                            .nfproto = NFPROTO_IPV6,
                            .address_type = nftables::Type::kIpv6Addr,
@@ -61,7 +67,9 @@ constexpr Names kIpv6Names{.family = Family::kIpv6,
                            .links = "links6",
                            .targets = "targets6",
                            .target_ranges = "target_ranges6",
-                           .edges = "edges6"};
+                           .edges = "edges6",
+                           .backends = "backends6",
+                           .backend_ranges = "backend_ranges6"};
 
 const Names& NamesOf(const UplinkFamily& family) {
   return family.family == Family::kIpv4 ? kIpv4Names : kIpv6Names;
@@ -235,6 +243,32 @@ nftables::SetWithElements EdgeSet(const std::vector<TunnelOfEdge>& tunnels,
   return set;
 }
 
+// Whether the listener has other endpoints, too.
+bool IsOneOfSeveral(const std::vector<UplinkTarget>& targets, size_t index) {
+  const UplinkTarget& target = targets[index];
+  return (index > 0 && targets[index - 1].SharesListener(target)) ||
+         (index + 1 < targets.size() &&
+          targets[index + 1].SharesListener(target));
+}
+
+BackendChains BackendsOf(const std::vector<TunnelOfEdge>& tunnels,
+                         const Names& names) {
+  std::vector<UplinkTarget> shared;
+  for (const TunnelOfEdge& tunnel : tunnels) {
+    for (size_t i = 0; i < tunnel.targets.size(); ++i) {
+      if (tunnel.targets[i].address.family() != names.family) continue;
+      if (!IsOneOfSeveral(tunnel.targets, i)) continue;
+      shared.push_back(tunnel.targets[i]);
+    }
+  }
+  return MakeBackendChains(
+      shared, {.family = names.family,
+               .ports = names.backends,
+               .ranges = names.backend_ranges,
+               .key = {names.address_type, nftables::Type::kInetProto,
+                       nftables::Type::kInetService}});
+}
+
 std::pair<nftables::SetWithElements, nftables::SetWithElements> TargetMaps(
     const std::vector<TunnelOfEdge>& tunnels, const Names& names) {
   using nftables::Type;
@@ -249,8 +283,10 @@ std::pair<nftables::SetWithElements, nftables::SetWithElements> TargetMaps(
                                            .data = {names.address_type},
                                            .interval = true}};
   for (const TunnelOfEdge& tunnel : tunnels) {
-    for (const UplinkTarget& target : tunnel.targets) {
+    for (size_t i = 0; i < tunnel.targets.size(); ++i) {
+      const UplinkTarget& target = tunnel.targets[i];
       if (target.address.family() != names.family) continue;
+      if (IsOneOfSeveral(tunnel.targets, i)) continue;
       const auto key_at = [&target](uint16_t port) {
         return nftables::Concat({nftables::ToBytes(target.address),
                                  nftables::ToBytes(target.protocol),
@@ -282,6 +318,8 @@ nftables::Table MakeUplinkTable(const std::vector<TunnelOfEdge>& tunnels,
   for (const TunnelOfEdge& tunnel : tunnels) devices.push_back(tunnel.device);
   nftables::Table table{.name = kUplinkTable};
   table.sets.push_back(NameSet(kTunnels, std::move(devices)));
+  nftables::Chain translate = Translate(guard.families);
+  std::vector<nftables::Chain> chains;  // of backends
   for (const UplinkFamily& family : guard.families) {
     const Names& names = NamesOf(family);
     if (!family.guarded_links.empty()) {
@@ -291,14 +329,26 @@ nftables::Table MakeUplinkTable(const std::vector<TunnelOfEdge>& tunnels,
     auto [single, ranges] = TargetMaps(tunnels, names);
     table.sets.push_back(std::move(single));
     table.sets.push_back(std::move(ranges));
+    auto backends = BackendsOf(tunnels, names);
+    if (backends.empty()) continue;
+    for (auto* set : {&backends.ports, &backends.ranges}) {
+      translate.rules.push_back(
+          {{kFromTunnel,
+            nftables::VerdictMap{
+                {names.destination, Field::kL4proto, Field::kThDport},
+                set->set.name}}});
+      table.sets.push_back(std::move(*set));
+    }
+    std::ranges::move(backends.chains, std::back_inserter(chains));
   }
   table.chains = {MarkEdge(tunnels, marks),
                   MarkOwn(tunnels, marks),
-                  Translate(guard.families),
+                  std::move(translate),
                   MasqueradeForwarded(),
                   Forward(marks, guard.families),
                   Input(guard.families),
                   Output(marks, guard)};
+  std::ranges::move(chains, std::back_inserter(table.chains));
   return table;
 }
 

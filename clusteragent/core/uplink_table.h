@@ -17,6 +17,16 @@ struct UplinkTarget {
   Protocol protocol = Protocol::kTcp;
   PortRange ports;
   SocketAddress target;  // a range keeps its ports, whatever the port here
+  // A listener with several endpoints has one of these for each, side by side.
+  // What they are endpoints of; of one name, protocol and family they change
+  // together. Empty: a target by its address.
+  std::string backend;
+  bool client_ip_affinity = false;
+
+  bool SharesListener(const UplinkTarget& other) const {
+    return address == other.address && protocol == other.protocol &&
+           ports == other.ports;
+  }
 };
 
 struct TunnelOfEdge {

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "clusteragent/core/cluster.h"
-#include "tests/clusteragent/core/objects_for_test.h"
+#include "tests/clusteragent/core/uplink_for_test.h"
 
 // Short ways to write what a cluster holds.
 
@@ -42,6 +42,37 @@ inline EndpointSlice SliceOf(const Service& service, const std::string& name,
           .service = service.meta.name,
           .endpoints = std::move(endpoints),
           .ports = std::move(ports)};
+}
+
+// Edge "a" as in TwoEdges(), whose bindings lead to a Service of both families
+// with two endpoints of each.
+inline World WithService() {
+  World world = BothFamilies();
+  const Service web = ServiceOf("default", "web",
+                                {{"http", Protocol::kTcp, 80},
+                                 {"m1", Protocol::kUdp, 100},
+                                 {"m2", Protocol::kUdp, 101}},
+                                {"10.96.0.10", "fd00::10"});
+  const std::vector<SlicePort> ports = {{"http", Protocol::kTcp, 8080},
+                                        {"m1", Protocol::kUdp, 100},
+                                        {"m2", Protocol::kUdp, 101}};
+  world.cluster = Cluster{
+      .services = {web},
+      .slices = {
+          SliceOf(web, "4", ports, {Ready("10.1.0.1"), Ready("10.1.0.2")}),
+          SliceOf(web, "6", ports, {Ready("fd00:1::1"), Ready("fd00:1::2")})}};
+  Binding http = Bind("http", "TCP", 80);
+  http.target = {.service = ServiceRef{.name = "web", .port = "http"}};
+  Binding http_too = http;
+  http_too.name = "http-too";
+  http_too.listen_port = 81;
+  Binding six = http;
+  six.name = "six";
+  six.public_ip = "2001:db8::1";
+  Binding media = BindRange("media", "UDP", 100, 101);
+  media.target = {.service = ServiceRef{.name = "web"}};
+  world.port_bindings = {Object("web", "a", {http, http_too, six, media})};
+  return world;
 }
 
 }  // namespace edged::agent
