@@ -73,6 +73,7 @@ class Agent {
   void Conclude(Drift drift, const Uplink::Outcome& outcome,
                 std::chrono::steady_clock::time_point since);
   void ConcludePlan(const UplinkPlan& plan, const Uplink::Outcome& outcome);
+  Drift DriftUnderPlan();
   void Carry(const Uplink::Outcome& outcome);
 
   // Everything, from the objects to the kernel and the edges.

@@ -129,6 +129,18 @@ void Agent::Conclude(Drift drift, const Uplink::Outcome& outcome,
   if (!pace_.flood()) spdlog::warn("{}", drift.ToString());
 }
 
+// What a plan has put right before the kernel's word of it was read.
+Drift Agent::DriftUnderPlan() {
+  watch_->CatchUp();
+  if (damage_.network.changes() > 0) {
+    return {DriftPart::kNetwork, damage_.network.What(), damage_.network.by()};
+  }
+  if (damage_.table.changes() > 0) {
+    return {DriftPart::kTable, damage_.table.What(), damage_.table.by()};
+  }
+  return {DriftPart::kNetwork, "something is not as it was left", {}};
+}
+
 // What a plan that is as before had to write was changed by somebody.
 void Agent::ConcludePlan(const UplinkPlan& plan,
                          const Uplink::Outcome& outcome) {
@@ -141,8 +153,7 @@ void Agent::ConcludePlan(const UplinkPlan& plan,
     Unrepaired unrepaired = *std::exchange(unrepaired_, std::nullopt);
     Conclude(std::move(unrepaired.drift), outcome, unrepaired.since);
   } else if (as_before && applied_) {
-    Conclude({DriftPart::kNetwork, "something is not as it was left", {}},
-             outcome, planned_);
+    Conclude(DriftUnderPlan(), outcome, planned_);
   } else if (!outcome.written.empty()) {
     spdlog::info("uplink: {}", outcome.written);
   }

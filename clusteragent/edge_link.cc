@@ -39,7 +39,7 @@ EdgeLink::EdgeLink(const Context& context, std::string edge,
                  [this](const PublicKey& key) {
                    if (syncer_) syncer_->SayKeyStored(key);
                  },
-             .hears = [this] { return heartbeats_ && heartbeats_->is_up(); },
+             .hears = [this] { return heartbeats_ && heartbeats_->hears(); },
              .replan = [this] { replan_(); }}),
       backoff_(milliseconds(300), milliseconds(5'000)) {
   LoadEnrolment();

@@ -22,8 +22,9 @@ namespace edged::agent {
 // From the edge's word until it is followed: the edge switches within 20 ms,
 // and what it sent before arrives.
 inline constexpr auto kFollowDelay = std::chrono::milliseconds(60);
-// Without a word from the edge for this time, it is sought by both keys.
-inline constexpr auto kSeekAfter = std::chrono::milliseconds(500);
+// When two heartbeats had no echo and for this time more none comes, the edge
+// is sought by both keys. WireGuard alone would try again after 5 s.
+inline constexpr auto kSeekAfter = std::chrono::milliseconds(100);
 
 // What the edge says about its key.
 struct EdgeKeyNotice {

@@ -51,6 +51,11 @@ class UdpHeartbeatSender final : public HeartbeatSender {
 
   bool is_up() const override { return up_; }
 
+  bool hears() const override {
+    return last_echo_ &&
+           SteadyClock::now() - *last_echo_ < options_.interval * 5 / 2;
+  }
+
  private:
   void Send() {
     if (!said_) return;

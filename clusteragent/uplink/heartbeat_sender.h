@@ -34,8 +34,10 @@ class HeartbeatSender {
 
   // What the heartbeats say; sends one at once. Nothing is sent before.
   virtual void Say(bool ready, const protocol::Digest& applied) = 0;
-  // Echoes arrive in time.
+  // Echoes arrive: no more than `threshold` are missing.
   virtual bool is_up() const = 0;
+  // The echo of one of the last two heartbeats has arrived.
+  virtual bool hears() const = 0;
 };
 
 }  // namespace edged::agent

@@ -50,6 +50,10 @@ void KernelWatch::Resume() {
   Read();
 }
 
+void KernelWatch::CatchUp() {
+  if (!paused_) Read();
+}
+
 void KernelWatch::Read() {
   const absl::Status table = table_.Read([this](const nftables::Event& event) {
     if (event.port != own_.nft) consumer_.table(event);

@@ -39,7 +39,8 @@ class KernelWatch {
 
   // While paused nothing is read: what does not find room is lost at no cost.
   void Pause();
-  void Resume();  // hands over what waits, before it returns
+  void Resume();   // hands over what waits, before it returns
+  void CatchUp();  // the same, unless it is paused
 
   nftables::Events& table_events() { return table_; }
 

@@ -19,6 +19,8 @@ namespace {
 
 // The largest message: a snapshot's chunk of 1,000 records is about 100 KB.
 constexpr int kMessageLimit = 4 << 20;
+// Whatever gRPC has read it takes apart, also when too many calls are in it.
+constexpr int kReadSize = 64 << 10;
 constexpr size_t kMemoryLimit = 32 << 20;
 constexpr int kKeepaliveMilliseconds = 10'000;
 // Of one connection. An agent has one.
@@ -46,6 +48,7 @@ class GrpcApiServer final : public ApiServer {
     builder.SetResourceQuota(grpc::ResourceQuota("api").Resize(kMemoryLimit));
     builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMostStreams);
     // Whoever does not answer is closed, also one that makes no call.
+    builder.AddChannelArgument(GRPC_ARG_TCP_MAX_READ_CHUNK_SIZE, kReadSize);
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS,
                                kKeepaliveMilliseconds);
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS,
