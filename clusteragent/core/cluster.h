@@ -28,8 +28,9 @@ struct Service {
   bool headless = false;               // clusterIP: None
   std::vector<IpAddress> cluster_ips;  // one of each family at most
   std::vector<ServicePort> ports;
-  bool client_ip_affinity = false;  // sessionAffinity: ClientIP
-  std::string load_balancer_class;  // empty: none
+  bool client_ip_affinity = false;           // sessionAffinity: ClientIP
+  std::string load_balancer_class;           // empty: none
+  std::vector<IpAddress> load_balancer_ips;  // as its status says
   bool operator==(const Service&) const = default;
 };
 

@@ -22,7 +22,7 @@ namespace edged::agent {
 
 inline constexpr char kApiVersion[] = "edged.dev/v1alpha1";
 
-enum class Kind : uint8_t { kEdgeNode, kPortBinding };
+enum class Kind : uint8_t { kEdgeNode, kPortBinding, kService };
 std::string_view ToString(Kind kind);  // "EdgeNode", "PortBinding"
 
 // Which object: unique in a world.
@@ -145,15 +145,16 @@ struct Binding {
   bool operator==(const Binding&) const = default;
 };
 
+// Also what an exposed Service comes to (exposure.h).
 struct PortBinding {
+  Kind kind = Kind::kPortBinding;
   ObjectMeta meta;
   std::optional<std::string> edge_node;  // edgeNodeRef.name
   std::optional<Selector> edge_node_selector;
+  std::vector<std::string> edge_nodes;  // of a Service, instead of both
   std::vector<Binding> bindings;
 
-  ObjectKey Key() const {
-    return {Kind::kPortBinding, meta.name_space, meta.name};
-  }
+  ObjectKey Key() const { return {kind, meta.name_space, meta.name}; }
   bool operator==(const PortBinding&) const = default;
 };
 

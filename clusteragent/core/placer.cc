@@ -22,6 +22,9 @@ bool Allows(const EdgeNode& node, const std::string& name_space) {
 }  // namespace
 
 std::string Placer::Candidate::Where() const {
+  if (object.kind == Kind::kService) {
+    return fmt::format("{}: {}", object.Key().ToString(), ref.binding);
+  }
   return fmt::format("{}: spec.bindings[{}] \"{}\"", object.Key().ToString(),
                      ref.index, ref.binding);
 }
@@ -54,11 +57,33 @@ PlannedObject Placer::Place(const PortBinding& object) {
       PlaceBinding({.object = object,
                     .valid = *binding.valid(),
                     .ref = {object.meta.name_space, object.meta.name,
-                            binding.name, binding.index}},
+                            binding.name, binding.index, object.kind}},
                    result);
     }
   }
   return planned;
+}
+
+bool Placer::IsTaken(const std::string& edge,
+                     const protocol::Listener& listener) const {
+  const auto touches = [&listener](const ReservedPort& port) {
+    return port.protocol == listener.protocol &&
+           listener.ports.Contains(port.port);
+  };
+  const auto record = records_.edges.find(edge);
+  if (record != records_.edges.end() &&
+      touches({Protocol::kUdp, record->second.listen_port})) {
+    return true;
+  }
+  if (std::ranges::any_of(facts_.Edge(edge).reserved_ports, touches)) {
+    return true;
+  }
+  const auto claims = claims_.find(edge);
+  if (claims == claims_.end()) return false;
+  const auto ports =
+      claims->second.ports.find({listener.public_address, listener.protocol});
+  return ports != claims->second.ports.end() &&
+         ports->second.OwnerOf(listener.ports).has_value();
 }
 
 std::vector<PlannedMapping> Placer::Granted(const std::string& edge) const {
@@ -102,6 +127,11 @@ std::vector<const EdgeNode*> Placer::SelectEdges(
   if (object.edge_node) {
     const auto found = nodes_.find(*object.edge_node);
     if (found != nodes_.end()) selected.push_back(found->second);
+  } else if (object.kind == Kind::kService) {
+    for (const std::string& name : object.edge_nodes) {
+      const auto found = nodes_.find(name);
+      if (found != nodes_.end()) selected.push_back(found->second);
+    }
   } else {
     for (const auto& [name, node] : nodes_) {
       if (object.edge_node_selector->Matches(node->meta.labels)) {
@@ -249,16 +279,18 @@ std::optional<Refusal> Placer::Claim(const Candidate& candidate,
     const PlannedMapping& winner = edge.granted[*owner];
     return Refusal{
         reason::kListenerConflict,
-        fmt::format("{}: {} on {} of EdgeNode {} is held by PortBinding {}/{} "
-                    "\"{}\", which is {}",
-                    candidate.Where(), Ports(winner.mapping.listener),
-                    listener.public_address.ToString(), placement.edge,
-                    winner.binding.name_space, winner.binding.object,
-                    winner.binding.binding,
+        fmt::format(
+            "{}: {} on {} of EdgeNode {} is held by {} {}/{} \"{}\", "
+            "which is {}",
+            candidate.Where(), Ports(winner.mapping.listener),
+            listener.public_address.ToString(), placement.edge,
+            agent::ToString(winner.binding.kind), winner.binding.name_space,
+            winner.binding.object, winner.binding.binding,
+            winner.binding.kind == candidate.ref.kind &&
                     winner.binding.name_space == candidate.ref.name_space &&
-                            winner.binding.object == candidate.ref.object
-                        ? "first in the list"
-                        : "older")};
+                    winner.binding.object == candidate.ref.object
+                ? "first in the list"
+                : "older")};
   }
   ports.Claim(listener.ports, edge.granted.size());
   PlannedMapping& granted = edge.granted.emplace_back();

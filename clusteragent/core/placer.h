@@ -21,6 +21,10 @@ class Placer {
   // What becomes of every binding of `object`. Objects come by age.
   PlannedObject Place(const PortBinding& object);
 
+  // Whether an older object, or the edge itself, has the port.
+  bool IsTaken(const std::string& edge,
+               const protocol::Listener& listener) const;
+
   // The mappings that were granted on an edge so far, in the order of the
   // granting; their groups are unset.
   std::vector<PlannedMapping> Granted(const std::string& edge) const;

@@ -24,7 +24,8 @@ struct BindingRef {
   std::string name_space;
   std::string object;
   std::string binding;
-  size_t index = 0;  // in spec.bindings
+  size_t index = 0;                // in spec.bindings
+  Kind kind = Kind::kPortBinding;  // or an exposed Service
   std::string ToString() const;
   auto operator<=>(const BindingRef&) const = default;
 };

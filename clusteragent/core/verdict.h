@@ -40,6 +40,9 @@ inline constexpr char kServiceNotFound[] = "ServiceNotFound";
 inline constexpr char kTargetDenied[] = "TargetDenied";
 inline constexpr char kUnsupportedServiceType[] = "UnsupportedServiceType";
 inline constexpr char kTargetPortNotListening[] = "TargetPortNotListening";
+// An exposed Service.
+inline constexpr char kInvalidAnnotation[] = "InvalidAnnotation";
+inline constexpr char kNoFreePublicIp[] = "NoFreePublicIP";
 // Limits and allocation, conditions of an EdgeNode.
 inline constexpr char kNetworkOverlap[] = "NetworkOverlap";
 inline constexpr char kNoFreeNetwork[] = "NoFreeNetwork";

@@ -92,6 +92,11 @@ std::optional<agent::Service> ReadService(const json& object) {
       .client_ip_affinity = Text(Field(spec, "sessionAffinity")) == "ClientIP",
       .load_balancer_class = Text(Field(spec, "loadBalancerClass"))};
   AddClusterIp(Field(spec, "clusterIP"), service);
+  const json& ingress = Field(object, "status", "loadBalancer", "ingress");
+  for (const json& item : Items(ingress)) {
+    const auto address = IpAddress::Parse(Text(Field(item, "ip")));
+    if (address.ok()) service.load_balancer_ips.push_back(*address);
+  }
   for (const json& ip : Items(Field(spec, "clusterIPs"))) {
     AddClusterIp(ip, service);
   }
