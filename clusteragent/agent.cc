@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "clusteragent/core/uplink_plan.h"
+#include "common/nftables/timeout_probe.h"
 #include "common/status.h"
 
 namespace edged::agent {
@@ -18,6 +19,7 @@ using std::chrono::milliseconds;
 
 constexpr auto kPlanDelay = milliseconds(5);
 constexpr auto kTellDelay = milliseconds(20);
+constexpr auto kFlowsAgain = std::chrono::seconds(1);  // after a failure
 constexpr auto kResyncInterval = std::chrono::seconds(30);
 constexpr auto kMissingGrace = std::chrono::seconds(1);
 
@@ -106,6 +108,17 @@ absl::Status Agent::Begin() {
       spdlog::info("signal {}: stopping; the kernel goes on", signal);
       loop_->Stop();
     }));
+  }
+  if (auto conntrack = netlink::Conntrack::Open(); conntrack.ok()) {
+    flows_.emplace(*std::move(conntrack));
+  } else {
+    spdlog::warn("{}: UDP flows keep their old targets",
+                 Message(conntrack.status()));
+  }
+  if (auto why = nftables::WhyNoTimeouts(*kernel_.nft); why.ok()) {
+    no_timeouts_ = *std::move(why);
+  } else {
+    spdlog::warn("{}", Message(why.status()));
   }
   StartWatching();
   // Not durable, it is given out again at the next start: an edge takes the
@@ -201,6 +214,7 @@ absl::StatusOr<Facts> Agent::GatherFacts() {
   facts.local_addresses = std::move(host.local_addresses);
   facts.host_routes = std::move(host.routes);
   facts.ipv6 = std::move(host.ipv6_trouble);
+  facts.no_timeouts = no_timeouts_;
   facts.mark_mask = options_.mark_mask;
   UplinkFacts& own = facts.uplinks.emplace_back();
   own.name = options_.uplink_name;
@@ -336,8 +350,21 @@ absl::Status Agent::ApplyUplink() {
   ConcludePlan(uplink_plan, outcome);
   Carry(outcome);
   RETURN_IF_ERROR(outcome.status);
+  DeleteStaleFlows();
   ForgetSwitchedBack(uplink_plan);
   return absl::OkStatus();
+}
+
+void Agent::DeleteStaleFlows() {
+  loop_->Cancel(std::exchange(flows_timer_, 0));
+  if (!flows_) return;
+  const auto deleted = flows_->DeleteStale(uplink_plan_.flows);
+  if (!deleted.ok()) {
+    spdlog::warn("stale flows: {}; trying again", Message(deleted.status()));
+    flows_timer_ = loop_->After(kFlowsAgain, [this] { DeleteStaleFlows(); });
+  } else if (*deleted > 0) {
+    spdlog::info("stale flows: {} deleted", *deleted);
+  }
 }
 
 // Before a link is made to forward, its name is on disk: whatever happens, it

@@ -19,6 +19,7 @@
 #include "clusteragent/state_folder.h"
 #include "clusteragent/state_keeper.h"
 #include "clusteragent/uplink/uplink.h"
+#include "clusteragent/uplink/uplink_flows.h"
 #include "common/background_writer.h"
 #include "common/backoff.h"
 #include "common/drift/damage_report.h"
@@ -87,6 +88,7 @@ class Agent {
   absl::StatusOr<Facts> GatherFacts();
   EdgeLink& LinkOf(const std::string& edge);
   absl::Status ApplyUplink();
+  void DeleteStaleFlows();
   void RememberSwitched(const UplinkPlan& plan);
   void ForgetSwitchedBack(const UplinkPlan& plan);
   void KeepSwitched(std::set<SwitchedLink> links);
@@ -111,6 +113,8 @@ class Agent {
   Records records_;    // as last allocated
   std::unique_ptr<SourceReader> reader_;
   Uplink uplink_;
+  std::string no_timeouts_;           // why this kernel has none; empty: it has
+  std::optional<UplinkFlows> flows_;  // unset: this kernel lists none
   Resolver resolver_;
   std::set<SwitchedLink> switched_links_;
   Backoff backoff_;
@@ -144,6 +148,7 @@ class Agent {
   EventLoop::TimerId beside_timer_ = 0;
   EventLoop::TimerId repair_timer_ = 0;
   EventLoop::TimerId plan_timer_ = 0;
+  EventLoop::TimerId flows_timer_ = 0;
   EventLoop::TimerId retry_timer_ = 0;
   EventLoop::TimerId tell_timer_ = 0;
 };

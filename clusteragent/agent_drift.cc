@@ -16,6 +16,7 @@ using SteadyClock = std::chrono::steady_clock;
 constexpr auto kPeersInterval = std::chrono::milliseconds(500);
 // Others may change routes and links all the time.
 constexpr auto kPlanPause = std::chrono::milliseconds(200);
+constexpr auto kFlowsAfterDrift = std::chrono::seconds(1);
 constexpr char kUnknown[] = "changes that the kernel could not tell";
 
 }  // namespace
@@ -88,11 +89,17 @@ void Agent::Repair() {
   watch_->Resume();  // what it reads belongs to this repair
   repair_timer_ = 0;
   const Damage damage = std::exchange(damage_, Damage());
+  // What passed meanwhile may have gone anywhere.
+  if (damage.table.changes() > 0 && flows_) flows_->Doubt();
   if (!applied_) return;  // the next plan sees it all
   const auto start = SteadyClock::now();
   if (damage.table.changes() > 0) {
     Conclude({DriftPart::kTable, damage.table.What(), damage.table.by()},
              uplink_.RepairTable(uplink_plan_), damage.since);
+    if (flows_timer_ == 0) {
+      flows_timer_ =
+          loop_->After(kFlowsAfterDrift, [this] { DeleteStaleFlows(); });
+    }
   }
   if (damage.network.changes() > 0) {
     const Uplink::Outcome outcome = uplink_.RepairDevices(uplink_plan_);

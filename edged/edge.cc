@@ -20,7 +20,10 @@ using SteadyClock = std::chrono::steady_clock;
 constexpr auto kLeastSaveDelay = milliseconds(20);
 constexpr auto kMostSaveDelay = milliseconds(500);
 constexpr size_t kMappingsPerMillisecond = 100;
-constexpr auto kSaveAgain = std::chrono::seconds(2);  // after a failure
+constexpr auto kSaveAgain = std::chrono::seconds(2);   // after a failure
+constexpr auto kFlowsAgain = std::chrono::seconds(1);  // after a failure
+// Looking for stale flows gets a fifth of the loop's time.
+constexpr int kFlowsFactor = 4;
 constexpr auto kReconcileDelay = milliseconds(30);
 // What has no events is right again within a second.
 constexpr auto kTunnelInterval = milliseconds(500);
@@ -177,7 +180,7 @@ void Edge::Reconcile() {
     GreetUplinks();
   }
   ArmHealthTimer();
-  DeleteStaleFlowsSoon();
+  DeleteStaleFlowsSoon(FlowSearch::Everywhere());
   SendReportIfChanged();
   serving_();
 }
@@ -192,18 +195,33 @@ void Edge::ReconcileSoon() {
   retry_timer_ = loop_.After(kReconcileDelay, [this] { Reconcile(); });
 }
 
-void Edge::DeleteStaleFlowsSoon(EventLoop::Duration delay) {
-  if (flows_timer_ != 0 && delay > delay.zero()) return;
+void Edge::DeleteStaleFlowsSoon(const FlowSearch& search,
+                                EventLoop::Duration delay) {
+  flow_search_.Add(search);
+  if (flow_search_.empty()) return;
+  const auto now = SteadyClock::now();
+  const auto at = std::max<SteadyTime>(now + delay, flows_after_);
+  if (flows_timer_ != 0 && flows_at_ <= at) return;
   loop_.Cancel(flows_timer_);
-  flows_timer_ = loop_.After(delay, [this] {
-    flows_timer_ = 0;
-    const auto deleted = dataplane_.DeleteStaleFlows(model_, LongDead());
-    if (!deleted.ok()) {
-      spdlog::warn("stale flows: {}", Message(deleted.status()));
-    } else if (*deleted > 0) {
-      spdlog::info("stale flows: {} deleted", *deleted);
-    }
-  });
+  flows_at_ = at;
+  flows_timer_ = loop_.After(std::max<SteadyClock::duration>(at - now, {}),
+                             [this] { DeleteStaleFlows(); });
+}
+
+void Edge::DeleteStaleFlows() {
+  flows_timer_ = 0;
+  const FlowSearch search = std::exchange(flow_search_, FlowSearch());
+  const auto start = SteadyClock::now();
+  const auto deleted = dataplane_.DeleteStaleFlows(model_, LongDead(), search);
+  const auto end = SteadyClock::now();
+  flows_after_ = end + kFlowsFactor * (end - start);
+  if (!deleted.ok()) {
+    spdlog::warn("stale flows: {}; trying again", Message(deleted.status()));
+    DeleteStaleFlowsSoon(search, kFlowsAgain);
+  } else if (*deleted > 0) {
+    spdlog::info("stale flows: {} deleted, {} ms", *deleted,
+                 std::chrono::duration_cast<milliseconds>(end - start).count());
+  }
 }
 
 absl::StatusOr<std::vector<MappingStatus>> Edge::Mappings() const {

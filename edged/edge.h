@@ -84,7 +84,7 @@ class Edge {
   void Reconcile();
   void RetryReconcile();
   absl::Status TakeEpoch(const Epoch& epoch);
-  absl::StatusOr<Judgement> Judge(const ChangeCall& call) const;
+  absl::StatusOr<Judgement> Judge(const ChangeCall& call);
   absl::Status ApplyJudged(const protocol::EdgeDelta& accepted);
   absl::Status WriteTunnel(const EdgeModel& model);
   protocol::EdgeDelta RegistrationDelta(const protocol::Uplink& uplink) const;
@@ -119,7 +119,9 @@ class Edge {
   void CheckHealth();
   void WaitForFirstWords();
   void ReadReceivedBytes(SteadyTime now);
-  void DeleteStaleFlowsSoon(EventLoop::Duration delay = {});
+  void DeleteStaleFlowsSoon(const FlowSearch& search,
+                            EventLoop::Duration delay = {});
+  void DeleteStaleFlows();
   std::set<std::string> LongDead() const;
 
   std::vector<UplinkLife> UplinkLives() const;
@@ -136,7 +138,7 @@ class Edge {
   StateStore& store_;
   BackgroundWriter writer_;  // of store_
   const Join join_;
-  const Limits limits_;
+  Limits limits_;
   const std::function<void()> serving_;
   const std::function<void(const EdgeEvent&)> tell_;
   const uint32_t rtnetlink_port_;
@@ -191,7 +193,10 @@ class Edge {
   EventLoop::TimerId audit_timer_ = 0;
   EventLoop::TimerId quiet_timer_ = 0;  // an audit after drift
   EventLoop::TimerId repair_timer_ = 0;
+  FlowSearch flow_search_;  // where flows may be stale, not looked at yet
   EventLoop::TimerId flows_timer_ = 0;
+  SteadyTime flows_at_;     // when it rings
+  SteadyTime flows_after_;  // not before
   EventLoop::TimerId heed_timer_ = 0;
   SteadyTime heed_after_;
   EventLoop::Duration health_interval_{};

@@ -96,7 +96,7 @@ void Edge::RepairNow(const Damage& damage) {
     Conclude({DriftPart::kTable, damage.table.report().What(),
               damage.table.report().by()},
              written, damage.since);
-    DeleteStaleFlowsSoon(kFlowsAfterDrift);
+    DeleteStaleFlowsSoon(FlowSearch::Everywhere(), kFlowsAfterDrift);
     AuditWhenQuiet();
   }
   if (!damage.network.empty()) {
@@ -105,6 +105,7 @@ void Edge::RepairNow(const Damage& damage) {
               damage.network.report().by()},
              written, damage.since);
     if (written.ok() && !written->empty()) {
+      DeleteStaleFlowsSoon(FlowSearch::Everywhere(), kFlowsAfterDrift);
       StartHeartbeats();
       GreetUplinks();
     }
@@ -125,7 +126,9 @@ void Edge::CheckTunnel() {
     return;
   }
   const std::set<std::string> long_dead = LongDead();
-  if (std::exchange(long_dead_, long_dead) != long_dead) DeleteStaleFlowsSoon();
+  if (std::exchange(long_dead_, long_dead) != long_dead) {
+    DeleteStaleFlowsSoon(FlowSearch::Unserving());
+  }
   if (programmed_ && !adopting_) {
     if (dataplane_.HasHiddenChange()) ReconcileSoon();
     const auto written = dataplane_.RepairTunnel(model_, endpoints_, *device);

@@ -124,7 +124,7 @@ void Edge::CheckHealth() {
     spdlog::error("uplinks: {}", Message(status));
     ReconcileSoon();
   }
-  DeleteStaleFlowsSoon();
+  DeleteStaleFlowsSoon(FlowSearch::Unserving());
   SendReportIfChanged();
   // Who is heard again may be elsewhere.
   const auto device = dataplane_.Tunnel();

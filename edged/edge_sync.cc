@@ -124,7 +124,14 @@ void Edge::Close(SyncStream& stream) {
   spdlog::info("sync: agent disconnected; the edge goes on as it is");
 }
 
-absl::StatusOr<Judgement> Edge::Judge(const ChangeCall& call) const {
+absl::StatusOr<Judgement> Edge::Judge(const ChangeCall& call) {
+  const auto* whole = std::get_if<SnapshotCall>(&call);
+  const bool has_timeouts = std::ranges::any_of(
+      whole ? whole->state.groups : std::get<DeltaCall>(call).delta.groups,
+      [](const protocol::Group& group) { return !group.timeouts.empty(); });
+  if (has_timeouts) {
+    ASSIGN_OR_RETURN(limits_.no_timeouts, dataplane_.WhyNoTimeouts());
+  }
   if (const auto* snapshot = std::get_if<SnapshotCall>(&call)) {
     return model_.JudgeSnapshot(snapshot->state, limits_);
   }
@@ -215,9 +222,10 @@ absl::Status Edge::ApplyJudged(const protocol::EdgeDelta& accepted) {
     ReconcileSoon();  // back to the last good state, observed anew
     return status;
   }
+  const FlowSearch search = FlowSearch::After(model_, accepted);
   model_.Commit(accepted);
   SaveSoon();
-  DeleteStaleFlowsSoon();
+  DeleteStaleFlowsSoon(search);
   if (!ChangesTunnel(accepted)) return absl::OkStatus();
   health_.Update(model_, SteadyClock::now());
   ArmHealthTimer();

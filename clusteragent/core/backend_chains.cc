@@ -83,10 +83,14 @@ Bytes KeyAt(const UplinkTarget& target, uint16_t port) {
 // The listeners of each definition, by one of their targets.
 using Listeners = std::map<Definition, std::vector<UplinkTarget>>;
 
-Listeners ByDefinition(const std::vector<UplinkTarget>& targets) {
-  Listeners listeners;
+void AddListeners(const std::vector<UplinkTarget>& targets, Family family,
+                  Listeners& listeners) {
   for (size_t i = 0; i < targets.size();) {
     const UplinkTarget& first = targets[i];
+    if (first.address.family() != family || !IsOneOfSeveral(targets, i)) {
+      ++i;
+      continue;
+    }
     Definition definition{.backend = first.backend,
                           .protocol = first.protocol,
                           .with_port = first.ports.is_single(),
@@ -97,12 +101,18 @@ Listeners ByDefinition(const std::vector<UplinkTarget>& targets) {
     std::ranges::sort(definition.endpoints);
     listeners[std::move(definition)].push_back(first);
   }
-  return listeners;
 }
 
 }  // namespace
 
-BackendChains MakeBackendChains(const std::vector<UplinkTarget>& targets,
+bool IsOneOfSeveral(const std::vector<UplinkTarget>& targets, size_t index) {
+  const UplinkTarget& target = targets[index];
+  return (index > 0 && targets[index - 1].SharesListener(target)) ||
+         (index + 1 < targets.size() &&
+          targets[index + 1].SharesListener(target));
+}
+
+BackendChains MakeBackendChains(const std::vector<TunnelOfEdge>& tunnels,
                                 const BackendMaps& maps) {
   const nftables::Set single{
       .name = maps.ports, .key = maps.key, .data = {nftables::Type::kVerdict}};
@@ -110,7 +120,10 @@ BackendChains MakeBackendChains(const std::vector<UplinkTarget>& targets,
   made.ranges.set.name = maps.ranges;
   made.ranges.set.interval = true;
   const Definition* before = nullptr;
-  const Listeners listeners = ByDefinition(targets);
+  Listeners listeners;
+  for (const TunnelOfEdge& tunnel : tunnels) {
+    AddListeners(tunnel.targets, maps.family, listeners);
+  }
   for (const auto& [definition, of_it] : listeners) {
     const bool repeated =
         before != nullptr && before->Name() == definition.Name();

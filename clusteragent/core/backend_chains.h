@@ -29,9 +29,10 @@ struct BackendMaps {
   std::vector<nftables::Type> key;
 };
 
-// Of `targets`, those of `family` that share a listener: more than one endpoint
-// each, sorted by listener.
-BackendChains MakeBackendChains(const std::vector<UplinkTarget>& targets,
+// Whether the listener of one of `targets` has other endpoints, too.
+bool IsOneOfSeveral(const std::vector<UplinkTarget>& targets, size_t index);
+
+BackendChains MakeBackendChains(const std::vector<TunnelOfEdge>& tunnels,
                                 const BackendMaps& maps);
 
 // The endpoint of each slot that a hash chooses from. Without affinity one slot

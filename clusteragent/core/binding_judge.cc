@@ -81,6 +81,19 @@ void BindingJudge::CheckDuration(std::string_view field,
   }
 }
 
+void BindingJudge::JudgeTimeout(std::string_view field,
+                                const std::optional<WrittenDuration>& duration,
+                                std::chrono::seconds& timeout) {
+  CheckDuration(field, duration, true);
+  if (!duration || !duration->value) return;
+  timeout = std::chrono::duration_cast<std::chrono::seconds>(*duration->value);
+  if (*duration->value > protocol::kMostTimeout) {
+    Refuse(reason::kInvalidDuration, field,
+           fmt::format("{} is more than the 24 days that the kernel can count",
+                       duration->text));
+  }
+}
+
 void BindingJudge::JudgeListener() {
   if (binding_.protocol == "TCP") {
     valid_.protocol = Protocol::kTcp;
@@ -241,10 +254,12 @@ void BindingJudge::JudgeOptions() {
              fmt::format("\"{}\" is neither v1 nor v2", version));
     }
     CheckDuration("tcp.connectTimeout", binding_.tcp->connect_timeout, false);
-    CheckDuration("tcp.idleTimeout", binding_.tcp->idle_timeout, true);
+    JudgeTimeout("tcp.idleTimeout", binding_.tcp->idle_timeout,
+                 valid_.timeouts.tcp_idle);
   }
   if (binding_.udp) {
-    CheckDuration("udp.sessionTimeout", binding_.udp->session_timeout, true);
+    JudgeTimeout("udp.sessionTimeout", binding_.udp->session_timeout,
+                 valid_.timeouts.udp_session);
   }
 }
 
@@ -294,11 +309,7 @@ void BindingJudge::JudgeFeatures() {
             "PROXY protocol");
     missing(binding_.tcp->connect_timeout.has_value(), "tcp.connectTimeout",
             "connect timeout");
-    missing(binding_.tcp->idle_timeout.has_value(), "tcp.idleTimeout",
-            "timeouts of single bindings");
   }
-  missing(binding_.udp && binding_.udp->session_timeout, "udp.sessionTimeout",
-          "timeouts of single bindings");
 }
 
 }  // namespace edged::agent

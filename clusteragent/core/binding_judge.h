@@ -30,6 +30,10 @@ class BindingJudge {
                      const std::optional<WrittenDuration>& duration,
                      bool whole_seconds);
 
+  void JudgeTimeout(std::string_view field,
+                    const std::optional<WrittenDuration>& duration,
+                    std::chrono::seconds& timeout);
+
   void JudgeListener();
   void JudgePublicIp();
   void JudgeTarget();

@@ -58,6 +58,9 @@ struct Facts {
   std::vector<IpPrefix> host_routes;
   std::map<std::string, EdgeFacts> edges;  // by EdgeNode name; absent: defaults
   Ipv6Trouble ipv6;
+  // Why this host keeps no timeouts of single bindings, as a part of a
+  // sentence; empty: it does.
+  std::string no_timeouts;
   uint32_t mark_mask = 0xff;  // --mark-mask
   // Some object could not be read: an EdgeNode that is missing may be there.
   bool world_is_partial = false;

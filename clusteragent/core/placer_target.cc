@@ -24,8 +24,13 @@ std::optional<Refusal> Placer::FindTarget(Candidate& candidate) const {
   for (const auto& [family, refusal] : candidate.without) {
     candidate.backends.erase(family);
   }
-  if (!candidate.backends.empty()) return std::nullopt;
-  return candidate.without.begin()->second;
+  if (candidate.backends.empty()) return candidate.without.begin()->second;
+  if (!candidate.valid.timeouts.empty() && !facts_.no_timeouts.empty()) {
+    return Refusal{reason::kTimeoutsNotAvailable,
+                   fmt::format("{}: has a timeout of its own, and {}",
+                               candidate.Where(), facts_.no_timeouts)};
+  }
+  return std::nullopt;
 }
 
 std::optional<Refusal> Placer::FindService(Candidate& candidate) const {

@@ -17,12 +17,18 @@ namespace {
 
 constexpr size_t kGroupDigits = 12;
 
+// Without timeouts as it was before there were any.
 std::string GroupName(const IpAddress& public_address,
-                      protocol::Affinity affinity, const Selector& selector) {
-  return "g-" + StableHash({public_address.ToString(),
-                            fmt::format("{}", static_cast<int>(affinity)),
-                            selector.ToString()},
-                           kGroupDigits);
+                      protocol::Affinity affinity, const Selector& selector,
+                      const protocol::Timeouts& timeouts) {
+  std::vector<std::string> definition = {
+      public_address.ToString(), fmt::format("{}", static_cast<int>(affinity)),
+      selector.ToString()};
+  if (!timeouts.empty()) {
+    definition.push_back(fmt::format("tcp {} udp {}", timeouts.tcp_idle.count(),
+                                     timeouts.udp_session.count()));
+  }
+  return "g-" + StableHash(definition, kGroupDigits);
 }
 
 protocol::Settings SettingsOf(const EdgeNode& node, const EdgeRecord& record) {
@@ -57,7 +63,8 @@ std::vector<protocol::Uplink> UplinksOf(const EdgeNode& node,
   return uplinks;
 }
 
-// Every public address that is mapped has one group, of all uplinks.
+// Every public address that is mapped has one group of all uplinks for each
+// choice of timeouts.
 void FillGroups(const EdgeNode& node, EdgePlan& plan) {
   std::vector<std::string> uplinks;
   for (const protocol::Uplink& uplink : plan.wanted.uplinks) {
@@ -66,12 +73,13 @@ void FillGroups(const EdgeNode& node, EdgePlan& plan) {
   std::map<std::string, protocol::Group> groups;
   for (PlannedMapping& planned : plan.mappings) {
     const IpAddress& address = planned.mapping.listener.public_address;
-    const std::string name =
-        GroupName(address, protocol::Affinity::kNone, node.uplink_selector);
+    const std::string name = GroupName(address, protocol::Affinity::kNone,
+                                       node.uplink_selector, planned.timeouts);
     planned.mapping.group = name;
-    groups.try_emplace(
-        name, protocol::Group{
-                  .name = name, .public_address = address, .uplinks = uplinks});
+    groups.try_emplace(name, protocol::Group{.name = name,
+                                             .public_address = address,
+                                             .uplinks = uplinks,
+                                             .timeouts = planned.timeouts});
   }
   for (auto& [name, group] : groups) {
     plan.wanted.groups.push_back(std::move(group));

@@ -39,6 +39,7 @@ struct PlannedMapping {
   // Of one name and protocol they are the same, and change together.
   std::string service;
   ClientIp client_ip = ClientIp::kMasquerade;
+  protocol::Timeouts timeouts;
   bool operator==(const PlannedMapping&) const = default;
 };
 

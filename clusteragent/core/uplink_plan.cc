@@ -145,6 +145,7 @@ std::vector<UplinkTarget> TargetsOf(const EdgePlan& edge,
            .protocol = listener.protocol,
            .ports = listener.ports,
            .target = endpoint,
+           .timeout = planned.timeouts.Of(listener.protocol),
            .backend = planned.service,
            .client_ip_affinity = planned.backend.client_ip_affinity});
     }
@@ -306,9 +307,14 @@ absl::StatusOr<UplinkPlan> MakeUplinkPlan(const Plan& plan,
     tunnels.push_back({device.wireguard.name, mark, TargetsOf(edge, overlays)});
     for (const auto& [family, overlay] : overlays) {
       tunnels.back().edge_addresses.push_back(overlay.EdgeAddress());
+      result.flows.blocks.push_back(overlay.BlockPrefix(edge.own_block));
+    }
+    for (const UplinkTarget& target : tunnels.back().targets) {
+      if (target.protocol == Protocol::kUdp) result.flows.udp.push_back(target);
     }
     result.devices.push_back(std::move(device));
   }
+  std::ranges::sort(result.flows.udp);
   result.links = LinkChanges(input);
   for (const Family family : {Family::kIpv4, Family::kIpv6}) {
     if (family == Family::kIpv6 && !input.ipv6.carried) continue;

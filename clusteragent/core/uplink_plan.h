@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "clusteragent/core/conntrack_plan.h"
 #include "clusteragent/core/mark_mask.h"
 #include "clusteragent/core/planner.h"
 #include "common/keys.h"
@@ -107,6 +108,7 @@ struct UplinkPlan {
   // forwarding and lead to no target any more.
   std::vector<LinkConf> links;
   nftables::Table table;
+  FlowTargets flows;
   bool operator==(const UplinkPlan&) const = default;
 };
 

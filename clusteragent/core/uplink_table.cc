@@ -1,9 +1,12 @@
 #include "clusteragent/core/uplink_table.h"
 
+#include <fmt/format.h>
 #include <linux/netfilter.h>
 
 #include <algorithm>
+#include <chrono>
 #include <iterator>
+#include <set>
 #include <utility>
 
 #include "clusteragent/core/backend_chains.h"
@@ -132,18 +135,37 @@ Chain MarkOwn(const std::vector<TunnelOfEdge>& tunnels, const MarkMask& marks) {
   return chain;
 }
 
-Chain Translate(const std::vector<UplinkFamily>& families) {
+// What has the same timeout: its `ct timeout` object, and a set of listeners,
+// single or ranges, for each family that has any.
+struct TimeoutClass {
+  nftables::CtTimeout object;
+  std::vector<std::pair<Field, nftables::SetWithElements>> sets;
+};
+
+std::vector<Field> ListenerKey(Field destination) {
+  return {destination, Field::kL4proto, Field::kThDport};
+}
+
+// The timeouts come first: a translation ends the chain.
+Chain Translate(const std::vector<UplinkFamily>& families,
+                const std::vector<TimeoutClass>& timeouts) {
   Chain chain{"prerouting",
               {{ChainType::kNat, HookPoint::kPrerouting, kTranslate}}};
+  for (const TimeoutClass& timeout : timeouts) {
+    for (const auto& [destination, set] : timeout.sets) {
+      chain.rules.push_back(
+          {{kFromTunnel, MatchSet{ListenerKey(destination), set.set.name},
+            nftables::SetCtTimeout{timeout.object.name}}});
+    }
+  }
   for (const UplinkFamily& family : families) {
     const Names& names = NamesOf(family);
     const auto to = [&names](const char* map, bool with_port) {
-      return nftables::NatToMap{
-          .kind = nftables::NatKind::kDnat,
-          .family = names.family,
-          .key = {names.destination, Field::kL4proto, Field::kThDport},
-          .map = map,
-          .with_port = with_port};
+      return nftables::NatToMap{.kind = nftables::NatKind::kDnat,
+                                .family = names.family,
+                                .key = ListenerKey(names.destination),
+                                .map = map,
+                                .with_port = with_port};
     };
     chain.rules.push_back({{kFromTunnel, to(names.targets, true)}});
     chain.rules.push_back({{kFromTunnel, to(names.target_ranges, false)}});
@@ -243,37 +265,79 @@ nftables::SetWithElements EdgeSet(const std::vector<TunnelOfEdge>& tunnels,
   return set;
 }
 
-// Whether the listener has other endpoints, too.
-bool IsOneOfSeveral(const std::vector<UplinkTarget>& targets, size_t index) {
-  const UplinkTarget& target = targets[index];
-  return (index > 0 && targets[index - 1].SharesListener(target)) ||
-         (index + 1 < targets.size() &&
-          targets[index + 1].SharesListener(target));
+nftables::Bytes ListenerBytes(const UplinkTarget& target, uint16_t port) {
+  return nftables::Concat({nftables::ToBytes(target.address),
+                           nftables::ToBytes(target.protocol),
+                           nftables::PortBytes(port)});
 }
 
-BackendChains BackendsOf(const std::vector<TunnelOfEdge>& tunnels,
-                         const Names& names) {
-  std::vector<UplinkTarget> shared;
+std::vector<nftables::Type> ListenerTypes(const Names& names) {
+  return {names.address_type, nftables::Type::kInetProto,
+          nftables::Type::kInetService};
+}
+
+// Listeners of one family with one timeout: "tcp-3600-ports4", or
+// "tcp-3600-ranges4". Empty when there are none.
+nftables::SetWithElements TimeoutSet(const std::vector<TunnelOfEdge>& tunnels,
+                                     const Names& names, Protocol protocol,
+                                     std::chrono::seconds timeout,
+                                     bool ranges) {
+  nftables::SetWithElements set{
+      .set = {.name = fmt::format("{}-{}-{}{}", edged::ToString(protocol),
+                                  timeout.count(), ranges ? "ranges" : "ports",
+                                  names.family == Family::kIpv4 ? 4 : 6),
+              .key = ListenerTypes(names),
+              .interval = ranges}};
   for (const TunnelOfEdge& tunnel : tunnels) {
     for (size_t i = 0; i < tunnel.targets.size(); ++i) {
-      if (tunnel.targets[i].address.family() != names.family) continue;
-      if (!IsOneOfSeveral(tunnel.targets, i)) continue;
-      shared.push_back(tunnel.targets[i]);
+      const UplinkTarget& target = tunnel.targets[i];
+      if (i > 0 && tunnel.targets[i - 1].SharesListener(target)) continue;
+      if (target.address.family() != names.family ||
+          target.protocol != protocol || target.timeout != timeout ||
+          target.ports.is_single() == ranges) {
+        continue;
+      }
+      nftables::Element element{.key =
+                                    ListenerBytes(target, target.ports.first)};
+      if (ranges) element.key_end = ListenerBytes(target, target.ports.last);
+      set.elements.push_back(std::move(element));
     }
   }
-  return MakeBackendChains(
-      shared, {.family = names.family,
-               .ports = names.backends,
-               .ranges = names.backend_ranges,
-               .key = {names.address_type, nftables::Type::kInetProto,
-                       nftables::Type::kInetService}});
+  std::ranges::sort(set.elements, {}, &nftables::Element::key);
+  return set;
+}
+
+std::vector<TimeoutClass> TimeoutsOf(
+    const std::vector<TunnelOfEdge>& tunnels,
+    const std::vector<UplinkFamily>& families) {
+  std::set<std::pair<Protocol, std::chrono::seconds>> classes;
+  for (const TunnelOfEdge& tunnel : tunnels) {
+    for (const UplinkTarget& target : tunnel.targets) {
+      if (target.timeout.count() == 0) continue;
+      classes.emplace(target.protocol, target.timeout);
+    }
+  }
+  std::vector<TimeoutClass> timeouts;
+  for (const auto& [protocol, timeout] : classes) {
+    TimeoutClass& added = timeouts.emplace_back();
+    added.object =
+        nftables::IdleTimeout(protocol, static_cast<uint32_t>(timeout.count()));
+    for (const UplinkFamily& family : families) {
+      const Names& names = NamesOf(family);
+      for (const bool ranges : {false, true}) {
+        auto set = TimeoutSet(tunnels, names, protocol, timeout, ranges);
+        if (set.elements.empty()) continue;
+        added.sets.emplace_back(names.destination, std::move(set));
+      }
+    }
+  }
+  return timeouts;
 }
 
 std::pair<nftables::SetWithElements, nftables::SetWithElements> TargetMaps(
     const std::vector<TunnelOfEdge>& tunnels, const Names& names) {
   using nftables::Type;
-  const std::vector<Type> key = {names.address_type, Type::kInetProto,
-                                 Type::kInetService};
+  const std::vector<Type> key = ListenerTypes(names);
   nftables::SetWithElements single{
       .set = {.name = names.targets,
               .key = key,
@@ -287,21 +351,17 @@ std::pair<nftables::SetWithElements, nftables::SetWithElements> TargetMaps(
       const UplinkTarget& target = tunnel.targets[i];
       if (target.address.family() != names.family) continue;
       if (IsOneOfSeveral(tunnel.targets, i)) continue;
-      const auto key_at = [&target](uint16_t port) {
-        return nftables::Concat({nftables::ToBytes(target.address),
-                                 nftables::ToBytes(target.protocol),
-                                 nftables::PortBytes(port)});
-      };
       const Bytes address = nftables::ToBytes(target.target.address);
       if (target.ports.is_single()) {
         single.elements.push_back(
-            {.key = key_at(target.ports.first),
+            {.key = ListenerBytes(target, target.ports.first),
              .data = nftables::Concat(
                  {address, nftables::PortBytes(target.target.port)})});
       } else {
-        ranges.elements.push_back({.key = key_at(target.ports.first),
-                                   .key_end = key_at(target.ports.last),
-                                   .data = address});
+        ranges.elements.push_back(
+            {.key = ListenerBytes(target, target.ports.first),
+             .key_end = ListenerBytes(target, target.ports.last),
+             .data = address});
       }
     }
   }
@@ -318,7 +378,8 @@ nftables::Table MakeUplinkTable(const std::vector<TunnelOfEdge>& tunnels,
   for (const TunnelOfEdge& tunnel : tunnels) devices.push_back(tunnel.device);
   nftables::Table table{.name = kUplinkTable};
   table.sets.push_back(NameSet(kTunnels, std::move(devices)));
-  nftables::Chain translate = Translate(guard.families);
+  const auto timeouts = TimeoutsOf(tunnels, guard.families);
+  nftables::Chain translate = Translate(guard.families, timeouts);
   std::vector<nftables::Chain> chains;  // of backends
   for (const UplinkFamily& family : guard.families) {
     const Names& names = NamesOf(family);
@@ -329,17 +390,23 @@ nftables::Table MakeUplinkTable(const std::vector<TunnelOfEdge>& tunnels,
     auto [single, ranges] = TargetMaps(tunnels, names);
     table.sets.push_back(std::move(single));
     table.sets.push_back(std::move(ranges));
-    auto backends = BackendsOf(tunnels, names);
+    auto backends = MakeBackendChains(
+        tunnels, {names.family, names.backends, names.backend_ranges,
+                  ListenerTypes(names)});
     if (backends.empty()) continue;
     for (auto* set : {&backends.ports, &backends.ranges}) {
       translate.rules.push_back(
-          {{kFromTunnel,
-            nftables::VerdictMap{
-                {names.destination, Field::kL4proto, Field::kThDport},
-                set->set.name}}});
+          {{kFromTunnel, nftables::VerdictMap{ListenerKey(names.destination),
+                                              set->set.name}}});
       table.sets.push_back(std::move(*set));
     }
     std::ranges::move(backends.chains, std::back_inserter(chains));
+  }
+  for (const TimeoutClass& timeout : timeouts) {
+    table.timeouts.push_back(timeout.object);
+    for (const auto& [destination, set] : timeout.sets) {
+      table.sets.push_back(set);
+    }
   }
   table.chains = {MarkEdge(tunnels, marks),
                   MarkOwn(tunnels, marks),

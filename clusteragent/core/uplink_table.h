@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -17,6 +18,9 @@ struct UplinkTarget {
   Protocol protocol = Protocol::kTcp;
   PortRange ports;
   SocketAddress target;  // a range keeps its ports, whatever the port here
+  // How long the kernel keeps an idle connection; 0: as the host's settings
+  // say.
+  std::chrono::seconds timeout{0};
   // A listener with several endpoints has one of these for each, side by side.
   // What they are endpoints of; of one name, protocol and family they change
   // together. Empty: a target by its address.
@@ -27,6 +31,7 @@ struct UplinkTarget {
     return address == other.address && protocol == other.protocol &&
            ports == other.ports;
   }
+  auto operator<=>(const UplinkTarget&) const = default;
 };
 
 struct TunnelOfEdge {

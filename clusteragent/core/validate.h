@@ -9,6 +9,7 @@
 #include "clusteragent/core/objects.h"
 #include "clusteragent/core/service_target.h"
 #include "clusteragent/core/verdict.h"
+#include "common/protocol/records.h"
 
 // What one PortBinding comes to, judged alone: what is wrong with it whatever
 // else exists. Pure.
@@ -34,6 +35,7 @@ struct ValidBinding {
   SocketAddress target;  // of a range: its first port; unless `service`
   std::optional<ServiceTarget> service;  // its namespace empty: the object's
   ClientIp client_ip = ClientIp::kMasquerade;
+  protocol::Timeouts timeouts;
   bool operator==(const ValidBinding&) const = default;
 };
 

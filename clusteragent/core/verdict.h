@@ -34,6 +34,7 @@ inline constexpr char kNamespaceNotAllowed[] = "NamespaceNotAllowed";
 inline constexpr char kPreserveNotPossible[] = "PreserveNotPossible";
 inline constexpr char kFamilyMismatch[] = "FamilyMismatch";
 inline constexpr char kIpv6NotAvailable[] = "Ipv6NotAvailable";
+inline constexpr char kTimeoutsNotAvailable[] = "TimeoutsNotAvailable";
 inline constexpr char kIpv6ForwardingOff[] = "Ipv6ForwardingOff";
 // A Service as a target.
 inline constexpr char kServiceNotFound[] = "ServiceNotFound";

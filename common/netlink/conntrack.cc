@@ -26,9 +26,8 @@ absl::StatusOr<Conntrack> Conntrack::Open() {
   return Conntrack(std::move(socket));
 }
 
-absl::Status Conntrack::ForEachFlow(
-    Family family, const std::function<void(const Flow&)>& each) {
-  MessageBuilder request = FlowsRequest(family);
+absl::Status Conntrack::Dump(MessageBuilder request,
+                             const std::function<void(const Flow&)>& each) {
   return socket_.Dump(
       request, "list connections", [] {},
       [&each](const MessageView& answer) -> absl::Status {
@@ -38,15 +37,59 @@ absl::Status Conntrack::ForEachFlow(
       });
 }
 
-absl::Status Conntrack::Delete(const Flow& flow) {
-  MessageBuilder request = DeleteFlowRequest(flow);
-  const SocketAddress from{flow.original.source, flow.original.source_port};
-  const SocketAddress to{flow.original.destination,
-                         flow.original.destination_port};
-  const absl::Status status = socket_.Transact(
-      request, fmt::format("delete connection {} -> {}, protocol {}",
-                           from.ToString(), to.ToString(), flow.protocol));
-  return absl::IsNotFound(status) ? absl::OkStatus() : status;
+absl::Status Conntrack::ForEachFlow(
+    Family family, const std::function<void(const Flow&)>& each) {
+  return Dump(FlowsRequest(family), each);
+}
+
+absl::Status Conntrack::ForEachFlow(
+    const FlowFilter& filter, const std::function<void(const Flow&)>& each) {
+  // The kernel may tell of more: it does not know the filter, or not all of it.
+  return Dump(FlowsRequest(filter), [&](const Flow& flow) {
+    if (filter.Matches(flow)) each(flow);
+  });
+}
+
+absl::StatusOr<int> Conntrack::Delete(const std::vector<Flow>& flows) {
+  int deleted = 0;
+  for (const Flow& flow : flows) {
+    MessageBuilder request = DeleteFlowRequest(flow);
+    const SocketAddress from{flow.original.source, flow.original.source_port};
+    const SocketAddress to{flow.original.destination,
+                           flow.original.destination_port};
+    const absl::Status status = socket_.Transact(
+        request, fmt::format("delete connection {} -> {}, protocol {}",
+                             from.ToString(), to.ToString(), flow.protocol));
+    if (absl::IsNotFound(status)) continue;
+    RETURN_IF_ERROR(status);
+    ++deleted;
+  }
+  return deleted;
+}
+
+bool FlowFilter::Matches(const Flow& flow) const {
+  const FlowTuple& tuple =
+      end == End::kOriginalSource || end == End::kOriginalDestination
+          ? flow.original
+          : flow.reply;
+  const bool source = end == End::kOriginalSource || end == End::kReplySource;
+  if ((source ? tuple.source : tuple.destination) != address) return false;
+  if (protocol == 0) return true;
+  if (flow.protocol != protocol) return false;
+  return port == 0 ||
+         (source ? tuple.source_port : tuple.destination_port) == port;
+}
+
+std::string FlowFilter::ToString() const {
+  static constexpr std::string_view kEnds[] = {
+      "original source", "original destination", "reply source",
+      "reply destination"};
+  const std::string_view what =
+      protocol == 0 ? "any" : edged::ToString(static_cast<Protocol>(protocol));
+  return fmt::format("{} {} {}", what, kEnds[static_cast<int>(end)],
+                     port == 0 || protocol == 0
+                         ? address.ToString()
+                         : SocketAddress{address, port}.ToString());
 }
 
 }  // namespace edged::netlink

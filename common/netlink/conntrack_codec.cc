@@ -15,6 +15,13 @@ struct Tuple {
   uint8_t protocol = 0;
 };
 
+// Which parts of a tuple a filter compares: net/netfilter/nf_internals.h.
+constexpr uint32_t kFilterSource = 1 << 0;
+constexpr uint32_t kFilterDestination = 1 << 1;
+constexpr uint32_t kFilterProtocol = 1 << 3;
+constexpr uint32_t kFilterSourcePort = 1 << 4;
+constexpr uint32_t kFilterDestinationPort = 1 << 5;
+
 MessageBuilder Message(uint8_t command, Family family) {
   MessageBuilder message(NFNL_SUBSYS_CTNETLINK << 8 | command, 0);
   message.PutHeader(nfgenmsg{
@@ -128,6 +135,45 @@ absl::StatusOr<std::optional<Flow>> ReadFlow(const MessageView& message) {
 
 MessageBuilder FlowsRequest(Family family) {
   return Message(IPCTNL_MSG_CT_GET, family);
+}
+
+MessageBuilder FlowsRequest(const FlowFilter& filter) {
+  using End = FlowFilter::End;
+  const bool by_address = filter.address.is_ipv4();
+  if (!by_address && filter.protocol == 0) {
+    return FlowsRequest(filter.address.family());
+  }
+  const bool original = filter.end == End::kOriginalSource ||
+                        filter.end == End::kOriginalDestination;
+  const bool source =
+      filter.end == End::kOriginalSource || filter.end == End::kReplySource;
+  uint32_t compared = 0;
+  MessageBuilder message = Message(IPCTNL_MSG_CT_GET, filter.address.family());
+  const size_t tuple =
+      message.BeginNest(original ? CTA_TUPLE_ORIG : CTA_TUPLE_REPLY);
+  if (by_address) {
+    compared |= source ? kFilterSource : kFilterDestination;
+    const size_t address = message.BeginNest(CTA_TUPLE_IP);
+    message.PutAddress(source ? CTA_IP_V4_SRC : CTA_IP_V4_DST, filter.address);
+    message.EndNest(address);
+  }
+  if (filter.protocol != 0) {
+    compared |= kFilterProtocol;
+    const size_t protocol = message.BeginNest(CTA_TUPLE_PROTO);
+    message.PutU8(CTA_PROTO_NUM, filter.protocol);
+    if (filter.port != 0) {
+      compared |= source ? kFilterSourcePort : kFilterDestinationPort;
+      message.PutBe16(source ? CTA_PROTO_SRC_PORT : CTA_PROTO_DST_PORT,
+                      filter.port);
+    }
+    message.EndNest(protocol);
+  }
+  message.EndNest(tuple);
+  const size_t flags = message.BeginNest(CTA_FILTER);
+  message.PutU32(CTA_FILTER_ORIG_FLAGS, original ? compared : 0);
+  message.PutU32(CTA_FILTER_REPLY_FLAGS, original ? 0 : compared);
+  message.EndNest(flags);
+  return message;
 }
 
 MessageBuilder DeleteFlowRequest(const Flow& flow) {

@@ -18,6 +18,7 @@
 #include "common/nftables/rule_compiler.h"
 #include "common/nftables/set_codec.h"
 #include "common/nftables/table_message.h"
+#include "common/nftables/timeout_codec.h"
 #include "common/status.h"
 
 namespace edged::nftables {
@@ -110,6 +111,18 @@ class Batch::Writer {
     MessageBuilder message = TableMessage(NFT_MSG_DELCHAIN, 0);
     message.PutString(NFTA_CHAIN_TABLE, table_);
     message.PutString(NFTA_CHAIN_NAME, removal.chain);
+    return Finish(message);
+  }
+  absl::Status operator()(const AddTimeout& add) {
+    MessageBuilder message = TableMessage(NFT_MSG_NEWOBJ, NLM_F_CREATE);
+    PutTimeout(add.timeout, table_, message);
+    return Finish(message);
+  }
+  absl::Status operator()(const DeleteTimeout& removal) {
+    MessageBuilder message = TableMessage(NFT_MSG_DELOBJ, 0);
+    message.PutString(NFTA_OBJ_TABLE, table_);
+    message.PutString(NFTA_OBJ_NAME, removal.timeout);
+    message.PutBe32(NFTA_OBJ_TYPE, NFT_OBJECT_CT_TIMEOUT);
     return Finish(message);
   }
   absl::Status operator()(const AddRule& add) {

@@ -216,6 +216,8 @@ class RuleCheck {
   }
 
   absl::Status CheckOne(const MatchSet& match) {
+    looks_up_protocol_ |=
+        !match.negate && std::ranges::count(match.key, Field::kL4proto) > 0;
     return CheckKey(match.key, match.set);
   }
   absl::Status CheckOne(const VerdictMap& map) {
@@ -293,6 +295,15 @@ class RuleCheck {
   }
   absl::Status CheckOne(const ClampMss&) { return absl::OkStatus(); }
   absl::Status CheckOne(const Counter&) { return absl::OkStatus(); }
+  // The kernel would take an object of UDP for TCP, and read beyond its end.
+  absl::Status CheckOne(const SetCtTimeout& set) {
+    const bool known = context_.protocol == kTcp || context_.protocol == kUdp;
+    if (!known && !looks_up_protocol_) {
+      return InvalidArgument("ct timeout {} needs a match of its protocol",
+                             set.object);
+    }
+    return CheckName(set.object);
+  }
   absl::Status CheckOne(const SetTrace&) { return absl::OkStatus(); }
 
   RuleContext context_;
@@ -302,6 +313,7 @@ class RuleCheck {
   bool late_nfproto_ = false;  // after it did something
   bool reads_address_ = false;
   bool matches_transport_ = false;  // `meta l4proto { ... }`
+  bool looks_up_protocol_ = false;  // in a named set
   size_t position_ = 0;
   std::optional<size_t> sport_at_;  // a match of one source port
   bool matches_dport_ = false;
@@ -358,6 +370,27 @@ absl::Status CheckElement(const Set& set, const Element& element) {
     return CheckSize("the data", element.data.size(), SizeOf(set.data));
   };
   return Annotate(check(), fmt::format("an element of {}", set.name));
+}
+
+absl::Status CheckTimeout(const CtTimeout& timeout) {
+  RETURN_IF_ERROR(CheckName(timeout.name));
+  const auto states = TimeoutStates(timeout.protocol);
+  bool listed = false;  // nft cannot load an object without any state again
+  for (const auto& [state, seconds] : timeout.seconds) {
+    const auto known = std::ranges::find(states, state, &TimeoutState::state);
+    if (known == states.end()) {
+      return InvalidArgument("ct timeout {}: {} has no state {}", timeout.name,
+                             edged::ToString(timeout.protocol), state);
+    }
+    if (seconds == 0) {
+      return InvalidArgument("ct timeout {}: {} is 0", timeout.name,
+                             known->name);
+    }
+    listed |= seconds != known->seconds;
+  }
+  if (listed) return absl::OkStatus();
+  return InvalidArgument("ct timeout {}: says what nft takes for granted",
+                         timeout.name);
 }
 
 absl::Status CheckRule(const Rule& rule) {

@@ -14,6 +14,7 @@ namespace edged::nftables {
 absl::Status CheckName(std::string_view name);
 absl::Status CheckSet(const Set& set);
 absl::Status CheckElement(const Set& set, const Element& element);
+absl::Status CheckTimeout(const CtTimeout& timeout);
 absl::Status CheckRule(const Rule& rule);
 
 }  // namespace edged::nftables

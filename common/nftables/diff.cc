@@ -55,6 +55,14 @@ struct Uses {
   void operator()(const Statement&) {}
 };
 
+struct UsesTimeout {
+  std::set<std::string_view>& names;
+
+  void operator()(const SetCtTimeout& set) { names.insert(set.object); }
+  template <typename Statement>
+  void operator()(const Statement&) {}
+};
+
 struct Jumps {
   std::set<std::string_view>& names;
 
@@ -92,6 +100,7 @@ class Difference {
     FindRemade();
     CompareChains();
     CompareSets();
+    CompareTimeouts();
     return Finish();
   }
 
@@ -114,6 +123,29 @@ class Difference {
       if (listed != nullptr && listed->hook != chain.hook) {
         remade_chains_.insert(chain.name);
       }
+    }
+    for (const CtTimeout& timeout : wanted_.timeouts) {
+      const auto found = listed_.timeouts.find(timeout.name);
+      if (found != listed_.timeouts.end() && !timeout.IsMetBy(found->second)) {
+        remade_timeouts_.insert(timeout.name);
+      }
+    }
+  }
+
+  // What nobody uses after the flushes goes; connections that have an object
+  // keep it.
+  void CompareTimeouts() {
+    std::set<std::string_view> kept;
+    for (const CtTimeout& timeout : wanted_.timeouts) {
+      const bool listed = listed_.timeouts.contains(timeout.name);
+      if (listed && !remade_timeouts_.contains(timeout.name)) {
+        kept.insert(timeout.name);
+      } else {
+        new_timeouts_.push_back(AddTimeout{timeout});
+      }
+    }
+    for (const auto& [name, timeout] : listed_.timeouts) {
+      if (!kept.contains(name)) old_timeouts_.push_back(DeleteTimeout{name});
     }
   }
 
@@ -152,6 +184,7 @@ class Difference {
     }
     if (!remade && SameRules(listed, chain) &&
         !NamesAny<Uses>(chain, remade_sets_) &&
+        !NamesAny<UsesTimeout>(chain, remade_timeouts_) &&
         !NamesAny<Jumps>(chain, remade_chains_)) {
       return;
     }
@@ -237,7 +270,8 @@ class Difference {
     Transaction transaction(wanted_.name);
     if (!listed_.exists || listed_.dormant) transaction.Add(AddTable{});
     for (auto* part : {&flushes_, &old_elements_, &old_sets_, &old_chains_,
-                       &new_sets_, &new_chains_, &new_elements_, &new_rules_}) {
+                       &old_timeouts_, &new_timeouts_, &new_sets_, &new_chains_,
+                       &new_elements_, &new_rules_}) {
       for (Operation& operation : *part) transaction.Add(std::move(operation));
     }
     return transaction;
@@ -249,11 +283,14 @@ class Difference {
 
   std::set<std::string_view> remade_sets_;
   std::set<std::string_view> remade_chains_;
+  std::set<std::string_view> remade_timeouts_;
 
   std::vector<Operation> flushes_;
   std::vector<Operation> old_elements_;
   std::vector<Operation> old_sets_;
   std::vector<Operation> old_chains_;
+  std::vector<Operation> old_timeouts_;
+  std::vector<Operation> new_timeouts_;
   std::vector<Operation> new_sets_;
   std::vector<Operation> new_chains_;
   std::vector<Operation> new_elements_;

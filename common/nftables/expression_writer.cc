@@ -263,6 +263,12 @@ void ExpressionWriter::WriteMss() {
 
 void ExpressionWriter::Count() { Begin("counter"); }
 
+void ExpressionWriter::SetTimeout(const std::string& object) {
+  Begin("objref");
+  U32(NFTNL_EXPR_OBJREF_IMM_TYPE, NFT_OBJECT_CT_TIMEOUT);
+  Text(NFTNL_EXPR_OBJREF_IMM_NAME, object);
+}
+
 void ExpressionWriter::Decide(const Verdict& verdict) {
   Begin("immediate");
   U32(NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT);

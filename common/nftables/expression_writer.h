@@ -50,6 +50,7 @@ class ExpressionWriter {
   void SwapMss();  // to network order
   void WriteMss();
   void Count();
+  void SetTimeout(const std::string& object);
   void Decide(const Verdict& verdict);
 
  private:

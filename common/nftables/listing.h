@@ -35,6 +35,8 @@ struct Listing {
   // Named ones, elements sorted. One that we would not make, or that has an
   // element that we would not make, has an empty key.
   std::map<std::string, SetWithElements> sets;
+  // `ct timeout` objects; one that we would not make has no states.
+  std::map<std::string, CtTimeout> timeouts;
   bool operator==(const Listing&) const = default;
 };
 

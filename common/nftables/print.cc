@@ -156,6 +156,27 @@ std::string SetText(const SetWithElements& with_elements) {
   return text + "\t}\n";
 }
 
+// `established : 3600`; states that nft takes for granted are not listed.
+std::string PolicyText(const CtTimeout& timeout) {
+  std::string text;
+  for (const TimeoutState& state : TimeoutStates(timeout.protocol)) {
+    const auto found = timeout.seconds.find(state.state);
+    if (found == timeout.seconds.end() || found->second == state.seconds) {
+      continue;
+    }
+    text += fmt::format("{}{} : {}", text.empty() ? "" : ", ", state.name,
+                        found->second);
+  }
+  return text;
+}
+
+std::string TimeoutText(const CtTimeout& timeout) {
+  return fmt::format(
+      "\tct timeout {} {{\n\t\tprotocol {}\n\t\tl3proto inet\n"
+      "\t\tpolicy = {{ {} }}\n\t}}\n",
+      timeout.name, edged::ToString(timeout.protocol), PolicyText(timeout));
+}
+
 // `inet TABLE SET { a, b }`.
 std::string ElementsText(const std::string& table, const Set& set,
                          const std::vector<Element>& elements, bool with_data) {
@@ -215,6 +236,15 @@ struct Command {
   std::string operator()(const DeleteChain& removal) const {
     return fmt::format("delete chain inet {} {}", table, removal.chain);
   }
+  std::string operator()(const AddTimeout& add) const {
+    return fmt::format(
+        "add ct timeout inet {} {} {{ protocol {}; policy = {{ {} }}; }}",
+        table, add.timeout.name, edged::ToString(add.timeout.protocol),
+        PolicyText(add.timeout));
+  }
+  std::string operator()(const DeleteTimeout& removal) const {
+    return fmt::format("delete ct timeout inet {} {}", table, removal.timeout);
+  }
   std::string operator()(const AddRule& add) const {
     return fmt::format("add rule inet {} {} {}", table, add.chain,
                        Print(add.rule));
@@ -239,6 +269,10 @@ std::string Print(const Chain& chain) {
 std::string Print(const Table& table) {
   std::string text = fmt::format("table inet {} {{\n", table.name);
   std::string_view gap = "";
+  for (const CtTimeout& timeout : table.timeouts) {
+    text += fmt::format("{}{}", gap, TimeoutText(timeout));
+    gap = "\n";
+  }
   for (const SetWithElements& set : table.sets) {
     text += fmt::format("{}{}", gap, SetText(set));
     gap = "\n";

@@ -251,6 +251,9 @@ class RuleText {
     return "tcp option maxseg size set rt mtu";
   }
   std::string Text(const Counter&) const { return "counter packets 0 bytes 0"; }
+  std::string Text(const SetCtTimeout& set) const {
+    return fmt::format("ct timeout set \"{}\"", set.object);
+  }
   std::string Text(const SetTrace&) const { return "meta nftrace set 1"; }
   std::string Text(const Verdict& verdict) const { return Print(verdict); }
 

@@ -81,6 +81,7 @@ class Compiler {
   void Compile(const Reject& reject);
   void Compile(const ClampMss&);
   void Compile(const Counter&) { out_.Count(); }
+  void Compile(const SetCtTimeout& set) { out_.SetTimeout(set.object); }
   void Compile(const SetTrace&);
   void Compile(const Verdict& verdict) { out_.Decide(verdict); }
 

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -182,6 +183,14 @@ struct Counter {
   bool operator==(const Counter&) const = default;
 };
 
+// `ct timeout set "OBJECT"`: a connection's idle times, from its first packet
+// on. The kernel does not compare the object's protocol with the packet's: the
+// rule must match it.
+struct SetCtTimeout {
+  std::string object;
+  bool operator==(const SetCtTimeout&) const = default;
+};
+
 // `meta nftrace set 1`: the kernel tells what becomes of the packet (trace.h).
 struct SetTrace {
   bool operator==(const SetTrace&) const = default;
@@ -190,7 +199,7 @@ struct SetTrace {
 using Statement =
     std::variant<Match, MatchAnyOf, MatchSet, VerdictMap, SetCtMark, SetMark,
                  SetCtMarkFromMap, NatTo, NatToMap, NatByHash, Masquerade,
-                 Reject, ClampMss, Counter, SetTrace, Verdict>;
+                 Reject, ClampMss, Counter, SetCtTimeout, SetTrace, Verdict>;
 
 struct Rule {
   std::vector<Statement> statements;
@@ -245,14 +254,37 @@ struct SetWithElements {
   bool operator==(const SetWithElements&) const = default;
 };
 
+// States of connections as the kernel numbers them (CTA_TIMEOUT_TCP_*, _UDP_*).
+inline constexpr uint16_t kTcpEstablished = 3, kTcpSynSent2 = 9;
+inline constexpr uint16_t kUdpUnreplied = 1, kUdpReplied = 2;
+
+// `ct timeout NAME { protocol tcp; l3proto inet; policy = { ... }; }`: how long
+// connections of both families are kept while they are idle, by state. The
+// kernel takes a state that is left out from the host's settings when the
+// object is made, and lists all. An object cannot be changed.
+struct CtTimeout {
+  std::string name;
+  Protocol protocol = Protocol::kTcp;
+  std::map<uint16_t, uint32_t> seconds;
+  bool operator==(const CtTimeout&) const = default;
+
+  // Whether `listed` has everything that this object names.
+  bool IsMetBy(const CtTimeout& listed) const;
+};
+
 // A whole table as it should be. Sets and chains are in the order in which
 // they are made; rules may name any of them.
 struct Table {
   std::string name;  // family inet
   std::vector<SetWithElements> sets;
   std::vector<Chain> chains;
+  std::vector<CtTimeout> timeouts = {};  // each name once
   bool operator==(const Table&) const = default;
 };
+
+// The object "tcp-3600": connections that are idle for this long are forgotten,
+// a UDP session from its first packet on. From 1 s.
+CtTimeout IdleTimeout(Protocol protocol, uint32_t seconds);
 
 // Builders of register bytes.
 Bytes ToBytes(const IpAddress& address);

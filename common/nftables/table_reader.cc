@@ -14,6 +14,7 @@
 #include "absl/hash/hash.h"
 #include "common/nftables/chain_codec.h"
 #include "common/nftables/table_message.h"
+#include "common/nftables/timeout_codec.h"
 #include "common/status.h"
 
 namespace edged::nftables {
@@ -51,6 +52,7 @@ absl::StatusOr<Listing> TableReader::Read(const std::string& table) {
   RETURN_IF_ERROR(ReadTable(table, listing));
   if (!listing.exists) return listing;
   RETURN_IF_ERROR(ReadChains(table, listing));
+  RETURN_IF_ERROR(ReadTimeouts(table, listing));
   ASSIGN_OR_RETURN(const std::vector<SetView> sets, ReadSets(table));
   std::map<std::string, std::string, std::less<>> anonymous;
   for (const SetView& view : sets) {
@@ -108,6 +110,23 @@ absl::Status TableReader::ReadChains(const std::string& table,
         if (view.table == table) {
           listing.chains[view.name] = std::move(view.chain);
         }
+        return absl::OkStatus();
+      });
+}
+
+absl::Status TableReader::ReadTimeouts(const std::string& table,
+                                       Listing& listing) {
+  MessageBuilder request = TableMessage(NFT_MSG_GETOBJ);
+  request.PutString(NFTA_OBJ_TABLE, table);
+  request.PutBe32(NFTA_OBJ_TYPE, NFT_OBJECT_CT_TIMEOUT);
+  return socket_.Dump(
+      request, fmt::format("list ct timeouts of {}", table),
+      [&] { listing.timeouts.clear(); },
+      [&](const MessageView& message) -> absl::Status {
+        ASSIGN_OR_RETURN(TimeoutView view, ReadTimeout(message));
+        if (view.table != table || !view.is_timeout) return absl::OkStatus();
+        const std::string name = view.timeout.name;
+        listing.timeouts[name] = std::move(view.timeout);
         return absl::OkStatus();
       });
 }

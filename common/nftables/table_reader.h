@@ -46,6 +46,7 @@ class TableReader {
   absl::StatusOr<std::vector<SetView>> ReadSets(const std::string& table);
   absl::StatusOr<SetWithElements> ReadElements(const std::string& table,
                                                const SetView& view);
+  absl::Status ReadTimeouts(const std::string& table, Listing& listing);
   absl::Status ReadRules(const std::string& table, const SetText& set_text,
                          Listing& listing);
 

@@ -44,6 +44,12 @@ struct Checker {
   absl::Status operator()(const DeleteChain& removal) {
     return Annotate(CheckName(removal.chain), "delete chain");
   }
+  absl::Status operator()(const AddTimeout& add) {
+    return Annotate(CheckTimeout(add.timeout), "add");
+  }
+  absl::Status operator()(const DeleteTimeout& removal) {
+    return Annotate(CheckName(removal.timeout), "delete ct timeout");
+  }
   absl::Status operator()(const AddRule& add) {
     RETURN_IF_ERROR(Annotate(CheckName(add.chain), "add rule"));
     return Annotate(CheckRule(add.rule),

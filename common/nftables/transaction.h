@@ -52,10 +52,18 @@ struct AddRule {
   std::string chain;
   Rule rule;
 };  // at the end
+// Fine when one of this name is there already, whatever it says.
+struct AddTimeout {
+  CtTimeout timeout;
+};
+struct DeleteTimeout {
+  std::string timeout;
+};  // must be unused
 
-using Operation = std::variant<AddTable, DeleteTable, AddSet, DeleteSet,
-                               FlushSet, AddElements, DeleteElements, AddChain,
-                               FlushChain, DeleteChain, AddRule>;
+using Operation =
+    std::variant<AddTable, DeleteTable, AddSet, DeleteSet, FlushSet,
+                 AddElements, DeleteElements, AddChain, FlushChain, DeleteChain,
+                 AddRule, AddTimeout, DeleteTimeout>;
 
 class Transaction {
  public:

@@ -319,4 +319,19 @@ int PrefixLength(Field field, const Bytes& mask) {
   return CommonPrefix(Bytes(bytes.size()), inverted);
 }
 
+std::span<const TimeoutState> TimeoutStates(Protocol protocol) {
+  static constexpr TimeoutState kTcp[] = {
+      {1, "syn_sent", 120},  {2, "syn_recv", 60},   {3, "established", 432'000},
+      {4, "fin_wait", 120},  {5, "close_wait", 60}, {6, "last_ack", 30},
+      {7, "time_wait", 120}, {8, "close", 10},      {9, "syn_sent2", 120},
+      {10, "retrans", 300},  {11, "unack", 300},
+  };
+  static constexpr TimeoutState kUdp[] = {
+      {1, "unreplied", 30},
+      {2, "replied", 120},
+  };
+  if (protocol == Protocol::kTcp) return kTcp;
+  return kUdp;
+}
+
 }  // namespace edged::nftables

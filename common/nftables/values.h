@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -39,5 +40,14 @@ bool IsZero(const Bytes& value);
 bool IsAllOnes(const Bytes& value);
 // How many bits lead if `mask` is a prefix of FIELD's values, else -1.
 int PrefixLength(Field field, const Bytes& mask);
+
+// nft's names for the states of a `ct timeout` object, and the seconds that it
+// takes for granted: `nft list` leaves out a state that has these.
+struct TimeoutState {
+  uint16_t state;
+  std::string_view name;
+  uint32_t seconds;
+};
+std::span<const TimeoutState> TimeoutStates(Protocol protocol);
 
 }  // namespace edged::nftables

@@ -60,6 +60,10 @@ Hash HashOf(const Group& group) {
   record.Number8(static_cast<uint8_t>(group.affinity));
   record.Number32(static_cast<uint32_t>(group.uplinks.size()));
   for (const std::string& uplink : group.uplinks) record.String(uplink);
+  if (!group.timeouts.empty()) {
+    record.Number32(static_cast<uint32_t>(group.timeouts.tcp_idle.count()));
+    record.Number32(static_cast<uint32_t>(group.timeouts.udp_session.count()));
+  }
   return HashOf(record);
 }
 

@@ -22,7 +22,8 @@ namespace edged::protocol {
 //   S  list of {address, interface string, nic_address (byte 0, or byte 1 and
 //      address), index 32}, mtu 32, heartbeat interval in ms 64, threshold 32
 //   U  name string, key 32 bytes, block 32
-//   G  name string, public address, affinity 8, list of uplink strings
+//   G  name string, public address, affinity 8, list of uplink strings; with
+//      timeouts also: TCP idle in s 32, UDP session in s 32
 //   M  public address, protocol 8, first 16, last 16, group string
 class Digest {
  public:

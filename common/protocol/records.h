@@ -44,14 +44,35 @@ struct Uplink {
 
 enum class Affinity : uint8_t { kNone, kClientIp };
 
+// How long the kernel keeps a connection that is idle; 0: as the host's
+// settings say. In the range of IsTimeout().
+struct Timeouts {
+  std::chrono::seconds tcp_idle{0};
+  std::chrono::seconds udp_session{0};
+
+  std::chrono::seconds Of(Protocol protocol) const {
+    return protocol == Protocol::kTcp ? tcp_idle : udp_session;
+  }
+  bool empty() const { return *this == Timeouts(); }
+  auto operator<=>(const Timeouts&) const = default;
+};
+
+// The kernel counts in 32 bits of 1/1000 s, with a sign.
+inline constexpr std::chrono::seconds kMostTimeout =
+    std::chrono::hours(24 * 24);
+constexpr bool IsTimeout(std::chrono::seconds value) {
+  return value.count() >= 1 && value <= kMostTimeout;
+}
+
 // What mappings point to: a public address and the uplinks behind it. The name
-// is made of the definition (public address, selector, affinity), never of the
-// members, so that it stays while uplinks come and go.
+// is made of the definition (public address, selector, affinity, timeouts),
+// never of the members, so that it stays while uplinks come and go.
 struct Group {
   std::string name;
   IpAddress public_address;
   Affinity affinity = Affinity::kNone;
   std::vector<std::string> uplinks;  // names, sorted
+  Timeouts timeouts;
   auto operator<=>(const Group&) const = default;
 };
 

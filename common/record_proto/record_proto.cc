@@ -23,6 +23,18 @@ std::chrono::milliseconds Milliseconds(
                                    kNanosecondsPerMillisecond);
 }
 
+// The kernel keeps whole seconds.
+absl::StatusOr<std::chrono::seconds> Timeout(
+    const google::protobuf::Duration& duration, std::string_view group,
+    std::string_view field) {
+  const std::chrono::seconds value(duration.seconds());
+  if (duration.nanos() == 0 && protocol::IsTimeout(value)) return value;
+  return InvalidArgument(
+      "group {} {}: {} s and {} ns are not whole seconds of 1 to {}", group,
+      field, duration.seconds(), duration.nanos(),
+      protocol::kMostTimeout.count());
+}
+
 // "WHAT FIELD: MESSAGE".
 absl::Status AtField(const absl::Status& status, std::string_view what,
                      std::string_view field) {
@@ -123,6 +135,14 @@ v1::Group ToProto(const protocol::Group& group) {
                          ? v1::AFFINITY_CLIENT_IP
                          : v1::AFFINITY_NONE);
   for (const std::string& uplink : group.uplinks) proto.add_uplinks(uplink);
+  const protocol::Timeouts& timeouts = group.timeouts;
+  if (timeouts.tcp_idle.count() != 0) {
+    proto.mutable_tcp_idle_timeout()->set_seconds(timeouts.tcp_idle.count());
+  }
+  if (timeouts.udp_session.count() != 0) {
+    proto.mutable_udp_session_timeout()->set_seconds(
+        timeouts.udp_session.count());
+  }
   return proto;
 }
 
@@ -207,6 +227,16 @@ absl::StatusOr<protocol::Group> FromProto(const v1::Group& proto) {
   }
   group.uplinks.assign(proto.uplinks().begin(), proto.uplinks().end());
   std::ranges::sort(group.uplinks);
+  if (proto.has_tcp_idle_timeout()) {
+    ASSIGN_OR_RETURN(
+        group.timeouts.tcp_idle,
+        Timeout(proto.tcp_idle_timeout(), group.name, "tcp_idle_timeout"));
+  }
+  if (proto.has_udp_session_timeout()) {
+    ASSIGN_OR_RETURN(group.timeouts.udp_session,
+                     Timeout(proto.udp_session_timeout(), group.name,
+                             "udp_session_timeout"));
+  }
   return group;
 }
 

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -38,16 +40,44 @@ class StaleFlows {
     Protocol protocol = Protocol::kUdp;
   };
 
-  bool IsOverlay(const IpAddress& address) const;
+  bool IsMappingAddress(const IpAddress& address) const;
   bool IsStaleVia(const IpAddress& mapping_address, const Door& door) const;
   const protocol::Group* GroupAt(const Door& door) const;  // nullptr: unmapped
 
   const EdgeModel& model_;
   const UplinkHealth& health_;
-  std::vector<IpPrefix> networks_;
+  std::vector<protocol::Overlay> overlays_;
   absl::flat_hash_map<IpAddress, Target> targets_;  // by mapping address
   absl::flat_hash_map<IpAddress, IpAddress>
       public_addresses_;  // by nic address
+};
+
+// Where a change can have made flows stale: a change of one mapping is no
+// reason to read a table of 100,000 flows. Collects changes until somebody
+// looks. Pure.
+class FlowSearch {
+ public:
+  static FlowSearch Everywhere();
+  // After `accepted` of a judgement by `before`.
+  static FlowSearch After(const EdgeModel& before,
+                          const protocol::EdgeDelta& accepted);
+  // After health changed: the flows of whoever does not serve.
+  static FlowSearch Unserving();
+
+  void Add(const FlowSearch& other);
+  bool empty() const { return !everywhere_ && !unserving_ && doors_.empty(); }
+
+  // Unset: all flows are to be looked at.
+  std::optional<std::set<netlink::FlowFilter>> Filters(
+      const EdgeModel& model, const HostFacts& facts) const;
+
+ private:
+  void AddDoor(const protocol::Listener& listener, bool was_mapped);
+
+  bool everywhere_ = false;
+  bool unserving_ = false;
+  // UDP, and whether they were mapped before: else nothing came back by them.
+  std::map<protocol::Listener, bool> doors_;
 };
 
 }  // namespace edged::edge

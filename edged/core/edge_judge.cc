@@ -281,6 +281,13 @@ absl::Status DeltaJudge::CheckGroup(const Group& group) const {
     return InvalidArgument("group {} is of public address {}, which is unknown",
                            group.name, group.public_address.ToString());
   }
+  for (const auto value :
+       {group.timeouts.tcp_idle, group.timeouts.udp_session}) {
+    if (value.count() == 0 || protocol::IsTimeout(value)) continue;
+    return InvalidArgument(
+        "group {} has a timeout of {} s, which is not 1 to {}", group.name,
+        value.count(), protocol::kMostTimeout.count());
+  }
   for (size_t i = 0; i < group.uplinks.size(); ++i) {
     if (!uplinks_->contains(group.uplinks[i])) {
       return InvalidArgument("group {} names uplink {}, which is unknown",
@@ -368,6 +375,12 @@ std::optional<Refusal> DeltaJudge::RefusalOf(
     return refuse("WrongGroup",
                   fmt::format("points to group {}, which is of {}", group->name,
                               group->public_address.ToString()));
+  }
+  if (group->timeouts.Of(listener.protocol).count() != 0 &&
+      !limits_.no_timeouts.empty()) {
+    return refuse(
+        "TimeoutsNotAvailable",
+        fmt::format("has a timeout of its own, and {}", limits_.no_timeouts));
   }
   if (taken_.Find(listener) != 0) {
     return refuse("DuplicateListener", "is mapped twice");

@@ -23,7 +23,8 @@ const protocol::PublicAddress* FindPublicAddress(
 struct Refusal {
   protocol::Listener listener;
   // ReservedPort, TunnelPort, InvalidPort, UnknownGroup, WrongGroup,
-  // UnknownPublicAddress, WrongFamily, OverlappingRange, DuplicateListener.
+  // UnknownPublicAddress, WrongFamily, OverlappingRange, DuplicateListener,
+  // TimeoutsNotAvailable.
   std::string reason;
   std::string message;  // a sentence that names the listener and the other side
   bool operator==(const Refusal&) const = default;

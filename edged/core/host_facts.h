@@ -41,6 +41,8 @@ struct HostFacts {
   // (route_plan.h): from these only our tunnel may be reached.
   std::set<std::string> switched_interfaces;
   uint32_t mtu = 1420;  // of the tunnel device
+  // Why this kernel keeps no timeouts of single groups; empty: it does.
+  std::string no_timeouts;
 
   struct Ipv6 {
     // Unset: this edge carries no IPv6 (ipv6_support.h).

@@ -2,6 +2,7 @@
 
 #include <compare>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "common/keys.h"
@@ -24,6 +25,8 @@ struct Limits {
   std::vector<ReservedPort> reserved;
   // The edge's own key and the control key: no uplink may have them.
   std::vector<PublicKey> taken_keys;
+  // Why this kernel keeps no timeouts of single groups; empty: it does.
+  std::string no_timeouts = {};
 };
 
 }  // namespace edged::edge

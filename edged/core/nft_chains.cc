@@ -291,11 +291,22 @@ Chain GroupChain(const protocol::Group& group,
     chain.rules = RefuseAll();
     return chain;
   }
+  if (facts.no_timeouts.empty()) {
+    // Before the translation, which ends the chain.
+    for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp}) {
+      const auto seconds = group.timeouts.Of(protocol).count();
+      if (seconds == 0) continue;
+      chain.rules.push_back(
+          {{L4proto(protocol),
+            nftables::SetCtTimeout{
+                nftables::IdleTimeout(protocol, seconds).name}}});
+    }
+  }
   if (count == 1) {
     const auto only = std::ranges::find(serving, true) - serving.begin();
-    chain.rules = {{{nftables::NatTo{nftables::NatKind::kDnat,
-                                     target_of(static_cast<size_t>(only)),
-                                     std::nullopt}}}};
+    chain.rules.push_back({{nftables::NatTo{
+        nftables::NatKind::kDnat, target_of(static_cast<size_t>(only)),
+        std::nullopt}}});
     return chain;
   }
   const FamilyNames& names = NamesOf(family);
@@ -308,7 +319,7 @@ Chain GroupChain(const protocol::Group& group,
   for (const uint16_t member : DealSlots(group.uplinks, serving)) {
     nat.slots.push_back(nftables::ToBytes(target_of(member)));
   }
-  chain.rules = {{{std::move(nat)}}};
+  chain.rules.push_back({{std::move(nat)}});
   return chain;
 }
 

@@ -91,6 +91,20 @@ std::vector<Element> BackElements(Family family, const Uplinks& uplinks,
   return elements;
 }
 
+// By name, what the chains of these groups name.
+using TimeoutsByName = std::map<std::string, nftables::CtTimeout>;
+
+void AddTimeoutsOf(const protocol::Group& group, const HostFacts& facts,
+                   TimeoutsByName& timeouts) {
+  if (!facts.no_timeouts.empty() || !IsCarried(group, facts)) return;
+  for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp}) {
+    const auto seconds = group.timeouts.Of(protocol).count();
+    if (seconds == 0) continue;
+    auto timeout = nftables::IdleTimeout(protocol, seconds);
+    timeouts.emplace(timeout.name, std::move(timeout));
+  }
+}
+
 // Elements for one set, collected to be one operation.
 struct Batch {
   Set set;
@@ -159,14 +173,19 @@ class DeltaCompiler {
       uplinks_after_[uplink.name] = uplink;
     }
     ChangeUplinks();
+    const TimeoutsByName gone = AddTimeouts();
     ChangeGroups();
     ChangeMappings();
     RemoveGroups();
+    for (const auto& [name, timeout] : gone) {
+      transaction_.Add(nftables::DeleteTimeout{name});
+    }
     return std::move(transaction_);
   }
 
  private:
   void ChangeUplinks();
+  TimeoutsByName AddTimeouts();
   void ChangeGroups();
   void ChangeMappings();
   void RemoveGroups();
@@ -193,6 +212,28 @@ void DeltaCompiler::ChangeUplinks() {
                     BackElements(family, uplinks_after_, settings_, facts_),
                     transaction_);
   }
+}
+
+// Adds the objects that chains will name; returns those that none will. A chain
+// that refuses everybody names none, but its group does.
+TimeoutsByName DeltaCompiler::AddTimeouts() {
+  TimeoutsByName before, after;
+  if (accepted_.groups.empty() && accepted_.removed_groups.empty()) return {};
+  std::map<std::string, const protocol::Group*> groups;
+  for (const auto& [name, group] : before_.groups()) {
+    AddTimeoutsOf(group, facts_, before);
+    groups[name] = &group;
+  }
+  for (const auto& name : accepted_.removed_groups) groups.erase(name);
+  for (const auto& group : accepted_.groups) groups[group.name] = &group;
+  for (const auto& [name, group] : groups) AddTimeoutsOf(*group, facts_, after);
+  for (const auto& [name, timeout] : after) {
+    if (!before.contains(name)) {
+      transaction_.Add(nftables::AddTimeout{timeout});
+    }
+    before.erase(name);
+  }
+  return before;
 }
 
 // A chain changes with its group, and with the blocks of its uplinks. What it
@@ -332,8 +373,10 @@ nftables::Table CompileTable(const EdgeModel& model, const GroupMarks& marks,
   nftables::Table table{.name = kTable};
   std::vector<Element> groups;
   table.chains = FixedChains(facts);
+  TimeoutsByName timeouts;
   for (const auto& [name, group] : model.groups()) {
     if (!IsCarried(group, facts)) continue;
+    AddTimeoutsOf(group, facts, timeouts);
     table.chains.push_back(
         GroupChain(group, model.uplinks(), model.settings(), facts));
     groups.push_back(GroupElement(name, marks));
@@ -356,6 +399,9 @@ nftables::Table CompileTable(const EdgeModel& model, const GroupMarks& marks,
                       PortElement(Protocol::kUdp, protocol::kApiPort)});
   add(SwitchedSet(Family::kIpv4), NameElements(facts.switched_interfaces));
   add(SwitchedSet(Family::kIpv6), NameElements(facts.ipv6.switched_interfaces));
+  for (auto& [name, timeout] : timeouts) {
+    table.timeouts.push_back(std::move(timeout));
+  }
   return table;
 }
 

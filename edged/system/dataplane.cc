@@ -8,10 +8,10 @@
 #include "common/netlink/ipv6_settings.h"
 #include "common/nftables/diff.h"
 #include "common/nftables/print.h"
+#include "common/nftables/timeout_probe.h"
 #include "common/one_line.h"
 #include "common/status.h"
 #include "common/wireguard/diff.h"
-#include "edged/core/conntrack_plan.h"
 #include "edged/core/drift_table.h"
 #include "edged/core/nft_compiler.h"
 #include "edged/core/nft_names.h"
@@ -83,7 +83,19 @@ absl::StatusOr<std::string> Dataplane::Reconcile(const EdgeModel& model,
   return written;
 }
 
+absl::StatusOr<std::string> Dataplane::WhyNoTimeouts() {
+  if (!timeouts_known_) {
+    ASSIGN_OR_RETURN(facts_.no_timeouts, nftables::WhyNoTimeouts(kernel_.nft));
+    timeouts_known_ = true;
+  }
+  return facts_.no_timeouts;
+}
+
 absl::Status Dataplane::ObserveHost(const EdgeModel& model) {
+  const bool has_timeouts = std::ranges::any_of(
+      model.groups(),
+      [](const auto& entry) { return !entry.second.timeouts.empty(); });
+  if (has_timeouts) RETURN_IF_ERROR(WhyNoTimeouts().status());
   ASSIGN_OR_RETURN(host_, Observe(kernel_.rtnetlink));
   facts_.forwarding_everywhere = host_.forwarding_everywhere;
   facts_.mtu = TunnelMtu(model);
@@ -277,19 +289,23 @@ absl::Status Dataplane::ApplyHealth(const EdgeModel& model,
 }
 
 absl::StatusOr<int> Dataplane::DeleteStaleFlows(
-    const EdgeModel& model, const std::set<std::string>& long_dead) {
+    const EdgeModel& model, const std::set<std::string>& long_dead,
+    const FlowSearch& search) {
   const StaleFlows stale(model, facts_, long_dead);
   std::vector<netlink::Flow> found;
-  for (const Family family : facts_.families()) {
-    RETURN_IF_ERROR(kernel_.conntrack.ForEachFlow(
-        family, [&stale, &found](const netlink::Flow& flow) {
-          if (stale.IsStale(flow)) found.push_back(flow);
-        }));
+  const auto judge = [&stale, &found](const netlink::Flow& flow) {
+    if (stale.IsStale(flow)) found.push_back(flow);
+  };
+  if (const auto filters = search.Filters(model, facts_)) {
+    for (const netlink::FlowFilter& filter : *filters) {
+      RETURN_IF_ERROR(kernel_.conntrack.ForEachFlow(filter, judge));
+    }
+  } else {
+    for (const Family family : facts_.families()) {
+      RETURN_IF_ERROR(kernel_.conntrack.ForEachFlow(family, judge));
+    }
   }
-  for (const netlink::Flow& flow : found) {
-    RETURN_IF_ERROR(kernel_.conntrack.Delete(flow));
-  }
-  return static_cast<int>(found.size());
+  return kernel_.conntrack.Delete(found);
 }
 
 absl::StatusOr<protocol::Digest> Dataplane::Audit(const EdgeModel& model) {

@@ -14,6 +14,7 @@
 #include "common/netlink/rtnetlink.h"
 #include "common/nftables/client.h"
 #include "common/wireguard/client.h"
+#include "edged/core/conntrack_plan.h"
 #include "edged/core/drift_damage.h"
 #include "edged/core/edge_api.h"
 #include "edged/core/edge_model.h"
@@ -90,15 +91,20 @@ class Dataplane {
   // is still what facts() say.
   absl::Status ApplyHealth(const EdgeModel& model, UplinkHealth health);
 
-  // Deletes flows that fit the model no longer, TCP only of the uplinks in
-  // `long_dead` or removed ones; returns their number.
+  // Of those that `search` finds, deletes flows that fit the model no longer,
+  // TCP only of the uplinks in `long_dead` or removed ones; returns their
+  // number.
   absl::StatusOr<int> DeleteStaleFlows(const EdgeModel& model,
-                                       const std::set<std::string>& long_dead);
+                                       const std::set<std::string>& long_dead,
+                                       const FlowSearch& search);
 
   // Reads every mapping back from the kernel. Once more when the sum is not
   // ProgrammedDigest(): a dump beside writers, or while the kernel's table
   // still grows, may repeat and miss elements without a mark (6.18).
   absl::StatusOr<protocol::Digest> Audit(const EdgeModel& model);
+  // Why this kernel keeps no timeouts of single groups; empty: it does. Asks it
+  // once.
+  absl::StatusOr<std::string> WhyNoTimeouts();
   // What is programmed: the model's digest without mappings that cannot be.
   protocol::Digest ProgrammedDigest(const EdgeModel& model) const;
   std::vector<Refusal> NotProgrammed(const EdgeModel& model) const;
@@ -131,7 +137,8 @@ class Dataplane {
   HostNetwork host_;
   std::map<IpAddress, Unserved> unserved_;  // by public address
   GroupMarks marks_;
-  bool marks_known_ = false;  // the kernel's were taken over
+  bool timeouts_known_ = false;  // the kernel was asked
+  bool marks_known_ = false;     // the kernel's were taken over
 };
 
 }  // namespace edged::edge

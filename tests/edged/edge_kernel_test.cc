@@ -1,7 +1,9 @@
 // What agents ask of an edge, and what becomes of it.
 
 #include <catch2/catch.hpp>
+#include <cerrno>
 
+#include "common/netlink/kernel_error.h"
 #include "tests/edged/edge_on_host.h"
 
 namespace edged::edge {
@@ -285,6 +287,54 @@ TEST_CASE("edge: the state of another enrolment is told and kept aside",
   CHECK(WarningsWith(*host, other) ==
         "the stored state is of network 10.99.0.0/22, not of " +
             good.network->ToString() + kept);
+}
+
+// tcp/80 as it is, and udp/53 with a session timeout of its own.
+SnapshotCall TimedSnapshot(uint64_t version) {
+  SnapshotCall call = Snapshot(version, {Tcp(80)});
+  protocol::Group timed = call.state.groups[0];
+  timed.name = "timed";
+  timed.timeouts.udp_session = std::chrono::seconds(30);
+  call.state.groups.push_back(timed);
+  call.state.mappings.push_back({Udp(53), "timed"});
+  return call;
+}
+
+TEST_CASE("edge: a timeout is written with its mapping and goes with it",
+          "[edge]") {
+  const auto host = Host::Make();
+  if (!host) return;
+  Synced synced(*host);
+  CHECK(WordsOf(synced.edge->Change(synced.stream, TimedSnapshot(2))) == "ACK");
+  const auto timeouts = host->Table().timeouts;
+  REQUIRE(timeouts.size() == 1);
+  CHECK(timeouts.contains("udp-30"));
+  // Other edges on the same kernel find nothing to write, but for the health
+  // that a start brings.
+  synced.edge.reset();
+  host->NewEdge().reset();
+  const int applied = host->nft->applied();
+  const auto table = host->Table();
+  const auto second = host->NewEdge();
+  CHECK(host->Table() == table);
+  CHECK(ListenersOf(*second) == "203.0.113.1 tcp/80; 203.0.113.1 udp/53; ");
+  CHECK(host->nft->applied() == applied + 1);  // the question for timeouts
+  Stream stream;
+  REQUIRE(second->Open({.epoch = {"x", 1}}, stream).ok());
+  CHECK(WordsOf(second->Change(stream, Snapshot(3, {Tcp(80)}))) == "ACK");
+  CHECK(host->Table().timeouts.empty());
+}
+
+TEST_CASE("edge: a kernel without timeouts refuses who has one, alone",
+          "[edge]") {
+  const auto host = Host::Make();
+  if (!host) return;
+  Synced synced(*host);
+  host->nft->FailNext(
+      netlink::KernelErrorStatus({ENOENT, "", 0, 0}, "add ct timeout"));
+  CHECK(WordsOf(synced.edge->Change(synced.stream, TimedSnapshot(2))) ==
+        "ACK; TimeoutsNotAvailable 203.0.113.1 udp/53");
+  CHECK(ListenersOf(*synced.edge) == "203.0.113.1 tcp/80; ");
 }
 
 }  // namespace

@@ -198,6 +198,21 @@ class FakeClient::Batch {
     std::erase(table_->chain_order, removal.chain);
     return 0;
   }
+  int Do(const AddTimeout& add) {
+    table_->timeouts.emplace(add.timeout.name, add.timeout);
+    return 0;
+  }
+  int Do(const DeleteTimeout& removal) {
+    for (const auto& [name, chain] : table_->chains) {
+      for (const Rule& rule : chain.rules) {
+        for (const Statement& statement : rule.statements) {
+          const auto* set = std::get_if<SetCtTimeout>(&statement);
+          if (set != nullptr && set->object == removal.timeout) return EBUSY;
+        }
+      }
+    }
+    return table_->timeouts.erase(removal.timeout) == 0 ? ENOENT : 0;
+  }
   int Do(const AddRule& add) {
     FakeChain* chain = FindChain(add.chain);
     if (chain == nullptr) return ENOENT;
@@ -210,6 +225,9 @@ class FakeClient::Batch {
   }
 
   int CheckStatement(const Statement& statement) {
+    if (const auto* timeout = std::get_if<SetCtTimeout>(&statement)) {
+      return table_->timeouts.contains(timeout->object) ? 0 : ENOENT;
+    }
     if (const auto* verdict = std::get_if<Verdict>(&statement)) {
       return CheckTarget(*verdict);
     }
@@ -372,6 +390,7 @@ absl::StatusOr<Listing> FakeClient::List(const std::string& table) {
       listed.elements.push_back(element);
     }
   }
+  listing.timeouts = found->second.timeouts;
   return listing;
 }
 
@@ -425,6 +444,9 @@ std::optional<Table> FakeClient::Current(const std::string& table) const {
   for (const std::string& name : found->second.chain_order) {
     const FakeChain& chain = found->second.chains.at(name);
     current.chains.push_back({name, chain.hook, chain.rules});
+  }
+  for (const auto& [name, timeout] : found->second.timeouts) {
+    current.timeouts.push_back(timeout);
   }
   return current;
 }

@@ -59,6 +59,7 @@ class FakeClient : public Client {
     std::map<std::string, FakeSet> sets;
     std::vector<std::string> chain_order;
     std::vector<std::string> set_order;
+    std::map<std::string, CtTimeout> timeouts;
   };
   class Batch;  // a transaction at work on a copy
 

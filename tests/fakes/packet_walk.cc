@@ -325,6 +325,7 @@ class Walker {
     return Flow::kContinue;
   }
   Flow Do(const Counter&) { return Flow::kContinue; }
+  Flow Do(const SetCtTimeout&) { return Flow::kContinue; }
   Flow Do(const SetTrace&) { return Flow::kContinue; }
 
   Flow Do(const Verdict& verdict) {

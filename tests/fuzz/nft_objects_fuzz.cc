@@ -8,12 +8,15 @@
 #include <string>
 
 #include "common/nftables/chain_codec.h"
+#include "common/nftables/check.h"
 #include "common/nftables/expressions.h"
+#include "common/nftables/print.h"
 #include "common/nftables/program_codec.h"
 #include "common/nftables/program_text.h"
 #include "common/nftables/rule_compiler.h"
 #include "common/nftables/set_codec.h"
 #include "common/nftables/table_message.h"
+#include "common/nftables/timeout_codec.h"
 #include "common/nftables/trace.h"
 #include "common/status.h"
 #include "tests/common/nftables/sample_tables.h"
@@ -65,6 +68,16 @@ void TryXtables(Input input) {
   }
 }
 
+// A timeout that we would make is printed whatever is in it.
+void TryListing(const nftables::CtTimeout& timeout) {
+  if (!nftables::CheckTimeout(timeout).ok()) return;
+  nftables::Table table{.name = "edged"};
+  table.timeouts = {timeout};
+  Require(timeout.IsMetBy(timeout), "a timeout is met by itself");
+  Require(nftables::Print(table).find("policy = {  }") == std::string::npos,
+          "nft loads a listed timeout again");
+}
+
 std::string TraceStep() {
   MessageBuilder message = nftables::TableMessage(NFT_MSG_TRACE);
   message.PutString(NFTA_TRACE_TABLE, "filter");
@@ -98,7 +111,11 @@ bool Try(Input input) {
         const bool chain = nftables::ReadChain(message).ok();
         const bool any_rule = TryAnyRule(message);
         const bool step = nftables::ReadTraceEvent(message).ok();
-        if (rule || set.ok() || chain || any_rule || step) ++read;
+        const auto timeout = nftables::ReadTimeout(message);
+        if (timeout.ok()) TryListing(timeout->timeout);
+        if (rule || set.ok() || chain || any_rule || step || timeout.ok()) {
+          ++read;
+        }
         return absl::OkStatus();
       });
   return status.ok() && read > 0;
@@ -108,6 +125,11 @@ std::vector<std::string> Seeds() {
   std::vector<std::string> seeds{TraceStep()};
   for (const auto& table :
        {nftables::EdgeTable(), nftables::EverythingTable()}) {
+    for (const auto& timeout : table.timeouts) {
+      MessageBuilder message = nftables::TableMessage(NFT_MSG_NEWOBJ);
+      nftables::PutTimeout(timeout, table.name, message);
+      seeds.push_back(Finished(std::move(message)));
+    }
     for (const auto& set : table.sets) {
       MessageBuilder message = nftables::TableMessage(NFT_MSG_NEWSET);
       nftables::PutSet(*nftables::LayoutOf(set.set), table.name, message);

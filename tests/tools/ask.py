@@ -81,6 +81,7 @@ class Held:
     def __init__(self, address, port, seconds=SECONDS):
         self._socket = socket.create_connection((address, port), seconds)
         self._lines = self._socket.makefile("r")
+        self.source = self._socket.getsockname()[1]
 
     def ask(self, line="hello"):
         try:

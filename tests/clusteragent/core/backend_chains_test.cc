@@ -108,6 +108,20 @@ TEST_CASE("backend_chains: the kernel takes every object of the table",
   }
 }
 
+TEST_CASE("backend_chains: a listener with a timeout stands once in its set",
+          "[backend_chains]") {
+  World world = WithService();
+  world.port_bindings[0].bindings[0].tcp =
+      TcpOptions{.idle_timeout = WrittenDuration{"1h", std::chrono::hours(1)}};
+  const nftables::Table table = TableOf(world);
+  int found = 0;
+  for (const auto& set : table.sets) {
+    if (set.set.name != "tcp-3600-ports4") continue;
+    found += static_cast<int>(set.elements.size());
+  }
+  CHECK(found == 1);
+}
+
 TEST_CASE("backend_chains: an endpoint more changes one rule of one chain",
           "[backend_chains]") {
   World world = WithService();

@@ -408,5 +408,62 @@ TEST_CASE("planner: the order of the input means nothing", "[planner]") {
   }
 }
 
+// Names and timeouts of an edge's groups.
+std::string GroupsOf(const Plan& plan, const std::string& edge) {
+  std::string text;
+  for (const protocol::Group& group : plan.Edge(edge)->wanted.groups) {
+    text += fmt::format("{} tcp {} udp {}\n", group.public_address.ToString(),
+                        group.timeouts.tcp_idle.count(),
+                        group.timeouts.udp_session.count());
+  }
+  return text;
+}
+
+TEST_CASE("planner: bindings of one timeout share a group", "[planner]") {
+  using std::chrono::milliseconds;
+  Binding plain = Bind("plain", "TCP", 80);
+  Binding idle = Bind("idle", "TCP", 81);
+  idle.tcp =
+      TcpOptions{.idle_timeout = WrittenDuration{"1h", std::chrono::hours(1)}};
+  Binding same = idle;
+  same.name = "same";
+  same.listen_port = 82;
+  Binding session = Bind("session", "UDP", 80);
+  session.udp = UdpOptions{.session_timeout =
+                               WrittenDuration{"2s", std::chrono::seconds(2)}};
+  World world{{Edge("a", {"203.0.113.1"})},
+              {Object("web", "a", {plain, idle, same, session})}};
+  Facts facts = FactsFor({"a"});
+  const Plan plan = PlanOf(world, facts);
+  const auto& wanted = plan.Edge("a")->wanted;
+  REQUIRE(wanted.groups.size() == 3);
+  REQUIRE(wanted.mappings.size() == 4);
+  CHECK(wanted.mappings[1].group == wanted.mappings[2].group);
+  CHECK(wanted.mappings[0].group != wanted.mappings[1].group);
+  CHECK(wanted.mappings[0].group != wanted.mappings[3].group);
+  const std::string groups = GroupsOf(plan, "a");
+  for (const char* line :
+       {"203.0.113.1 tcp 0 udp 0\n", "203.0.113.1 tcp 3600 udp 0\n",
+        "203.0.113.1 tcp 0 udp 2\n"}) {
+    CHECK(groups.find(line) != std::string::npos);
+  }
+  // A binding without a timeout has the group that it had before there were
+  // any.
+  World before{{Edge("a", {"203.0.113.1"})}, {Object("web", "a", {plain})}};
+  CHECK(PlanOf(before, facts).Edge("a")->wanted.mappings[0].group ==
+        wanted.mappings[0].group);
+
+  facts.no_timeouts = "this kernel has none";
+  const Plan without = PlanOf(world, facts);
+  CHECK(without.Edge("a")->wanted.mappings.size() == 1);
+  const auto& bindings = without.port_bindings[0].bindings;
+  CHECK(!bindings[0].refused);
+  REQUIRE(bindings[1].refused);
+  CHECK(bindings[1].refused->reason == "TimeoutsNotAvailable");
+  CHECK(bindings[1].refused->message ==
+        "PortBinding default/web: spec.bindings[1] \"idle\": has a timeout of "
+        "its own, and this kernel has none");
+}
+
 }  // namespace
 }  // namespace edged::agent

@@ -422,5 +422,59 @@ TEST_CASE(
         "prerouting: ct mark 0x00000001, accept; input: drop");
 }
 
+TEST_CASE("uplink_table: connections of a binding get its timeout",
+          "[uplink_table]") {
+  World world = BothFamilies();
+  using std::chrono::hours;
+  for (PortBinding& object : world.port_bindings) {
+    for (Binding& binding : object.bindings) {
+      if (binding.protocol == "TCP") {
+        binding.tcp =
+            TcpOptions{.idle_timeout = WrittenDuration{"1h", hours(1)}};
+      } else {
+        binding.udp = UdpOptions{
+            .session_timeout = WrittenDuration{"2s", std::chrono::seconds(2)}};
+      }
+    }
+  }
+  const nftables::Table table = Make(Ipv6InputFor({"a"}), world).table;
+  std::string text;
+  for (const nftables::CtTimeout& timeout : table.timeouts) {
+    text += timeout.name + "\n";
+  }
+  for (const auto& set : table.sets) {
+    if (!set.set.name.starts_with("tcp-") &&
+        !set.set.name.starts_with("udp-")) {
+      continue;
+    }
+    text += set.set.name + ":";
+    for (const auto& element : set.elements) {
+      text += " " + nftables::Print(element, set.set);
+    }
+    text += "\n";
+  }
+  for (const auto& chain : table.chains) {
+    if (chain.name == "prerouting") text += nftables::Print(chain);
+  }
+  CHECK(text == R"(tcp-3600
+udp-2
+tcp-3600-ports4: 10.200.0.17 . tcp . 80
+tcp-3600-ports6: fd6a:3863:fc1a:1:400::1 . tcp . 80 fd6a:3863:fc1a:1:400::1 . tcp . 81
+udp-2-ranges4: 10.200.0.17 . udp . 100-200
+udp-2-ranges6: fd6a:3863:fc1a:1:400::1 . udp . 100-200
+	chain prerouting {
+		type nat hook prerouting priority dstnat - 10; policy accept;
+		iifname @tunnels ip daddr . meta l4proto . th dport @tcp-3600-ports4 ct timeout set "tcp-3600"
+		iifname @tunnels ip6 daddr . meta l4proto . th dport @tcp-3600-ports6 ct timeout set "tcp-3600"
+		iifname @tunnels ip daddr . meta l4proto . th dport @udp-2-ranges4 ct timeout set "udp-2"
+		iifname @tunnels ip6 daddr . meta l4proto . th dport @udp-2-ranges6 ct timeout set "udp-2"
+		iifname @tunnels dnat ip to ip daddr . meta l4proto . th dport map @targets4
+		iifname @tunnels dnat ip to ip daddr . meta l4proto . th dport map @target_ranges4
+		iifname @tunnels dnat ip6 to ip6 daddr . meta l4proto . th dport map @targets6
+		iifname @tunnels dnat ip6 to ip6 daddr . meta l4proto . th dport map @target_ranges6
+	}
+)");
+}
+
 }  // namespace
 }  // namespace edged::agent

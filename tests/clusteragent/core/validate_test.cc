@@ -212,10 +212,11 @@ TEST_CASE("validate: timeouts are whole seconds", "[validate]") {
     binding.udp = UdpOptions{.session_timeout = std::move(duration)};
     return Text(binding);
   };
-  CHECK(
-      with({"30s", milliseconds(30000)}) ==
-      "FeatureNotAvailable: spec.bindings[0].udp.sessionTimeout: this version "
-      "has no timeouts of single bindings yet\n");
+  CHECK(with({"30s", milliseconds(30000)}) ==
+        "udp/53 on first to 10.0.0.5:53\n");
+  CHECK(with({"577h", std::chrono::hours(577)}) ==
+        "InvalidDuration: spec.bindings[0].udp.sessionTimeout: 577h is more "
+        "than the 24 days that the kernel can count\n");
   CHECK(with({"500ms", milliseconds(500)}) ==
         "InvalidDuration: spec.bindings[0].udp.sessionTimeout: 500ms is not a "
         "whole number of seconds, and the kernel keeps no fractions\n");

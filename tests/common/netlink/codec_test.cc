@@ -363,6 +363,32 @@ TEST_CASE("conntrack_codec: a request to delete names the flow",
         "17 2001:db8::1:40000 > 2001:db8::2:443 id 77");
 }
 
+TEST_CASE("conntrack_codec: a request names the ends that it asks for",
+          "[conntrack_codec]") {
+  using End = FlowFilter::End;
+  const auto asks = [](const FlowFilter& filter) {
+    MessageBuilder message = FlowsRequest(filter);
+    std::string text;
+    for (const uint8_t byte : Finished(message)) {
+      text += fmt::format("{:02x}", byte);
+    }
+    return text.substr(2 * (sizeof(nlmsghdr) + sizeof(nfgenmsg)));
+  };
+  // The filter's two words: what is compared of the original, of the reply.
+  CHECK(asks({End::kOriginalDestination, Ip("192.0.2.1"), IPPROTO_UDP, 53})
+            .ends_with("14001980"
+                       "080001002a000000"
+                       "0800020000000000"));
+  CHECK(asks({End::kReplySource, Ip("192.0.2.1")})
+            .ends_with("0800010000000000"
+                       "0800020001000000"));
+  // Not the address of IPv6; without anything to compare there is no filter.
+  CHECK(asks({End::kReplySource, Ip("2001:db8::1"), IPPROTO_UDP, 53})
+            .ends_with("0800010000000000"
+                       "0800020018000000"));
+  CHECK(asks({End::kReplySource, Ip("2001:db8::1")}).empty());
+}
+
 TEST_CASE("conntrack_codec: leaves out other protocols and zones",
           "[conntrack_codec]") {
   MessageBuilder icmp = DeleteFlowRequest(SomeFlow(IPPROTO_ICMP));

@@ -205,4 +205,33 @@ TEST_CASE("check: refuses what nft would load as something else", "[check]") {
   CHECK(Fault({several, kTcp}) == "meta l4proto 6 after a match of several");
 }
 
+TEST_CASE("check: a timeout that nft could not load again is refused",
+          "[check]") {
+  const auto fault = [](const CtTimeout& timeout) {
+    return std::string(CheckTimeout(timeout).message());
+  };
+  for (const uint32_t seconds : {1, 30, 120, 180, 432'000}) {
+    CHECK(fault(IdleTimeout(Protocol::kTcp, seconds)) == "");
+    CHECK(fault(IdleTimeout(Protocol::kUdp, seconds)) == "");
+  }
+  CHECK(fault({"t", Protocol::kTcp, {{kTcpEstablished, 432'000}}}) ==
+        "ct timeout t: says what nft takes for granted");
+  CHECK(fault({"t", Protocol::kTcp, {{kTcpEstablished, 0}}}) ==
+        "ct timeout t: established is 0");
+  CHECK(fault({"t", Protocol::kUdp, {{3, 5}}}) ==
+        "ct timeout t: udp has no state 3");
+  CHECK(fault({"", Protocol::kUdp, {{kUdpReplied, 5}}}) != "");
+}
+
+TEST_CASE("check: a timeout is set where the protocol is known", "[check]") {
+  const SetCtTimeout set{"tcp-1"};
+  const Match tcp{Field::kL4proto, ToBytes(Protocol::kTcp)};
+  CHECK(Fault({set}) == "ct timeout tcp-1 needs a match of its protocol");
+  CHECK(Fault({tcp, set}) == "");
+  CHECK(Fault({MatchSet{{Field::kL4proto, Field::kThDport}, "some"}, set}) ==
+        "");
+  CHECK(Fault({MatchSet{{Field::kL4proto, Field::kThDport}, "some", true},
+               set}) != "");
+}
+
 }  // namespace edged::nftables

@@ -81,6 +81,61 @@ TEST_CASE("diff: is empty when nothing differs", "[diff]") {
   }
 }
 
+// Two chains that give connections 3600 s, one of them UDP 30 s too.
+Table WithTimeouts() {
+  Table table = Small();
+  const Match tcp{Field::kL4proto, ToBytes(Protocol::kTcp)};
+  const Match udp{Field::kL4proto, ToBytes(Protocol::kUdp)};
+  table.timeouts = {IdleTimeout(Protocol::kTcp, 3600),
+                    IdleTimeout(Protocol::kUdp, 30)};
+  table.chains[0].rules = {{{tcp, SetCtTimeout{"tcp-3600"}}}};
+  table.chains[1].rules = {{{tcp, SetCtTimeout{"tcp-3600"}}},
+                           {{udp, SetCtTimeout{"udp-30"}}}};
+  return table;
+}
+
+TEST_CASE("diff: timeouts come before the rules that name them", "[diff]") {
+  Fixture fixture(Small());
+  CHECK(
+      fixture.Change(WithTimeouts()) ==
+      "flush chain inet t one\n"
+      "flush chain inet t two\n"
+      "add ct timeout inet t tcp-3600 "
+      "{ protocol tcp; policy = { established : 3600 }; }\n"
+      "add ct timeout inet t udp-30 { protocol udp; policy = { replied : 30 }; "
+      "}\n"
+      "add rule inet t one meta l4proto tcp ct timeout set \"tcp-3600\"\n"
+      "add rule inet t two meta l4proto tcp ct timeout set \"tcp-3600\"\n"
+      "add rule inet t two meta l4proto udp ct timeout set \"udp-30\"\n");
+  CHECK(fixture.Change(WithTimeouts()) == "");
+}
+
+TEST_CASE("diff: a timeout goes with the last rule that names it", "[diff]") {
+  Fixture fixture(WithTimeouts());
+  Table wanted = WithTimeouts();
+  wanted.timeouts.pop_back();
+  wanted.chains[1].rules.pop_back();
+  CHECK(fixture.Change(wanted) ==
+        "flush chain inet t two\n"
+        "delete ct timeout inet t udp-30\n"
+        "add rule inet t two meta l4proto tcp ct timeout set \"tcp-3600\"\n");
+}
+
+TEST_CASE("diff: a timeout that says something else is made anew", "[diff]") {
+  Table other = WithTimeouts();
+  other.timeouts[0].seconds[kTcpEstablished] = 60;
+  Fixture fixture(other);
+  CHECK(fixture.Change(WithTimeouts()) ==
+        "flush chain inet t one\n"
+        "flush chain inet t two\n"
+        "delete ct timeout inet t tcp-3600\n"
+        "add ct timeout inet t tcp-3600 "
+        "{ protocol tcp; policy = { established : 3600 }; }\n"
+        "add rule inet t one meta l4proto tcp ct timeout set \"tcp-3600\"\n"
+        "add rule inet t two meta l4proto tcp ct timeout set \"tcp-3600\"\n"
+        "add rule inet t two meta l4proto udp ct timeout set \"udp-30\"\n");
+}
+
 TEST_CASE("diff: changes elements one by one", "[diff]") {
   Fixture fixture(Small());
   Table wanted = Small();

@@ -67,6 +67,9 @@ void CheckListing(const Table& table) {
 Transaction Made(const Table& table) {
   Transaction transaction(table.name);
   transaction.Add(AddTable{});
+  for (const CtTimeout& timeout : table.timeouts) {
+    transaction.Add(AddTimeout{timeout});
+  }
   for (const SetWithElements& set : table.sets) {
     transaction.Add(AddSet{set.set});
   }
@@ -123,6 +126,9 @@ TEST_CASE("print: every deletion is a command that nft takes",
   }
   for (const Chain& chain : table.chains) {
     removal.Add(DeleteChain{chain.name});
+  }
+  for (const CtTimeout& timeout : table.timeouts) {
+    removal.Add(DeleteTimeout{timeout.name});
   }
   Transaction end(table.name);
   end.Add(DeleteTable{});

@@ -442,6 +442,10 @@ std::vector<Rule> EveryTranslation() {
                              Concat({AddressBytes("10.0.0.2"), PortBytes(81)})},
                             true};
   return {
+      {{tcp, SetCtTimeout{"tcp-3600"}}},
+      {{Is(Field::kIpDaddr, AddressBytes("192.0.2.1")),
+        Is(Field::kL4proto, ToBytes(Protocol::kUdp)), SetCtTimeout{"udp-2"}}},
+      {{MatchSet{{Field::kL4proto}, "protocols"}, SetCtTimeout{"tcp-432000"}}},
       {{to("10.0.0.1", std::nullopt)}},
       {{tcp, to("10.0.0.1", 80)}},
       {{tcp_or_udp, to("10.0.0.1", 80)}},
@@ -459,6 +463,10 @@ std::vector<Rule> EveryTranslation() {
 
 Table EverythingTable() {
   Table table{"everything", EverySet(), {}};
+  table.timeouts = {
+      IdleTimeout(Protocol::kTcp, 3600), IdleTimeout(Protocol::kTcp, 432'000),
+      IdleTimeout(Protocol::kUdp, 2),    IdleTimeout(Protocol::kUdp, 30),
+      IdleTimeout(Protocol::kUdp, 120),  IdleTimeout(Protocol::kUdp, 180)};
   table.chains = {
       {"other", {}, {}},
       {"matches", {}, EveryMatch()},

@@ -78,6 +78,12 @@ TEST_CASE("digest: differs when any field does", "[digest]") {
       [](EdgeState& s) { std::swap(s.uplinks[0].block, s.uplinks[1].block); },
       [](EdgeState& s) { s.groups.pop_back(); },
       [](EdgeState& s) { s.groups[0].name = "Web"; },
+      [](EdgeState& s) {
+        s.groups[0].timeouts.tcp_idle = std::chrono::seconds(5);
+      },
+      [](EdgeState& s) {
+        s.groups[0].timeouts.udp_session = std::chrono::seconds(5);
+      },
       [](EdgeState& s) { s.groups[0].public_address = Ip("203.0.113.2"); },
       [](EdgeState& s) { s.groups[0].affinity = Affinity::kClientIp; },
       [](EdgeState& s) {

@@ -169,6 +169,30 @@ TEST_CASE("record_proto: a group has a name, an address and a known affinity",
   CHECK(Refusal(proto) == "group g1 affinity: 7 is not known");
 }
 
+TEST_CASE("record_proto: a group's timeouts are whole seconds up to 24 days",
+          "[record_proto]") {
+  const auto idle = [](int64_t seconds, int32_t nanos = 0) {
+    v1::Group proto = Group();
+    proto.mutable_tcp_idle_timeout()->set_seconds(seconds);
+    proto.mutable_tcp_idle_timeout()->set_nanos(nanos);
+    return proto;
+  };
+  CHECK(FromProto(idle(3600))->timeouts.tcp_idle == std::chrono::hours(1));
+  CHECK(Refusal(idle(2'073'600)) == "accepted");
+  const std::string end = " ns are not whole seconds of 1 to 2073600";
+  const std::string field = "group g1 tcp_idle_timeout: ";
+  CHECK(Refusal(idle(0)) == field + "0 s and 0" + end);
+  CHECK(Refusal(idle(-1)) == field + "-1 s and 0" + end);
+  CHECK(Refusal(idle(1, 500)) == field + "1 s and 500" + end);
+  CHECK(Refusal(idle(2'073'601)) == field + "2073601 s and 0" + end);
+  CHECK(Refusal(idle(INT64_MAX)) != "accepted");
+  v1::Group udp = Group();
+  udp.mutable_udp_session_timeout()->set_seconds(30);
+  CHECK(FromProto(udp)->timeouts.udp_session == std::chrono::seconds(30));
+  udp.mutable_udp_session_timeout()->set_nanos(1);
+  CHECK(Refusal(udp) == "group g1 udp_session_timeout: 30 s and 1" + end);
+}
+
 TEST_CASE("record_proto: what must be sorted is sorted on arrival",
           "[record_proto]") {
   v1::Group group = Group();

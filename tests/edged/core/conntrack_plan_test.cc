@@ -1,5 +1,7 @@
 #include "edged/core/conntrack_plan.h"
 
+#include <fmt/format.h>
+
 #include <catch2/catch.hpp>
 
 #include "tests/edged/core/sample_edge.h"
@@ -173,6 +175,101 @@ TEST_CASE("conntrack_plan: what is not ours is left alone",
                        .original = {Ip("203.0.113.1"), Ip("9.9.9.9"), 4000, 53},
                        .reply = {Ip("9.9.9.9"), Ip("203.0.113.1"), 53, 4000}}));
   CHECK(!edge.IsStale(Untranslated("203.0.113.1", 53, 1)));
+  // What others forward to an uplink itself, or translate to the edge.
+  CHECK(!edge.IsStale(Translated("203.0.113.1", 2222, "10.200.0.16")));
+  CHECK(!edge.IsStale(Translated("203.0.113.1", 2222, "10.200.0.80")));
+  CHECK(!edge.IsStale(Translated("203.0.113.1", 2222, "10.200.0.2")));
+  // The host asks a name server from a port that is mapped: the answer must
+  // not look like a client's packet.
+  CHECK(!edge.IsStale({.protocol = kUdpNumber,
+                       .original = {Ip("203.0.113.1"), Ip("9.9.9.9"), 5500, 53},
+                       .reply = {Ip("9.9.9.9"), Ip("203.0.113.1"), 53, 5500}}));
+}
+
+// ---- where to look ----
+
+std::string Where(const FlowSearch& search, const Edge& edge) {
+  const auto filters = search.Filters(edge.model, edge.facts);
+  if (!filters) return "everywhere\n";
+  std::string text;
+  for (const netlink::FlowFilter& filter : *filters) {
+    text += filter.ToString() + "\n";
+  }
+  return text;
+}
+
+std::string WhereAfter(const protocol::EdgeDelta& delta, const Edge& edge) {
+  return Where(FlowSearch::After(edge.model, delta), edge);
+}
+
+TEST_CASE("conntrack_plan: a UDP mapping is looked for by its listener",
+          "[conntrack_plan]") {
+  const Edge edge;
+  CHECK(WhereAfter({.mappings = {{Udp(54), "g1"}}}, edge) ==
+        "udp original destination 203.0.113.1:54\n");
+  CHECK(WhereAfter({.mappings = {{Udp(53), "g1"}}}, edge) ==
+        "udp original destination 203.0.113.1:53\n"
+        "udp reply destination 203.0.113.1:53\n");
+  CHECK(WhereAfter({.removed_mappings = {Udp(5000, 5999)}}, edge) ==
+        "udp original destination 203.0.113.1\n"
+        "udp reply destination 203.0.113.1\n");
+  // Arrives elsewhere than it is called; a new group changes no flow.
+  protocol::Group added = edge.model.groups().at("g2");
+  added.name = "g3";
+  CHECK(WhereAfter({.groups = {added},
+                    .mappings = {{At("203.0.113.2", Protocol::kUdp, 7), "g3"}}},
+                   edge) == "udp original destination 10.0.0.7:7\n");
+}
+
+TEST_CASE("conntrack_plan: a TCP mapping is no reason to look",
+          "[conntrack_plan]") {
+  const Edge edge;
+  const FlowSearch search = FlowSearch::After(
+      edge.model,
+      {.removed_mappings = {Tcp(443)}, .mappings = {{Tcp(80), "g1"}}});
+  CHECK(search.empty());
+  CHECK(Where(search, edge) == "");
+}
+
+TEST_CASE("conntrack_plan: changes beyond mappings are looked for everywhere",
+          "[conntrack_plan]") {
+  const Edge edge;
+  CHECK(WhereAfter({.settings = edge.model.settings()}, edge) ==
+        "everywhere\n");
+  CHECK(WhereAfter({.removed_uplinks = {"a"}}, edge) == "everywhere\n");
+  CHECK(WhereAfter({.uplinks = {{"d", Key(4), 4}}}, edge) == "everywhere\n");
+  protocol::Group fewer = edge.model.groups().at("g1");
+  fewer.uplinks = {"a"};
+  CHECK(WhereAfter({.groups = {fewer}}, edge) == "everywhere\n");
+}
+
+TEST_CASE("conntrack_plan: who does not serve is looked for by its addresses",
+          "[conntrack_plan]") {
+  Edge edge;
+  CHECK(Where(FlowSearch::Unserving(), edge) == "");
+  edge.facts.health["a"] = Health::kDraining;
+  edge.facts.health["b"] = Health::kDead;
+  CHECK(Where(FlowSearch::Unserving(), edge) ==
+        "any original source 10.200.0.33\n"
+        "any original source 10.200.0.34\n"
+        "any reply source 10.200.0.33\n"
+        "any reply source 10.200.0.34\n");
+}
+
+TEST_CASE("conntrack_plan: many changes are looked for at once",
+          "[conntrack_plan]") {
+  const Edge edge;
+  FlowSearch search = FlowSearch::After(edge.model, {.mappings = {}});
+  CHECK(search.empty());
+  for (uint16_t port = 1; port <= 2; ++port) {
+    search.Add(
+        FlowSearch::After(edge.model, {.removed_mappings = {Udp(port)}}));
+  }
+  CHECK(Where(search, edge) != "everywhere\n");
+  search.Add(FlowSearch::After(edge.model, {.removed_mappings = {Udp(3)}}));
+  CHECK(Where(search, edge) == "everywhere\n");
+  search.Add(FlowSearch::Unserving());
+  CHECK(Where(search, edge) == "everywhere\n");
 }
 
 }  // namespace

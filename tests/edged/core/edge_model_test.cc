@@ -296,6 +296,23 @@ TEST_CASE("edge_model: takes only what really changes", "[edge_model]") {
   CHECK(judgement->refusals.empty());
 }
 
+TEST_CASE("edge_model: a kernel without timeouts refuses who has one, alone",
+          "[edge_model]") {
+  EdgeState state = StateWith({{Tcp(80), "g1"}, {Udp(80), "g1"}});
+  state.groups[0].timeouts.tcp_idle = std::chrono::seconds(60);
+  CHECK(ModelOf(state).mapping_count() == 2);
+  Limits limits = SampleLimits();
+  limits.no_timeouts = "this kernel has none";
+  const auto judgement = EdgeModel().JudgeSnapshot(state, limits);
+  REQUIRE(judgement.ok());
+  CHECK(judgement->accepted.mappings.size() == 1);
+  REQUIRE(judgement->refusals.size() == 1);
+  CHECK(judgement->refusals[0].reason == "TimeoutsNotAvailable");
+  CHECK(
+      judgement->refusals[0].message ==
+      "203.0.113.1 tcp/80 has a timeout of its own, and this kernel has none");
+}
+
 TEST_CASE("edge_model: refuses a senseless delta as a whole", "[edge_model]") {
   const EdgeModel model = ModelOf(StateWith({{Tcp(80), "g1"}}));
   const auto group = [](std::vector<std::string> uplinks) {
@@ -317,6 +334,11 @@ TEST_CASE("edge_model: refuses a senseless delta as a whole", "[edge_model]") {
         "INVALID_ARGUMENT: group g1 names uplink z, which is unknown");
   CHECK(ErrorOf(model, {.groups = {group({"b", "a"})}}) ==
         "INVALID_ARGUMENT: group g1 does not name its uplinks in order");
+  protocol::Group timed = group({"a"});
+  timed.timeouts.udp_session = std::chrono::hours(24 * 25);
+  CHECK(ErrorOf(model, {.groups = {timed}}) ==
+        "INVALID_ARGUMENT: group g1 has a timeout of 2160000 s, which is not 1 "
+        "to 2073600");
   CHECK(ErrorOf(model, {.removed_uplinks = {"c"}}) ==
         "INVALID_ARGUMENT: group g1 names uplink c, which is unknown");
   CHECK(ErrorOf(model, {.removed_groups = {"g1"}}) ==

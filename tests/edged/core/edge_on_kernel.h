@@ -110,6 +110,12 @@ inline protocol::EdgeState RandomState(std::mt19937& random) {
         .public_address = Ip(name[1] % 2 == 0 ? "203.0.113.2" : "203.0.113.1"),
         .affinity = pick(2) == 0 ? protocol::Affinity::kNone
                                  : protocol::Affinity::kClientIp};
+    if (pick(3) == 0) {
+      group.timeouts.tcp_idle = std::chrono::seconds(60 + pick(2));
+    }
+    if (pick(3) == 0) {
+      group.timeouts.udp_session = std::chrono::seconds(60 + pick(2));
+    }
     for (const auto& uplink : state.uplinks) {
       if (pick(2) == 0) group.uplinks.push_back(uplink.name);
     }

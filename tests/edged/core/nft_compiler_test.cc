@@ -402,5 +402,36 @@ TEST_CASE("nft_compiler: without IPv6 on this host its mappings are left out",
         nftables::Print(CompileTable(ModelOf(rest), marks, SampleFacts())));
 }
 
+// The chain of g1, and the table's timeouts.
+std::string Timed(const nftables::Table& table) {
+  std::string text;
+  for (const auto& timeout : table.timeouts) text += timeout.name + "\n";
+  for (const auto& chain : table.chains) {
+    if (chain.name == "group-g1") text += nftables::Print(chain);
+  }
+  return text;
+}
+
+TEST_CASE("nft_compiler: a group's connections get its timeouts",
+          "[nft_compiler]") {
+  protocol::EdgeState state = SampleState();
+  state.groups[0].uplinks = {"a"};
+  state.groups[0].timeouts = {.tcp_idle = std::chrono::hours(1),
+                              .udp_session = std::chrono::seconds(2)};
+  HostFacts facts = SampleFacts();
+  CHECK(Timed(TableOf(state, facts)) == R"(tcp-3600
+udp-2
+	chain group-g1 {
+		meta l4proto tcp ct timeout set "tcp-3600"
+		meta l4proto udp ct timeout set "udp-2"
+		dnat ip to 10.200.0.17
+	}
+)");
+  // A kernel without them serves all the same.
+  facts.no_timeouts = "this kernel has none";
+  CHECK(Timed(TableOf(state, facts)) ==
+        "\tchain group-g1 {\n\t\tdnat ip to 10.200.0.17\n\t}\n");
+}
+
 }  // namespace
 }  // namespace edged::edge

@@ -153,6 +153,36 @@ TEST_CASE("nft_delta: what does not arrive here is not touched",
   CHECK(Touched(edge.marks, edge.facts, judgement->accepted).empty());
 }
 
+TEST_CASE(
+    "nft_delta: a timeout comes with the first group and goes with the last",
+    "[nft_delta]") {
+  Edge edge;
+  const auto group = [](std::string name) {
+    return protocol::Group{
+        .name = std::move(name),
+        .public_address = Ip("203.0.113.1"),
+        .uplinks = {"a"},
+        .timeouts = {.udp_session = std::chrono::seconds(2)}};
+  };
+  CHECK(
+      edge.Change({.groups = {group("t1")}}) ==
+      "add ct timeout inet edged udp-2 { protocol udp; policy = { unreplied : "
+      "2, replied : 2 }; }\n"
+      "add chain inet edged group-t1 { }\n"
+      "add rule inet edged group-t1 meta l4proto udp ct timeout set \"udp-2\"\n"
+      "add rule inet edged group-t1 dnat ip to 10.200.0.17\n"
+      "add element inet edged groups { 0xed000300 : goto group-t1 }\n");
+  CHECK(edge.Change({.groups = {group("t2")}}).find("add ct timeout") ==
+        std::string::npos);
+  CHECK(edge.Change({.removed_groups = {"t1"}}).find("delete ct timeout") ==
+        std::string::npos);
+  CHECK(edge.Change({.removed_groups = {"t2"}}) ==
+        "delete element inet edged groups { 0xed000400 }\n"
+        "flush chain inet edged group-t2\n"
+        "delete chain inet edged group-t2\n"
+        "delete ct timeout inet edged udp-2\n");
+}
+
 TEST_CASE("nft_delta: any way from state to state ends in its whole table",
           "[nft_delta]") {
   std::mt19937 random(20240607);

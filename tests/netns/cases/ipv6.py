@@ -213,6 +213,46 @@ def ipv6_flow_older_than_its_mapping(setup):
 
 
 @case
+def ipv6_flow_follows_its_target(setup):
+    """D5: an IPv6 UDP flow goes to the new target and has the binding's timeout on both ends;
+    IPv6 flows of others stay."""
+    hosts = (setup.world.edges["a"], setup.world.home)
+    foreign = ("-p udp -s 2001:db8:77::7 -d 2001:db8:77::8 --sport 77 --dport 53 -r 2001:db8:77::8 "
+               "-q 2001:db8:77::7 --reply-port-src 53 --reply-port-dst 77 -t 600")
+    for host in hosts:
+        host.run(["conntrack", "-I", *foreign.split()])
+
+    def moving(port):
+        setup.agent.bind("moving", udp(7101, f"[{BACKEND6}]:{port}", publicIP=A6,
+                                       udp={"sessionTimeout": "15m"}))
+
+    moving(7000)
+    with setup.world.client.network():
+        flow = ask.datagram_socket(A6)
+    with flow:
+        flow.connect((A6, 7101))
+        flow.settimeout(0.2)
+
+        def answer():
+            try:
+                flow.send(b"hello")
+                return flow.recv(1000).decode()
+            except OSError:
+                return "nothing"
+
+        becomes(answer, f"backend:7000 saw {HOME6_LAN}: hello")
+        moving(20000)
+        becomes(answer, f"backend:20000 saw {HOME6_LAN}: hello", seconds=3)
+        for host in hosts:
+            listed = host.run(["conntrack", "-L", "-f", "ipv6", "-p", "udp", "--dport", "7101"])
+            left = int(listed.stdout.split()[2])
+            expect(890 <= left <= 900, True, f"{host.name}: {listed.stdout}")
+            others = host.run(["conntrack", "-L", "-f", "ipv6", "-s", "2001:db8:77::7"]).stdout
+            expect_in("sport=77", others, host.name)
+    setup.agent.remove("moving")
+
+
+@case
 def other_family_is_refused(setup):
     """A target of the other family is that binding's condition, with both addresses."""
     setup.agent.write(
