@@ -172,7 +172,7 @@ void Agent::Carry(const Uplink::Outcome& outcome) {
   for (const UplinkDevice& device : uplink_plan_.devices) {
     const auto link = devices_.find(device.wireguard.name);
     if (link == devices_.end()) continue;
-    LinkOf(device.edge).Carry(device.wireguard.name, link->second);
+    LinkOf(device.edge).Carry(device, link->second);
   }
 }
 

@@ -89,9 +89,6 @@ void EdgeLink::LookUp() {
           changed_();
           return;
         }
-        if (const auto mtu = context_.uplink.MtuTo(*address); mtu.ok()) {
-          underlay_mtu_ = *mtu;
-        }
         if (std::exchange(address_, *address) != *address) replan_();
         IntroduceIfNew();
       });
@@ -103,7 +100,10 @@ EdgeAccess EdgeLink::access() const {
   if (address_ && plan_) {
     access.endpoint = SocketAddress{*address_, plan_->listen_port};
   }
-  access.underlay_mtu = underlay_mtu_;
+  if (address_) {
+    access.underlay_mtu = context_.uplink.MtuTo(*address_).value_or(0);
+  }
+  access.path_mtu = path_mtu_;
   return access;
 }
 
@@ -191,10 +191,11 @@ void EdgeLink::DropControlDevice() {
 
 // ---- service ----
 
-void EdgeLink::Carry(const std::string& device, int link) {
+void EdgeLink::Carry(const UplinkDevice& device, int link) {
   carried_ = wanted_;
+  const std::string& name = device.wireguard.name;
   const HeartbeatSender::Options options{
-      .device = device,
+      .device = name,
       .link = link,
       .own = OverlayOf(*plan_).UplinkAddress(plan_->own_block),
       .edge = ApiAddress(*plan_),
@@ -202,8 +203,8 @@ void EdgeLink::Carry(const std::string& device, int link) {
       .threshold = wanted_->settings.unhealthy_threshold};
   if (!heartbeats_ || heartbeat_options_ != options) {
     heartbeats_.reset();
-    auto sender =
-        HeartbeatSender::Start(context_.loop, options, [this] { changed_(); });
+    auto sender = HeartbeatSender::Start(context_.loop, options,
+                                         [this] { OnHeartbeats(); });
     if (!sender.ok()) {
       trouble_ = std::string(Message(sender.status()));
       spdlog::error("edge {}: {}", edge_, trouble_);
@@ -212,7 +213,11 @@ void EdgeLink::Carry(const std::string& device, int link) {
     heartbeats_ = *std::move(sender);
     heartbeat_options_ = options;
   }
-  keys_.Carry(device);
+  keys_.Carry(name);
+  own_mtu_ = device.own_mtu;
+  heartbeats_->SetMtu(own_mtu_);
+  const uint32_t planned_with = std::exchange(path_mtu_, heartbeats_->mtu());
+  if (planned_with != 0 && planned_with != path_mtu_) replan_();
   heartbeats_->Say(/*ready=*/true, DigestOf(*carried_));
   StartSync();
 }
@@ -241,6 +246,15 @@ void EdgeLink::OnProgress() {
   changed_();
 }
 
+void EdgeLink::OnHeartbeats() {
+  if (std::exchange(path_mtu_, heartbeats_->mtu()) != path_mtu_) {
+    spdlog::info("edge {}: packets of {} bytes come through, of {} at most",
+                 edge_, path_mtu_, own_mtu_);
+    replan_();
+  }
+  changed_();
+}
+
 EdgeReport EdgeLink::Report() const {
   EdgeReport report;
   report.enrolled = registered();
@@ -260,7 +274,14 @@ EdgeReport EdgeLink::Report() const {
   report.carried = confirmed_;
   if (progress.connected) {
     report.values["edgedVersion"] = progress.edge_version;
-    report.values["mtu"] = std::to_string(progress.report.mtu);
+    uint32_t mtu = progress.report.mtu;
+    report.values["edgeMtu"] = std::to_string(mtu);
+    if (own_mtu_ != 0) {
+      mtu = std::min(mtu, own_mtu_);
+      report.values["uplinkMtu"] = std::to_string(own_mtu_);
+    }
+    if (path_mtu_ != 0) mtu = std::min(mtu, path_mtu_);
+    report.values["mtu"] = std::to_string(mtu);
   }
   return report;
 }

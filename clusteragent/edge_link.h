@@ -49,7 +49,7 @@ class EdgeLink {
   EdgeAccess access() const;
   // The uplink's device (`link` is its index) is as the plan wants it: speak
   // through it, and tell the edge what it should be.
-  void Carry(const std::string& device, int link);
+  void Carry(const UplinkDevice& device, int link);
 
   bool enrolled() const { return token_.has_value(); }
   PublicKey own_key() const { return keys_.own(); }
@@ -74,6 +74,7 @@ class EdgeLink {
   void Introduce();
   void OnRegistered(const absl::Status& status);
   void OnProgress();
+  void OnHeartbeats();
   void CheckContact();
   void IntroduceLater();
   void DropControlDevice();
@@ -94,7 +95,8 @@ class EdgeLink {
   PublicKey introduced_to_;  // the edge's key, while we introduce ourselves
   std::optional<IpAddress> address_;
   bool looking_up_ = false;
-  uint32_t underlay_mtu_ = 1500;
+  uint32_t own_mtu_ = 0;   // as carried
+  uint32_t path_mtu_ = 0;  // as planned with
   std::string trouble_;
 
   std::string control_device_;              // while we introduce ourselves

@@ -2,6 +2,7 @@
 
 #include <netinet/in.h>
 
+#include <cerrno>
 #include <cstring>
 
 #include "common/status.h"
@@ -44,6 +45,17 @@ absl::StatusOr<SocketAddress> FromSockaddr(const sockaddr_storage& storage) {
   }
   return InvalidArgument("socket address family {} is not known",
                          storage.ss_family);
+}
+
+absl::Status SendWhole(int fd, Family family) {
+  const bool is_ipv4 = family == Family::kIpv4;
+  const int how = is_ipv4 ? IP_PMTUDISC_PROBE : IPV6_PMTUDISC_PROBE;
+  if (setsockopt(fd, is_ipv4 ? int{IPPROTO_IP} : int{IPPROTO_IPV6},
+                 is_ipv4 ? IP_MTU_DISCOVER : IPV6_MTU_DISCOVER, &how,
+                 sizeof how) != 0) {
+    return ErrnoStatus(errno, "IP_MTU_DISCOVER");
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace edged

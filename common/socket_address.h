@@ -14,4 +14,8 @@ namespace edged {
 std::pair<sockaddr_storage, socklen_t> ToSockaddr(const SocketAddress& address);
 absl::StatusOr<SocketAddress> FromSockaddr(const sockaddr_storage& storage);
 
+// Datagrams of `fd`, a socket of this family, leave whole or not at all, up to
+// the MTU of their device, whatever is known of the path (IP_PMTUDISC_PROBE).
+absl::Status SendWhole(int fd, Family family);
+
 }  // namespace edged

@@ -113,8 +113,13 @@ class Edge {
   void GreetUplinks();
 
   void StartHeartbeats();
+  const std::string* UplinkAt(const IpAddress& address) const;
   void OnHeartbeat(const IpAddress& from, const protocol::Heartbeat& heartbeat);
+  std::optional<uint32_t> OnProbe(const IpAddress& from,
+                                  const protocol::PathProbe& probe);
+  void HeedSoon(SteadyTime now);
   void HeedHeartbeats();
+  void FollowMtu();
   void ArmHealthTimer();
   void CheckHealth();
   void WaitForFirstWords();
@@ -189,6 +194,7 @@ class Edge {
   EventLoop::TimerId health_timer_ = 0;
   EventLoop::TimerId first_words_timer_ = 0;
   std::optional<SteadyTime> way_since_;  // uplinks can be reached
+  SteadyTime greet_after_{};
   EventLoop::TimerId tunnel_timer_ = 0;
   EventLoop::TimerId audit_timer_ = 0;
   EventLoop::TimerId quiet_timer_ = 0;  // an audit after drift
@@ -199,6 +205,7 @@ class Edge {
   SteadyTime flows_after_;  // not before
   EventLoop::TimerId heed_timer_ = 0;
   SteadyTime heed_after_;
+  bool mtu_changed_ = false;  // an uplink says another one, or has moved
   EventLoop::Duration health_interval_{};
 };
 

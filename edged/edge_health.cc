@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/protocol/tunnel_mtu.h"
 #include "common/status.h"
+#include "edged/core/underlay.h"
 #include "edged/edge.h"
 
 namespace edged::edge {
@@ -13,8 +15,9 @@ namespace {
 using SteadyClock = std::chrono::steady_clock;
 
 // After a start uplinks have this long to notice it, once there is a way to
-// them; the machine may have no network yet.
+// them; the machine may have no network yet. They are greeted meanwhile.
 constexpr auto kFirstWords = std::chrono::seconds(5);
+constexpr auto kGreetInterval = std::chrono::seconds(1);
 constexpr auto kFirstWordsInterval = std::chrono::milliseconds(100);
 // After this time the TCP flows of a dead uplink are given up.
 constexpr auto kLongDead = std::chrono::seconds(30);
@@ -52,6 +55,9 @@ void Edge::StartHeartbeats() {
       loop_, limits_.overlay.EdgeAddress(), dataplane_.facts().device,
       [this](const IpAddress& from, const protocol::Heartbeat& heartbeat) {
         OnHeartbeat(from, heartbeat);
+      },
+      [this](const IpAddress& from, const protocol::PathProbe& probe) {
+        return OnProbe(from, probe);
       });
   if (server.ok()) {
     heartbeats_ = *std::move(server);
@@ -61,17 +67,39 @@ void Edge::StartHeartbeats() {
   }
 }
 
+// nullptr when `address` is no uplink's.
+const std::string* Edge::UplinkAt(const IpAddress& address) const {
+  for (const auto& [name, uplink] : model_.uplinks()) {
+    if (limits_.overlay.UplinkAddress(uplink.block) == address) return &name;
+  }
+  return nullptr;
+}
+
 void Edge::OnHeartbeat(const IpAddress& from,
                        const protocol::Heartbeat& heartbeat) {
-  const auto uplink =
-      std::ranges::find_if(model_.uplinks(), [this, &from](const auto& entry) {
-        return limits_.overlay.UplinkAddress(entry.second.block) == from;
-      });
-  if (uplink == model_.uplinks().end()) return;
+  const std::string* uplink = UplinkAt(from);
+  if (!uplink) return;
   const auto now = SteadyClock::now();
   health_.Tick(now);  // our own stall is not the silence of the others
-  health_.OnHeartbeat(uplink->first, heartbeat, now);
-  last_heartbeats_[uplink->first] = std::chrono::system_clock::now();
+  health_.OnHeartbeat(*uplink, heartbeat, now);
+  last_heartbeats_[*uplink] = std::chrono::system_clock::now();
+  HeedSoon(now);
+}
+
+std::optional<uint32_t> Edge::OnProbe(const IpAddress& from,
+                                      const protocol::PathProbe& probe) {
+  const std::string* uplink = UplinkAt(from);
+  if (!uplink) return std::nullopt;
+  if (probe.uplink_mtu != 0) {
+    const uint32_t mtu =
+        std::clamp(probe.uplink_mtu, protocol::kLeastMtu, uint32_t{UINT16_MAX});
+    mtu_changed_ |= dataplane_.TakeUplinkMtu(*uplink, mtu);
+    if (mtu_changed_) HeedSoon(SteadyClock::now());
+  }
+  return dataplane_.facts().own_mtu;
+}
+
+void Edge::HeedSoon(SteadyTime now) {
   if (heed_timer_ != 0) return;
   if (now >= heed_after_) {
     HeedHeartbeats();
@@ -84,10 +112,22 @@ void Edge::HeedHeartbeats() {
   heed_timer_ = 0;
   const auto start = SteadyClock::now();
   CheckHealth();
+  FollowMtu();
   SendReportIfChanged();
   const auto end = SteadyClock::now();
   heed_after_ = end + std::max<SteadyClock::duration>(
                           kHeedInterval, kHeedFactor * (end - start));
+}
+
+void Edge::FollowMtu() {
+  if (!mtu_changed_ || !programmed_ || adopting_) return;
+  mtu_changed_ = false;
+  const auto written = dataplane_.RepairNetwork(model_, endpoints_);
+  if (!written.ok()) {
+    ReconcileSoon();
+  } else if (!written->empty()) {
+    spdlog::info("MTU: {}", *written);
+  }
 }
 
 void Edge::ArmHealthTimer() {
@@ -141,6 +181,11 @@ void Edge::WaitForFirstWords() {
   if (way && !way_since_) way_since_ = now;
   if (way_since_ && now - *way_since_ > kFirstWords) return;
   health_.ExtendGrace(now);
+  if (way_since_ && now >= greet_after_) {
+    greet_after_ = now + kGreetInterval;
+    const absl::Status greeted = dataplane_.Greet(model_, endpoints_);
+    if (!greeted.ok()) spdlog::warn("{}", Message(greeted));
+  }
   first_words_timer_ =
       loop_.After(kFirstWordsInterval, [this] { WaitForFirstWords(); });
 }
@@ -181,7 +226,13 @@ void Edge::KeepPeers(const wireguard::Device& device) {
     peers_.emplace(peer.key, peer);
     if (peer.endpoint) endpoints[peer.key] = *peer.endpoint;
   }
-  if (std::exchange(endpoints_, endpoints) != endpoints) SaveSoon();
+  if (std::exchange(endpoints_, endpoints) != endpoints) {
+    mtu_changed_ = true;  // the way there may be another one
+    if (heed_timer_ == 0) {
+      heed_timer_ = loop_.After({}, [this] { HeedHeartbeats(); });
+    }
+    SaveSoon();
+  }
 }
 
 std::vector<UplinkLife> Edge::UplinkLives() const {
@@ -207,8 +258,9 @@ Report Edge::MakeReport() const {
   Report report{.uplinks = UplinkLives(),
                 .not_programmed = dataplane_.NotProgrammed(model_),
                 .digest = dataplane_.ProgrammedDigest(model_),
-                .mtu = dataplane_.facts().mtu,
+                .mtu = dataplane_.facts().own_mtu,
                 .addresses = dataplane_.Addresses(model_)};
+  report.warnings = WarningsOfMtu(model_, dataplane_.facts());
   for (const std::string* text : {&trouble_, &damaged_state_}) {
     if (!text->empty()) report.warnings.push_back(*text);
   }
@@ -267,6 +319,7 @@ void Edge::FillStatus(EdgeStatus& status) const {
     uplink.uplink = model_.uplinks().at(life.name);
     uplink.address = limits_.overlay.UplinkAddress(uplink.uplink.block);
     uplink.life = life;
+    uplink.mtu = dataplane_.facts().MtuOf(life.name);
     const auto heartbeat = last_heartbeats_.find(life.name);
     if (heartbeat != last_heartbeats_.end()) {
       uplink.last_heartbeat = heartbeat->second;

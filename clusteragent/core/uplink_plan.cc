@@ -10,16 +10,13 @@
 #include "clusteragent/core/stable_hash.h"
 #include "clusteragent/core/uplink_table.h"
 #include "common/protocol/overlay.h"
+#include "common/protocol/tunnel_mtu.h"
 #include "common/status.h"
 
 namespace edged::agent {
 namespace {
 
 constexpr size_t kDeviceDigits = 8;
-// IPv6 or IPv4 header, UDP, and WireGuard's own 32 bytes: what an MTU of 1420
-// leaves of 1500.
-constexpr uint32_t kTunnelOverhead = 80;
-constexpr uint32_t kLeastMtu = 1280;  // what IPv6 needs (RFC 8200, section 5)
 // A peer shakes hands when its keepalive is due.
 constexpr uint16_t kSeekKeepaliveSeconds = 5;
 constexpr int kLoose = 2;  // rp_filter
@@ -30,10 +27,31 @@ std::string HashedName(const char* prefix, const EdgePlan& edge,
                              kDeviceDigits);
 }
 
-uint32_t Mtu(const EdgePlan& edge, const EdgeAccess& access) {
+uint32_t OwnMtu(const EdgePlan& edge, const EdgeAccess& access) {
   if (edge.mtu != 0) return edge.mtu;
-  return std::max(access.underlay_mtu, kLeastMtu + kTunnelOverhead) -
-         kTunnelOverhead;
+  if (!access.endpoint || access.underlay_mtu == 0) return protocol::kUsualMtu;
+  return protocol::TunnelMtu(access.underlay_mtu,
+                             access.endpoint->address.family());
+}
+
+bool HasIpv6Mappings(const EdgePlan& edge) {
+  return edge.wanted.settings.network6 &&
+         std::ranges::any_of(edge.wanted.settings.public_addresses,
+                             [](const protocol::PublicAddress& ip) {
+                               return !ip.address.is_ipv4();
+                             });
+}
+
+// Routes are limited to what comes through, where the device takes more.
+void LimitRoutes(const EdgeAccess& access, UplinkDevice& device) {
+  uint32_t mtu = device.own_mtu;
+  if (access.path_mtu != 0) mtu = std::min(mtu, access.path_mtu);
+  for (netlink::Route& route : device.routes) {
+    const uint32_t most = route.destination.family() == Family::kIpv4
+                              ? mtu
+                              : std::max(mtu, protocol::kLeastIpv6Mtu);
+    if (most < device.mtu) route.mtu = most;
+  }
 }
 
 // A device with one peer, the edge, and one address of its own, from which the
@@ -48,8 +66,11 @@ absl::StatusOr<UplinkDevice> MakeDevice(const EdgePlan& edge,
                               edge.edge);
   }
   UplinkDevice device{.edge = edge.edge,
-                      .mtu = Mtu(edge, access),
+                      .own_mtu = OwnMtu(edge, access),
                       .conf = {.forwarding = true, .rp_filter = kLoose}};
+  device.mtu = edge.mtu != 0
+                   ? edge.mtu
+                   : protocol::DeviceMtu(device.own_mtu, HasIpv6Mappings(edge));
   device.wireguard.name = std::move(name);
   device.wireguard.private_key = key;
   device.wireguard.peers.push_back(
@@ -303,6 +324,7 @@ absl::StatusOr<UplinkPlan> MakeUplinkPlan(const Plan& plan,
                               .mask = marks.mask(),
                               .table = kPolicyTableBase + edge.number});
     }
+    LimitRoutes(access->second, device);
     device.force_ipv6_forwarding = MaySwitch(Family::kIpv6, input);
     tunnels.push_back({device.wireguard.name, mark, TargetsOf(edge, overlays)});
     for (const auto& [family, overlay] : overlays) {

@@ -42,7 +42,10 @@ struct EdgeAccess {
   std::optional<PublicKey> other_edge_key;
   bool seek_other = false;
   std::optional<SocketAddress> endpoint;  // unset: not resolved yet
-  uint32_t underlay_mtu = 1500;           // of the link to the endpoint
+  // Of the link and the route to the endpoint; 0: there is none now.
+  uint32_t underlay_mtu = 0;
+  // The largest packet that comes through the tunnel; 0: not known.
+  uint32_t path_mtu = 0;
 };
 
 // A link of this host over which targets of a family are reached.
@@ -86,7 +89,8 @@ struct UplinkInput {
 struct UplinkDevice {
   std::string edge;             // EdgeNode name
   wireguard::Device wireguard;  // its name is the device's
-  uint32_t mtu = 0;
+  uint32_t mtu = 0;             // of the device itself
+  uint32_t own_mtu = 0;  // what this host's links leave, or the EdgeNode says
   netlink::Ipv4Conf conf;
   bool force_ipv6_forwarding = false;
   std::vector<netlink::Address> addresses;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -13,8 +14,9 @@
 
 namespace edged::agent {
 
-// Tells one edge every interval that this uplink lives and what it carries, and
-// hears the echo. Belongs to the loop thread.
+// Tells one edge every interval that this uplink lives and what it carries,
+// hears the echo, and finds out what size of packets the tunnel carries
+// (core/path_search.h). Belongs to the loop thread.
 class HeartbeatSender {
  public:
   struct Options {
@@ -27,7 +29,8 @@ class HeartbeatSender {
     bool operator==(const Options&) const = default;
   };
 
-  // `changed` is called when is_up() changes. `loop` outlives the sender.
+  // `changed` is called when is_up() or mtu() changes. `loop` outlives the
+  // sender.
   static absl::StatusOr<std::unique_ptr<HeartbeatSender>> Start(
       EventLoop& loop, const Options& options, std::function<void()> changed);
   virtual ~HeartbeatSender() = default;
@@ -36,6 +39,11 @@ class HeartbeatSender {
   virtual void Say(bool ready, const protocol::Digest& applied) = 0;
   // Echoes arrive: no more than `threshold` are missing.
   virtual bool is_up() const = 0;
+  // What the links of this end leave, in bytes.
+  virtual void SetMtu(uint32_t mtu) = 0;
+  // The largest packet that comes through, as far as it is known; 0 before
+  // SetMtu().
+  virtual uint32_t mtu() const = 0;
   // The echo of one of the last two heartbeats has arrived.
   virtual bool hears() const = 0;
 };

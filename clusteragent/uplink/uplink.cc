@@ -110,7 +110,8 @@ absl::StatusOr<uint32_t> Uplink::MtuTo(const IpAddress& address) {
   ASSIGN_OR_RETURN(const auto links, rtnetlink_.ListLinks());
   ASSIGN_OR_RETURN(const netlink::Route route, rtnetlink_.RouteTo(address));
   for (const netlink::Link& link : links) {
-    if (link.index == route.link) return link.mtu;
+    if (link.index != route.link) continue;
+    return route.mtu == 0 ? link.mtu : std::min(link.mtu, route.mtu);
   }
   return absl::NotFoundError("no link to " + address.ToString());
 }
@@ -283,12 +284,18 @@ absl::Status Uplink::ApplyRoutes(const UplinkDevice& device, int link) {
     if (!is_control && IsTakenByControlDevice(route.destination)) continue;
     if (std::ranges::find(observed, route) == observed.end()) {
       RETURN_IF_ERROR(rtnetlink_.ReplaceRoute(route));
-      Wrote("+ route {} table {}", route.destination.ToString(), route.table);
+      Wrote("+ route {} table {}{}", route.destination.ToString(), route.table,
+            route.mtu == 0 ? "" : fmt::format(" mtu {}", route.mtu));
     }
   }
   for (const netlink::Route& route : observed) {
+    const bool is_wanted =
+        std::ranges::any_of(wanted, [&route](netlink::Route other) {
+          other.mtu = route.mtu;  // it was replaced, if by another one
+          return other == route;
+        });
     if (route.link == link && route.protocol == netlink::kRouteProtocol &&
-        std::ranges::find(wanted, route) == wanted.end()) {
+        !is_wanted) {
       RETURN_IF_ERROR(rtnetlink_.RemoveRoute(route));
       Wrote("- route {} table {}", route.destination.ToString(), route.table);
     }

@@ -52,7 +52,7 @@ class Uplink {
   // Those of `links` that are there, sorted.
   absl::StatusOr<std::vector<TargetLink>> Find(
       const std::set<SwitchedLink>& links);
-  // Of the link that leads to `address`, in bytes.
+  // The least of the route and the link that lead to `address`, in bytes.
   absl::StatusOr<uint32_t> MtuTo(const IpAddress& address);
 
   // The table comes before any device. Devices that this object made and the

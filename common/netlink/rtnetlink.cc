@@ -229,6 +229,14 @@ absl::Status Rtnetlink::ReplaceRoute(const Route& route) {
   MessageBuilder message =
       RouteMessage(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE,
                    direct ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE, route);
+  if (route.mtu != 0) {
+    const size_t metrics = message.BeginNest(RTA_METRICS);
+    message.PutU32(RTAX_MTU, route.mtu);
+    if (route.destination.family() == Family::kIpv6) {
+      message.PutU32(RTAX_LOCK, 1 << RTAX_MTU);
+    }
+    message.EndNest(metrics);
+  }
   return OnLink(route.link, socket_.Transact(message, "set " + Named(route)));
 }
 

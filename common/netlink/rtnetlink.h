@@ -71,6 +71,9 @@ struct Route {
   uint32_t table = 254;             // RT_TABLE_MAIN
   uint8_t protocol = kRouteProtocol;
   uint32_t priority = 0;  // metric; of IPv6 never 0 (kIpv6Metric)
+  // What it is limited to (RTAX_MTU); 0: the link's. Of our IPv6 routes it is
+  // locked, else what is forwarded would not heed it.
+  uint32_t mtu = 0;
   auto operator<=>(const Route&) const = default;
 };
 
@@ -105,7 +108,8 @@ class Rtnetlink {
   // where there is no IPv6.
   absl::StatusOr<bool> ForwardingEverywhere(Family family);
   // The route the kernel would take to `destination` now, as a route to that
-  // address alone, with the source it would choose. NotFound: there is none.
+  // address alone, with the source it would choose. Its MTU is the route's, not
+  // one that ICMP errors told of. NotFound: there is none.
   absl::StatusOr<Route> RouteTo(const IpAddress& destination);
 
   // Makes a link without further attributes, for example of kind "wireguard".

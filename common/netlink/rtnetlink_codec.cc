@@ -138,8 +138,25 @@ absl::Status ReadRouteAttribute(const Attribute& attribute, Family family,
       ASSIGN_OR_RETURN(route.priority, attribute.U32());
       break;
     }
+    case RTA_METRICS:
+      return ForEachAttribute(attribute.payload,
+                              [&](const Attribute& metric) -> absl::Status {
+                                if (metric.type != RTAX_MTU)
+                                  return absl::OkStatus();
+                                ASSIGN_OR_RETURN(route.mtu, metric.U32());
+                                return absl::OkStatus();
+                              });
   }
   return absl::OkStatus();
+}
+
+// Whether what the kernel remembers of the way to one destination is forgotten
+// some time: what ICMP errors told.
+bool Expires(std::span<const uint8_t> cache_info) {
+  rta_cacheinfo info{};
+  if (cache_info.size() < sizeof info) return false;
+  std::memcpy(&info, cache_info.data(), sizeof info);
+  return info.rta_expires != 0;
 }
 
 // Clears `plain` when the attribute makes the rule one that Rule cannot say.
@@ -229,10 +246,16 @@ absl::StatusOr<Route> ReadAnyRoute(const MessageView& message) {
   route.destination = IpPrefix(AnyAddress(family), header.rtm_dst_len);
   route.table = header.rtm_table;
   route.protocol = header.rtm_protocol;
+  bool learned = false;
   RETURN_IF_ERROR(ForEachAttribute(
       message.AttributesAfter(sizeof header), [&](const Attribute& attribute) {
+        if (attribute.type == RTA_CACHEINFO) {
+          learned = (header.rtm_flags & RTM_F_CLONED) != 0 &&
+                    Expires(attribute.payload);
+        }
         return ReadRouteAttribute(attribute, family, header.rtm_dst_len, route);
       }));
+  if (learned) route.mtu = 0;
   return route;
 }
 

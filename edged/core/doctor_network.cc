@@ -4,6 +4,7 @@
 #include <set>
 
 #include "common/protocol/overlay.h"
+#include "common/protocol/tunnel_mtu.h"
 #include "edged/core/doctor_checks.h"
 
 // Checks of this host's network.
@@ -11,9 +12,6 @@
 namespace edged::edge {
 namespace {
 
-// What a packet grows by: outer header, UDP, WireGuard's own.
-constexpr uint32_t kIpv4Overhead = 60, kIpv6Overhead = 80;
-constexpr uint32_t kLeastIpv6Mtu = 1280;
 // A connection takes about 400 bytes; this leaves the rest of the machine
 // alone.
 constexpr uint64_t kMemoryPerConnection = 32 * 1024;
@@ -156,30 +154,47 @@ void CheckReversePath(const DoctorFacts& facts, Findings found) {
                        device->name));
 }
 
+// Of what the tunnel's packets have around them; unset: of both, or not known.
+std::optional<Family> OuterFamily(const DoctorFacts& facts) {
+  std::set<Family> families;
+  for (const UplinkFacts& uplink :
+       facts.uplinks.value_or(std::vector<UplinkFacts>())) {
+    if (uplink.endpoint) families.insert(uplink.endpoint->address.family());
+  }
+  if (families.size() != 1) return std::nullopt;
+  return *families.begin();
+}
+
 void CheckMtu(const DoctorFacts& facts, Findings found) {
   const netlink::Link* device = FindLink(facts, facts.device);
   const netlink::Link* underlay =
       facts.underlay ? FindLink(facts, *facts.underlay) : nullptr;
   if (device == nullptr || underlay == nullptr) return;
-  const uint32_t fits = underlay->mtu - std::min(underlay->mtu, kIpv6Overhead);
+  const std::optional<Family> outer = OuterFamily(facts);
+  const uint32_t fits = protocol::TunnelMtu(underlay->mtu, outer);
   const std::string sizes =
       fmt::format("{} has MTU {}, {} below it {}", device->name, device->mtu,
                   underlay->name, underlay->mtu);
-  if (device->mtu + kIpv4Overhead > underlay->mtu) {
+  const uint32_t over_ipv4 = protocol::TunnelMtu(underlay->mtu, Family::kIpv4);
+  if (device->mtu > fits && device->mtu == protocol::kLeastIpv6Mtu) {
+    found.Note(sizes,
+               "The largest packets of IPv6 go in fragments below, and are "
+               "lost where those are dropped.");
+  } else if (device->mtu > (outer ? fits : over_ipv4)) {
     found.Error(sizes,
                 fmt::format("Full packets do not fit into the tunnel: small "
-                            "answers work, downloads hang. Set tunnel.mtu of "
-                            "the EdgeNode to {} at most, or leave it out.",
+                            "answers work, downloads may hang. Set tunnel.mtu "
+                            "of the EdgeNode to {} at most, or leave it out.",
                             fits),
                 {fmt::format("ip link set {} mtu {}", device->name, fits)});
-  } else if (device->mtu + kIpv6Overhead > underlay->mtu) {
+  } else if (device->mtu > fits) {
     found.Note(sizes,
                "Enough over IPv4, too big when an uplink dials over "
                "IPv6.");
-  } else if (device->mtu < kLeastIpv6Mtu) {
+  } else if (device->mtu < protocol::kLeastIpv6Mtu) {
     found.Warning(sizes,
                   fmt::format("IPv6 needs {} and does not pass this tunnel.",
-                              kLeastIpv6Mtu));
+                              protocol::kLeastIpv6Mtu));
   }
   found.Ok(sizes);
 }

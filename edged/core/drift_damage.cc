@@ -63,7 +63,8 @@ class Concern {
     const Link* link = FindLink(route.link);
     return route.protocol == netlink::kRouteProtocol ||
            (link && link->name == facts_.device) ||
-           (route.destination.length() == 0 && route.table == RT_TABLE_MAIN);
+           (route.destination.length() == 0 && route.table == RT_TABLE_MAIN) ||
+           (route.table == RT_TABLE_MAIN && LeadsToPeer(route.destination));
   }
 
   bool operator()(const netlink::Rule& rule) const {
@@ -85,10 +86,19 @@ class Concern {
     return !link || Matters(*link);
   }
   bool Matters(const Link& link) const {
-    return Matters(link.name) ||
+    return Matters(link.name) || CarriesTunnel(link.index) ||
            std::ranges::any_of(observed_.routes, [&link](const Route& route) {
              return route.link == link.index && route.destination.length() == 0;
            });
+  }
+  bool LeadsToPeer(const IpPrefix& destination) const {
+    return std::ranges::any_of(facts_.underlay, [&](const Underlay& way) {
+      return destination.Contains(way.endpoint);
+    });
+  }
+  bool CarriesTunnel(int index) const {
+    return std::ranges::find(facts_.underlay, index, &Underlay::link) !=
+           facts_.underlay.end();
   }
   bool Matters(const std::string& name) const {
     return name == facts_.device ||

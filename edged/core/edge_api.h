@@ -126,6 +126,7 @@ struct UplinkStatus {
   std::optional<WallTime> last_heartbeat;
   uint64_t received_bytes = 0;
   uint64_t sent_bytes = 0;
+  uint32_t mtu = 0;  // of packets to and from it
 };
 
 struct EdgeStatus {

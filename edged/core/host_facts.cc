@@ -33,6 +33,11 @@ std::vector<Family> HostFacts::families() const {
   return {Family::kIpv4, Family::kIpv6};
 }
 
+uint32_t HostFacts::MtuOf(const std::string& uplink) const {
+  const auto told = uplink_mtus.find(uplink);
+  return told == uplink_mtus.end() ? own_mtu : std::min(own_mtu, told->second);
+}
+
 std::vector<bool> ServingOf(const protocol::Group& group,
                             const UplinkHealth& health) {
   std::vector<bool> serving(group.uplinks.size());

@@ -29,6 +29,13 @@ Health HealthOf(const UplinkHealth& health, const std::string& uplink);
 std::vector<bool> ServingOf(const protocol::Group& group,
                             const UplinkHealth& health);
 
+// The way that the tunnel's packets take to one uplink.
+struct Underlay {
+  IpAddress endpoint;
+  int link = 0;
+  auto operator<=>(const Underlay&) const = default;
+};
+
 // What planning needs to know of this host, as observed.
 struct HostFacts {
   Limits limits;  // overlay network, listen port, reserved ports
@@ -41,6 +48,12 @@ struct HostFacts {
   // (route_plan.h): from these only our tunnel may be reached.
   std::set<std::string> switched_interfaces;
   uint32_t mtu = 1420;  // of the tunnel device
+  // The largest packet that this host sends by the tunnel: what its links leave
+  // (underlay.h), or what the settings say.
+  uint32_t own_mtu = 1420;
+  // The largest that comes through whole, as each uplink has found out.
+  std::map<std::string, uint32_t> uplink_mtus;
+  std::vector<Underlay> underlay;  // sorted
   // Why this kernel keeps no timeouts of single groups; empty: it does.
   std::string no_timeouts;
 
@@ -61,6 +74,8 @@ struct HostFacts {
   // nullptr for IPv6 when this edge carries none.
   const protocol::Overlay* OverlayOf(Family family) const;
   std::vector<Family> families() const;  // carried; IPv4 first
+  // The largest packet to and from `uplink`.
+  uint32_t MtuOf(const std::string& uplink) const;
 };
 
 }  // namespace edged::edge

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "common/protocol/tunnel_mtu.h"
 #include "common/status.h"
 
 namespace edged::edge {
@@ -40,7 +41,32 @@ std::string Describe(const Route& route, std::string_view device) {
   std::string text = fmt::format("route {}", route.destination.ToString());
   if (route.gateway) text += fmt::format(" via {}", route.gateway->ToString());
   if (!device.empty()) text += fmt::format(" dev {}", device);
+  if (route.mtu != 0) text += fmt::format(" mtu {}", route.mtu);
   return text;
+}
+
+// One is the other, maybe with another MTU: replaced, never removed.
+bool AreOneRoute(Route a, const Route& b) {
+  a.mtu = b.mtu;
+  return a == b;
+}
+
+// An uplink that has not told its MTU yet has what it had before this run.
+uint32_t MtuOfRoute(const Route& route, const std::string& uplink,
+                    const HostFacts& facts,
+                    const std::vector<Route>& observed) {
+  uint32_t mtu = facts.MtuOf(uplink);
+  if (!facts.uplink_mtus.contains(uplink)) {
+    for (const Route& before : observed) {
+      if (before.mtu != 0 && AreOneRoute(before, route)) {
+        mtu = std::min(mtu, before.mtu);
+      }
+    }
+  }
+  if (route.destination.family() == Family::kIpv6) {
+    mtu = std::max(mtu, protocol::kLeastIpv6Mtu);
+  }
+  return mtu < facts.mtu ? mtu : 0;
 }
 
 void PlanAddresses(const HostFacts& facts, int device,
@@ -69,25 +95,26 @@ void PlanAddresses(const HostFacts& facts, int device,
 
 void PlanRoutesOf(const EdgeModel& model, const HostFacts& facts, int device,
                   const std::vector<Route>& observed, RouteChange& change) {
-  std::vector<IpPrefix> destinations{
-      IpPrefix::Host(facts.limits.overlay.ControlAddress())};
+  std::vector<Route> wanted{
+      {.destination = IpPrefix::Host(facts.limits.overlay.ControlAddress()),
+       .link = device}};
   for (const auto& [name, uplink] : model.uplinks()) {
     for (const Family family : facts.families()) {
-      destinations.push_back(
-          facts.OverlayOf(family)->BlockPrefix(uplink.block));
+      const bool is_ipv4 = family == Family::kIpv4;
+      Route route{
+          .destination = facts.OverlayOf(family)->BlockPrefix(uplink.block),
+          .link = device,
+          .priority = is_ipv4 ? 0 : netlink::kIpv6Metric};
+      route.mtu = MtuOfRoute(route, name, facts, observed);
+      wanted.push_back(route);
     }
-  }
-  std::vector<Route> wanted;
-  for (const IpPrefix& destination : destinations) {
-    const bool is_ipv4 = destination.family() == Family::kIpv4;
-    wanted.push_back({.destination = destination,
-                      .link = device,
-                      .priority = is_ipv4 ? 0 : netlink::kIpv6Metric});
   }
   std::ranges::sort(wanted);
   for (const Route& route : observed) {
-    if (route.protocol == netlink::kRouteProtocol &&
-        !std::ranges::binary_search(wanted, route)) {
+    const bool is_wanted = std::ranges::any_of(
+        wanted,
+        [&route](const Route& other) { return AreOneRoute(route, other); });
+    if (route.protocol == netlink::kRouteProtocol && !is_wanted) {
       change.removed_routes.push_back(route);
     }
   }

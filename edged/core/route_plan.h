@@ -59,14 +59,15 @@ struct RouteChange {
 };
 
 // The difference between what is there and what should be: the edge's addresses
-// on the tunnel device, one route for each uplink's block and one for the
-// control address, forwarding on the tunnel device and the public interfaces
-// (of IPv6 only where we may write it and the whole host does not forward),
-// loose rp_filter on the tunnel device, and where strict is set on public
-// interfaces of which there are several. Removes only routes with our protocol
-// number and global addresses of our own device; switches forwarding off again
-// where we switched it on and no public address is left. FailedPrecondition
-// when the device is missing.
+// on the tunnel device, one route for each uplink's block, limited to what the
+// way to it carries (HostFacts::MtuOf), and one for the control address,
+// forwarding on the tunnel device and the public interfaces (of IPv6 only where
+// we may write it and the whole host does not forward), loose rp_filter on the
+// tunnel device, and where strict is set on public interfaces of which there
+// are several. Removes only routes with our protocol number and global
+// addresses of our own device; switches forwarding off again where we switched
+// it on and no public address is left. FailedPrecondition when the device is
+// missing.
 absl::StatusOr<RouteChange> PlanRoutes(const EdgeModel& model,
                                        const HostFacts& facts,
                                        const ObservedRoutes& observed);

@@ -6,6 +6,7 @@
 #include "common/keys.h"
 #include "common/net_types.h"
 #include "common/wireguard/device.h"
+#include "common/wireguard/diff.h"
 #include "edged/core/edge_model.h"
 #include "edged/core/host_facts.h"
 
@@ -28,5 +29,11 @@ using Endpoints = std::map<PublicKey, SocketAddress>;
 wireguard::Device WantedDevice(const TunnelIdentity& identity,
                                const EdgeModel& model, const HostFacts& facts,
                                const Endpoints& endpoints);
+
+// Makes the peers anew that nobody has shaken hands with, and has them speak at
+// once. By itself WireGuard speaks when there is something to say, and where no
+// way was found then, or an answer was lost, after 5 s again. Pure.
+wireguard::DeviceChange Greeting(const wireguard::Device& observed,
+                                 const wireguard::Device& wanted);
 
 }  // namespace edged::edge

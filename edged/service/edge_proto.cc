@@ -121,6 +121,7 @@ void Fill(const UplinkStatus& status, v1::UplinkState& proto) {
   proto.set_received_bytes(status.received_bytes);
   proto.set_sent_bytes(status.sent_bytes);
   proto.set_applied_digest(status.life.applied.ToString());
+  proto.set_mtu(status.mtu);
 }
 
 void Fill(const Culprit& culprit, v1::Culprit& proto) {

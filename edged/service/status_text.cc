@@ -125,12 +125,13 @@ std::string StatusText(const v1::GetStateResponse& state, SystemTime now) {
   }
   if (!state.uplinks().empty()) {
     Table table({"Uplink", "State", "Address", "Endpoint", "Handshake",
-                 "Heartbeat", "Received", "Sent", "Carries"});
+                 "Heartbeat", "Received", "Sent", "MTU", "Carries"});
     for (const v1::UplinkState& uplink : state.uplinks()) {
       table.Add({uplink.name(), Life(uplink), uplink.address(),
                  OrDash(uplink.endpoint()), Age(uplink.last_handshake(), now),
                  Age(uplink.last_heartbeat(), now),
                  Bytes(uplink.received_bytes()), Bytes(uplink.sent_bytes()),
+                 uplink.mtu() == 0 ? "-" : fmt::format("{}", uplink.mtu()),
                  uplink.applied_digest().substr(0, 8)});
     }
     text += "\n" + table.ToString();

@@ -17,14 +17,10 @@
 #include "edged/core/nft_names.h"
 #include "edged/core/readback.h"
 #include "edged/core/route_plan.h"
+#include "edged/core/underlay.h"
 
 namespace edged::edge {
 namespace {
-
-// Outer IPv6 header, UDP, WireGuard's own: what a packet grows by at most.
-constexpr uint32_t kTunnelOverhead = 80;
-constexpr uint32_t kUsualMtu = 1500;
-constexpr uint32_t kLeastMtu = 1280;
 
 void AddLine(const std::string& line, std::string& text) {
   if (line.empty()) return;
@@ -75,6 +71,7 @@ absl::StatusOr<std::string> Dataplane::Reconcile(const EdgeModel& model,
                                                  UplinkHealth health,
                                                  const Endpoints& endpoints) {
   facts_.health = std::move(health);
+  endpoints_ = endpoints;
   RETURN_IF_ERROR(kernel_.wireguard.Ensure(facts_.device));
   RETURN_IF_ERROR(ObserveHost(model));
   ASSIGN_OR_RETURN(std::string written, ReconcileTable(model));
@@ -98,7 +95,7 @@ absl::Status Dataplane::ObserveHost(const EdgeModel& model) {
   if (has_timeouts) RETURN_IF_ERROR(WhyNoTimeouts().status());
   ASSIGN_OR_RETURN(host_, Observe(kernel_.rtnetlink));
   facts_.forwarding_everywhere = host_.forwarding_everywhere;
-  facts_.mtu = TunnelMtu(model);
+  LookAtUnderlay(model);
   const auto switched6 = std::move(facts_.ipv6.switched_interfaces);
   facts_.ipv6 = Ipv6Facts(model.settings(), host_.ipv6, FindLink(facts_.device),
                           facts_.mtu);
@@ -145,19 +142,24 @@ bool Dataplane::HasHiddenChange() const {
   return link.ok() && known && link->ipv6 != known->ipv6;
 }
 
-uint32_t Dataplane::TunnelMtu(const EdgeModel& model) const {
-  if (model.settings().mtu != 0) return model.settings().mtu;
-  uint32_t least = 0;
-  for (const netlink::Link& link : host_.routes.links) {
-    const bool carries = std::ranges::any_of(
-        host_.routes.routes, [&link](const netlink::Route& route) {
-          return route.link == link.index && route.destination.length() == 0 &&
-                 route.table == 254;
-        });
-    if (carries && (least == 0 || link.mtu < least)) least = link.mtu;
+void Dataplane::LookAtUnderlay(const EdgeModel& model) {
+  std::erase_if(facts_.uplink_mtus, [&model](const auto& entry) {
+    return !model.uplinks().contains(entry.first);
+  });
+  std::vector<RouteToPeer> peers;
+  for (const auto& [name, uplink] : model.uplinks()) {
+    const auto known = endpoints_.find(uplink.key);
+    if (known == endpoints_.end()) continue;
+    const IpAddress& address = known->second.address;
+    const auto route = kernel_.rtnetlink.RouteTo(address);
+    if (route.ok()) peers.push_back({address, *route});
   }
-  if (least == 0) least = kUsualMtu;
-  return std::max(least, kLeastMtu + kTunnelOverhead) - kTunnelOverhead;
+  JudgeUnderlay(model.settings(), peers, host_.routes, facts_);
+}
+
+bool Dataplane::TakeUplinkMtu(const std::string& uplink, uint32_t mtu) {
+  uint32_t& told = facts_.uplink_mtus[uplink];
+  return std::exchange(told, mtu) != mtu;
 }
 
 absl::StatusOr<std::string> Dataplane::ReconcileTable(const EdgeModel& model) {
@@ -196,6 +198,7 @@ absl::StatusOr<std::string> Dataplane::RepairTable(const EdgeModel& model,
 absl::StatusOr<std::string> Dataplane::RepairNetwork(
     const EdgeModel& model, const Endpoints& endpoints) {
   const auto before = TableFacts(facts_);
+  endpoints_ = endpoints;
   RETURN_IF_ERROR(kernel_.wireguard.Ensure(facts_.device));
   RETURN_IF_ERROR(ObserveHost(model));
   std::string written;
@@ -250,6 +253,16 @@ absl::StatusOr<std::string> Dataplane::RepairTunnel(
   RETURN_IF_ERROR(Annotate(kernel_.wireguard.Apply(facts_.device, change),
                            "device " + facts_.device));
   return OneLine(change.ToString());
+}
+
+absl::Status Dataplane::Greet(const EdgeModel& model,
+                              const Endpoints& endpoints) {
+  ASSIGN_OR_RETURN(const wireguard::Device observed, Tunnel());
+  const wireguard::DeviceChange change =
+      Greeting(observed, WantedDevice(identity_, model, facts_, endpoints));
+  if (change.empty()) return absl::OkStatus();
+  return Annotate(kernel_.wireguard.Apply(facts_.device, change),
+                  "device " + facts_.device);
 }
 
 absl::StatusOr<std::string> Dataplane::ReconcileTunnel(

@@ -72,6 +72,11 @@ class Dataplane {
   absl::StatusOr<std::string> RepairTunnel(const EdgeModel& model,
                                            const Endpoints& endpoints,
                                            const wireguard::Device& observed);
+  // Greeting() (edged/core/wireguard_plan), to all uplinks still silent.
+  absl::Status Greet(const EdgeModel& model, const Endpoints& endpoints);
+  // What packets to and from an uplink may have at most, as it says; to be
+  // followed by RepairNetwork() when this is true: it is something else.
+  bool TakeUplinkMtu(const std::string& uplink, uint32_t mtu);
   // False for what happens beside us.
   bool Concerns(const EdgeModel& model, const netlink::RouteEvent& event) const;
 
@@ -129,12 +134,13 @@ class Dataplane {
   void ResolveAddresses(const EdgeModel& model);
   const netlink::Link* FindLink(const std::string& name) const;  // observed
   absl::StatusOr<std::string> ReconcileTable(const EdgeModel& model);
-  uint32_t TunnelMtu(const EdgeModel& model) const;
+  void LookAtUnderlay(const EdgeModel& model);
 
   KernelClients kernel_;
   TunnelIdentity identity_;
   HostFacts facts_;
   HostNetwork host_;
+  Endpoints endpoints_;                     // as last given
   std::map<IpAddress, Unserved> unserved_;  // by public address
   GroupMarks marks_;
   bool timeouts_known_ = false;  // the kernel was asked

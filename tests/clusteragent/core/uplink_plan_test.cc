@@ -172,14 +172,46 @@ TEST_CASE("uplink_plan: the MTU follows the link below unless it is given",
   UplinkInput input = InputFor({"a"});
   World world = TwoEdges();
   const auto mtu = [&] { return Make(input, world).devices.at(0).mtu; };
+  CHECK(mtu() == 1420);  // nothing is known
   input.access["a"].underlay_mtu = 9000;
+  CHECK(mtu() == 8940);
+  input.access["a"].endpoint = SocketAddress{Ip("2001:db8::1"), 51820};
   CHECK(mtu() == 8920);
   input.access["a"].underlay_mtu = 1300;
-  CHECK(mtu() == 1280);
-  input.access["a"].underlay_mtu = 0;
-  CHECK(mtu() == 1280);
+  CHECK(mtu() == 1220);
+  input.access["a"].endpoint.reset();
+  CHECK(mtu() == 1420);
   world.edge_nodes[0].tunnel.mtu = 1380;
   CHECK(mtu() == 1380);
+}
+
+TEST_CASE("uplink_plan: routes are limited to what comes through",
+          "[uplink_plan]") {
+  UplinkInput input = Ipv6InputFor({"a"});
+  World world = BothFamilies();
+  const auto mtus = [&] {
+    const UplinkDevice device = Make(input, world).devices.at(0);
+    std::string text = fmt::format("{}/{}:", device.own_mtu, device.mtu);
+    for (const auto& route : device.routes) {
+      text += fmt::format(" {}", route.mtu);
+    }
+    return text;
+  };
+  // To the API and out, of IPv4 and of IPv6.
+  EdgeAccess& access = input.access["a"];
+  access.underlay_mtu = 1500;
+  CHECK(mtus() == "1440/1440: 0 0 0 0");
+  access.path_mtu = 1440;
+  CHECK(mtus() == "1440/1440: 0 0 0 0");
+  access.path_mtu = 1312;
+  CHECK(mtus() == "1440/1440: 1312 1312 1312 1312");
+  access.path_mtu = 1216;
+  CHECK(mtus() == "1440/1440: 1216 1216 1280 1280");
+  // The device keeps its IPv6; what would not fit whole goes in fragments.
+  access.underlay_mtu = 1280;
+  CHECK(mtus() == "1220/1280: 1216 1216 0 0");
+  world = TwoEdges();
+  CHECK(mtus() == "1220/1220: 1216 1216 0 0");
 }
 
 TEST_CASE("uplink_plan: the control device reaches the API and nothing else",

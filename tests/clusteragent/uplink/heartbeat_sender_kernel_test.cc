@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "clusteragent/uplink/heartbeat_sender.h"
+#include "common/protocol/path_probe.h"
 #include "common/socket_address.h"
 #include "common/status.h"
 #include "common/unique_fd.h"
@@ -42,15 +43,32 @@ class Edge {
   bool echoes = true;
   bool echoes_noise = false;
   std::vector<protocol::Heartbeat> heard;
+  // Of path probes: echoed up to this size, with this MTU of the edge's own.
+  uint32_t carries = 0;
+  uint32_t mtu = 1440;
+  uint32_t told = 0;
 
  private:
   void Read() {
-    uint8_t bytes[256];
+    uint8_t bytes[2048];
     sockaddr_storage from{};
     socklen_t length = sizeof from;
     const ssize_t size = recvfrom(fd_.get(), bytes, sizeof bytes, 0,
                                   reinterpret_cast<sockaddr*>(&from), &length);
     REQUIRE(size > 0);
+    if (auto probe = protocol::DecodePathProbe(
+            std::span<const uint8_t>(bytes, static_cast<size_t>(size)));
+        probe.ok()) {
+      const uint32_t packet =
+          protocol::PacketSize(Family::kIpv4, static_cast<size_t>(size));
+      if (packet > carries) return;
+      if (probe->uplink_mtu != 0) told = probe->uplink_mtu;
+      probe->edge_mtu = mtu;
+      const std::string echo = Encode(*probe, Family::kIpv4, packet);
+      sendto(fd_.get(), echo.data(), echo.size(), 0,
+             reinterpret_cast<const sockaddr*>(&from), length);
+      return;
+    }
     const auto heartbeat = protocol::DecodeHeartbeat(
         std::span<const uint8_t>(bytes, static_cast<size_t>(size)));
     REQUIRE(heartbeat.ok());
@@ -138,6 +156,34 @@ TEST_CASE("heartbeat_sender: says what it was told, at once", "[heartbeat]") {
     CHECK(setup.edge->heard[i].sequence ==
           setup.edge->heard[i - 1].sequence + 1);
   }
+}
+
+TEST_CASE("heartbeat_sender: finds what comes through, and stays up meanwhile",
+          "[heartbeat]") {
+  Setup setup;
+  if (!setup.own) return;
+  setup.edge->carries = 1220;
+  CHECK(setup.sender->mtu() == 0);
+  setup.sender->SetMtu(1440);
+  CHECK(setup.sender->mtu() == 1440);
+  REQUIRE(setup.runner.Until([&] { return setup.sender->mtu() == 1216; }));
+  REQUIRE(setup.runner.Until([&] { return setup.edge->told == 1216; }));
+  CHECK(setup.sender->is_up());
+  // Up, down to 1200, up to 1216: all are told, and it never was down.
+  CHECK(setup.changes == std::vector<bool>{true, true, true});
+}
+
+TEST_CASE("heartbeat_sender: an edge that knows no probes keeps the MTU",
+          "[heartbeat]") {
+  Setup setup;
+  if (!setup.own) return;
+  setup.sender->SetMtu(1440);
+  const auto start = std::chrono::steady_clock::now();
+  REQUIRE(setup.runner.Until([&] {
+    return std::chrono::steady_clock::now() - start > milliseconds(1500);
+  }));
+  CHECK(setup.sender->mtu() == 1440);
+  CHECK(setup.sender->is_up());
 }
 
 TEST_CASE("heartbeat_sender: names the device that is not there",

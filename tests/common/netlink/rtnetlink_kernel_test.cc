@@ -254,6 +254,38 @@ TEST_CASE("rtnetlink: a refused route is named with the kernel's reason",
   CHECK(error->error == ENETUNREACH);
 }
 
+TEST_CASE("rtnetlink: a route's MTU is set, changed and taken away",
+          "[rtnetlink]") {
+  OwnNamespace own;
+  if (!own) return;
+  Rtnetlink rtnetlink = Rtnetlink::Open().value();
+  const auto near = MakePair(rtnetlink);
+  if (!near) return;
+  Route fourth{.destination = Prefix("192.0.2.0/24"), .link = *near};
+  Route sixth{.destination = Prefix("fd00:5::/64"),
+              .link = *near,
+              .priority = kIpv6Metric};
+  for (const uint32_t mtu : {1300u, 1280u, 0u}) {
+    fourth.mtu = sixth.mtu = mtu;
+    for (const Route& route : {fourth, sixth}) {
+      INFO(route.destination.ToString() << " " << mtu);
+      CHECK(rtnetlink.ReplaceRoute(route).ok());
+      const auto routes = rtnetlink.ListRoutes();
+      REQUIRE(routes.ok());
+      CHECK(std::count(routes->begin(), routes->end(), route) == 1);
+      CHECK(std::count_if(routes->begin(), routes->end(),
+                          [&route](const Route& other) {
+                            return other.destination == route.destination;
+                          }) == 1);
+      const auto taken = rtnetlink.RouteTo(
+          route.destination.family() == Family::kIpv4 ? Ip("192.0.2.7")
+                                                      : Ip("fd00:5::7"));
+      REQUIRE(taken.ok());
+      CHECK(taken->mtu == mtu);
+    }
+  }
+}
+
 TEST_CASE("rtnetlink: only unicast routes are listed", "[rtnetlink]") {
   OwnNamespace own;
   if (!own) return;

@@ -242,13 +242,30 @@ TEST_CASE("doctor: the tunnel's MTU against the one below", "[doctor]") {
     LinkOf(facts, "eth0").mtu = below;
     return Problems(facts);
   };
+  const auto severity = [&facts] {
+    std::string text;
+    for (const Finding& finding : Diagnose(facts)) {
+      if (finding.check == "mtu") text += ToString(finding.severity);
+    }
+    return text;
+  };
   CHECK(with(1420, 1500) == "");
   CHECK(with(1440, 1500) == "");  // over IPv4
   CHECK(with(1441, 1500) ==
         "error mtu: edged0 has MTU 1441, eth0 below it 1500 | ip link set "
-        "edged0 mtu 1420\n");
+        "edged0 mtu 1440\n");
+  CHECK(with(1280, 1280) == "");
+  CHECK(severity() == "note");
   CHECK(with(1200, 1280) ==
         "warning mtu: edged0 has MTU 1200, eth0 below it 1280 | \n");
+  facts.uplinks->at(0).endpoint->address = *IpAddress::Parse("2001:db8::7");
+  CHECK(with(1420, 1500) == "");
+  CHECK(with(1440, 1500) ==
+        "error mtu: edged0 has MTU 1440, eth0 below it 1500 | ip link set "
+        "edged0 mtu 1420\n");
+  facts.uplinks->at(0).endpoint.reset();
+  CHECK(with(1440, 1500) == "");
+  CHECK(severity() == "note");
 }
 
 TEST_CASE("doctor: the table of connections", "[doctor]") {

@@ -172,6 +172,24 @@ TEST_CASE("concerns_edge: public interfaces, and those of the default route",
   CHECK(Concerns({.object = default_route}));
 }
 
+TEST_CASE("concerns_edge: whatever leads to an uplink", "[concerns_edge]") {
+  HostFacts facts = SampleFacts();
+  facts.underlay = {{Ip("198.51.100.7"), 4}};
+  const auto concerns = [&facts](RouteEvent event) {
+    return ConcernsEdge(event, SampleState().settings, facts, SampleHost());
+  };
+  netlink::Link link = LinkOf(4);
+  link.mtu = 1400;
+  CHECK(concerns({.object = link}));
+  netlink::Route route{
+      .destination = Net("198.51.100.0/24"), .link = 9, .protocol = 4};
+  CHECK(concerns({.object = route}));
+  route.table = 7;
+  CHECK(!concerns({.object = route}));
+  route = {.destination = Net("192.0.2.0/24"), .link = 9, .protocol = 4};
+  CHECK(!concerns({.object = route}));
+}
+
 TEST_CASE("concerns_edge: not what containers do", "[concerns_edge]") {
   netlink::Link link = LinkOf(4);
   link.up = false;

@@ -53,6 +53,10 @@ void Make(const RouteChange& change, ObservedRoutes& observed) {
     std::erase(observed.routes, route);
   }
   for (const auto& route : change.replaced_routes) {
+    std::erase_if(observed.routes, [&route](const Route& before) {
+      return before.destination == route.destination &&
+             before.protocol == route.protocol;
+    });
     observed.routes.push_back(route);
   }
 }
@@ -104,6 +108,39 @@ TEST_CASE("route_plan: both families on a bare host, then nothing",
   CHECK(change.added_addresses[1].flags == IFA_F_NODAD);
   Make(change, observed);
   CHECK(PlanRoutes(model, facts, observed)->empty());
+}
+
+TEST_CASE("route_plan: each way is limited to what it carries",
+          "[route_plan]") {
+  const EdgeModel model = ModelOf(DualState());
+  HostFacts facts = DualFacts();
+  ObservedRoutes observed = Bare();
+  Make(*PlanRoutes(model, facts, observed), observed);
+  facts.uplink_mtus = {{"a", 1216}, {"b", 1420}, {"c", 9000}};
+  RouteChange change = *PlanRoutes(model, facts, observed);
+  CHECK(change.ToString("edged0") ==
+        "+ route 10.200.0.16/28 dev edged0 mtu 1216\n"
+        "+ route fd00:ed:0:0:400::/70 dev edged0 mtu 1280\n");
+  Make(change, observed);
+  CHECK(PlanRoutes(model, facts, observed)->empty());
+
+  // A new run knows it from the route, until the uplink tells.
+  facts.uplink_mtus.clear();
+  CHECK(PlanRoutes(model, facts, observed)->empty());
+  facts.own_mtu = 1200;  // and never takes more than its own links do
+  change = *PlanRoutes(model, facts, observed);
+  CHECK(change.ToString("edged0") ==
+        "+ route 10.200.0.16/28 dev edged0 mtu 1200\n"
+        "+ route 10.200.0.32/28 dev edged0 mtu 1200\n"
+        "+ route 10.200.0.48/28 dev edged0 mtu 1200\n"
+        "+ route fd00:ed:0:0:800::/70 dev edged0 mtu 1280\n"
+        "+ route fd00:ed:0:0:c00::/70 dev edged0 mtu 1280\n");
+  CHECK(change.removed_routes.empty());
+  facts.own_mtu = 1420;
+  facts.uplink_mtus = {{"a", 1420}};
+  CHECK(Planned(model, facts, observed) ==
+        "+ route 10.200.0.16/28 dev edged0\n"
+        "+ route fd00:ed:0:0:400::/70 dev edged0\n");
 }
 
 TEST_CASE("route_plan: switches IPv6 forwarding of single devices where it may",

@@ -93,6 +93,7 @@ TEST_CASE("status_text: an edge at work", "[status_text]") {
   alive.mutable_last_heartbeat()->set_seconds(kNow);
   alive.set_received_bytes(1023);
   alive.set_sent_bytes(1536);
+  alive.set_mtu(1216);
   AddUplink(state, "b").set_draining(true);
   AddUplink(state, "c");
   CHECK(Text(state) == R"(
@@ -106,10 +107,10 @@ PUBLIC ADDRESS  ON        INTERFACE  PROBLEM
 203.0.113.1     10.0.0.7  eth0       -
 203.0.113.2     -         -          no interface has it
 
-UPLINK  STATE     ADDRESS      ENDPOINT            HANDSHAKE  HEARTBEAT  RECEIVED  SENT     CARRIES
-a       alive     10.200.0.16  198.51.100.7:40123  59s        0s         1023 B    1.5 KiB  01234567
-b       draining  10.200.0.16  -                   -          -          0 B       0 B      01234567
-c       dead      10.200.0.16  -                   -          -          0 B       0 B      01234567
+UPLINK  STATE     ADDRESS      ENDPOINT            HANDSHAKE  HEARTBEAT  RECEIVED  SENT     MTU   CARRIES
+a       alive     10.200.0.16  198.51.100.7:40123  59s        0s         1023 B    1.5 KiB  1216  01234567
+b       draining  10.200.0.16  -                   -          -          0 B       0 B      -     01234567
+c       dead      10.200.0.16  -                   -          -          0 B       0 B      -     01234567
 )");
 }
 

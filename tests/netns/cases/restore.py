@@ -7,7 +7,9 @@ from datetime import datetime, timezone
 import ask
 from case import case
 from expect import becomes, eventually, expect
-from product import Setup, port_binding, tcp
+from product import Setup, port_binding, tcp, udp
+from slowness import SLOWNESS
+from stream import Stream
 from world import A, BACKEND, HOME_LAN
 
 COUNT = 10_000
@@ -61,3 +63,34 @@ def ten_thousand_mappings(lab):
         becomes(lambda: setup.ask(ask.page, A, port), f"backend:8080 saw {HOME_LAN}", 5)
     print(f"    {COUNT} mappings: all is there {after_loss:.0f} ms after the start, "
           f"{after_restart:.0f} ms where the kernel still had it", flush=True)
+
+
+@case
+def network_comes_late(lab):
+    """A VPS whose way to the internet comes after edged, with the agent dead and the uplink
+    idle: the edge speaks first, and traffic flows within 2 s."""
+    setup = Setup(lab)
+    setup.world.serve(setup.world.backend, "backend", "echo:7000")
+    setup.start()
+    setup.agent.write("one", port_binding("one", udp(7000, f"{BACKEND}:7000")))
+    setup.agent.wait_ready("one")
+    becomes(lambda: "uses key" in setup.agent.process.output(), True)
+    edge = setup.edge
+    time.sleep(1)
+    setup.agent.process.kill()
+    edge.process.kill()
+    edge.host.run(["sh", "-c", "nft flush ruleset; conntrack -F"], check=False)
+    way = edge.host.run(["ip", "route", "show", "default"]).stdout.strip()
+    edge.host.ip("route del default\nlink set edged0 down")
+    for peer in edge.host.run(["wg", "show", "edged0", "peers"]).stdout.split():
+        edge.host.run(["wg", "set", "edged0", "peer", peer, "remove"])
+    edge.run()
+    with Stream(setup.world.client, A, 7000) as stream:
+        time.sleep(1.5)
+        expect(stream.first_answer_after(0), None, "an answer without a way")
+        edge.host.ip(f"route add {way}")
+        start = time.monotonic()
+        eventually(lambda: expect(stream.first_answer_after(start) is not None, True, "an answer"))
+        took = stream.first_answer_after(start) - start
+    print(f"    traffic {took:.2f} s after the way")
+    expect(took < 2 * SLOWNESS, True, f"{took:.2f} s is below 2 s")
