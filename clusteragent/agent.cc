@@ -40,7 +40,9 @@ std::vector<IpAddress> TargetsOf(const Plan& plan) {
   std::set<IpAddress> targets;
   for (const EdgePlan& edge : plan.edges) {
     for (const PlannedMapping& mapping : edge.mappings) {
-      targets.insert(mapping.target.address);
+      for (const SocketAddress& endpoint : mapping.backend.endpoints) {
+        targets.insert(endpoint.address);
+      }
     }
   }
   return {targets.begin(), targets.end()};

@@ -27,6 +27,7 @@ function(archive_target target name)
   target_link_libraries(${target} INTERFACE ${${name}_ARCHIVE} ${ARGN})
 endfunction()
 
+pkg_target(curl libcurl)
 pkg_target(mnl libmnl)
 archive_target(nftnl nftnl mnl)
 archive_target(sodium sodium)
@@ -75,6 +76,7 @@ find_program(PROTOC protoc REQUIRED)
 find_program(GRPC_CPP_PLUGIN grpc_cpp_plugin REQUIRED)
 
 if(EDGED_BUILD_TESTS)
+  pkg_target(openssl openssl)  # of the tests' own HTTP server
   add_library(catch2_main STATIC ${PROJECT_SOURCE_DIR}/tests/main.cc)
   target_include_directories(catch2_main PUBLIC ${PROJECT_SOURCE_DIR})
 endif()

@@ -14,6 +14,7 @@ namespace edged::agent {
 namespace {
 
 constexpr int64_t kLastPort = 65535;
+constexpr char kViaClusterIp[] = "ClusterIP";
 
 bool IsPort(int64_t number) { return number >= 1 && number <= kLastPort; }
 
@@ -144,6 +145,9 @@ void BindingJudge::JudgeTarget() {
   } else {
     Refuse(reason::kInvalidTarget, "target", "has neither service nor address");
   }
+  if (!target.service && !target.via.empty()) {
+    Refuse(reason::kInvalidTarget, "target.via", "belongs to a Service");
+  }
   if (binding_.client_ip == "Preserve") {
     valid_.client_ip = ClientIp::kPreserve;
   } else if (binding_.client_ip != "Masquerade") {
@@ -203,6 +207,13 @@ void BindingJudge::JudgeTargetService() {
     Refuse(reason::kInvalidTarget, "target.port",
            "belongs to an address; a Service has target.service.port");
   }
+  const std::string& via = binding_.target.via;
+  if (!via.empty() && via != "Endpoints" && via != kViaClusterIp) {
+    Refuse(reason::kInvalidTarget, "target.via",
+           fmt::format("\"{}\" is neither Endpoints nor ClusterIP", via));
+  }
+  valid_.service = ServiceTarget{service.name_space, service.name, service.port,
+                                 via == kViaClusterIp};
   if (service.port.empty()) {
     if (!binding_.end_port) {
       Refuse(reason::kInvalidTarget, "target.service.port", "is missing");
@@ -298,12 +309,6 @@ void BindingJudge::JudgeFeatures() {
             "PROXY protocol");
     missing(binding_.tcp->connect_timeout.has_value(), "tcp.connectTimeout",
             "connect timeout");
-  }
-  if (binding_.target.service) {
-    Refuse(reason::kServiceTargetsNeedKubernetes, "target.service",
-           fmt::format("Service \"{}\" cannot be looked up without Kubernetes; "
-                       "use target.address",
-                       binding_.target.service->name));
   }
 }
 

@@ -9,7 +9,15 @@
 namespace edged::agent {
 
 std::string_view ToString(Kind kind) {
-  return kind == Kind::kEdgeNode ? "EdgeNode" : "PortBinding";
+  switch (kind) {
+    case Kind::kEdgeNode:
+      return "EdgeNode";
+    case Kind::kPortBinding:
+      return "PortBinding";
+    case Kind::kService:
+      return "Service";
+  }
+  return "";
 }
 
 std::string ObjectKey::ToString() const {

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "clusteragent/core/cluster.h"
+#include "clusteragent/core/object_meta.h"
 #include "common/net_types.h"
 #include "common/protocol/overlay.h"
 
@@ -20,9 +22,7 @@ namespace edged::agent {
 
 inline constexpr char kApiVersion[] = "edged.dev/v1alpha1";
 
-using Labels = std::map<std::string, std::string>;
-
-enum class Kind : uint8_t { kEdgeNode, kPortBinding };
+enum class Kind : uint8_t { kEdgeNode, kPortBinding, kService };
 std::string_view ToString(Kind kind);  // "EdgeNode", "PortBinding"
 
 // Which object: unique in a world.
@@ -32,17 +32,6 @@ struct ObjectKey {
   std::string name;
   std::string ToString() const;  // "PortBinding default/web", "EdgeNode vps"
   auto operator<=>(const ObjectKey&) const = default;
-};
-
-struct ObjectMeta {
-  std::string name_space;
-  std::string name;
-  std::string uid;  // empty where objects have none (manifests)
-  std::optional<std::chrono::sys_seconds> created;
-  int64_t generation = 0;  // 0: unknown
-  Labels labels;
-  Labels annotations;
-  bool operator==(const ObjectMeta&) const = default;
 };
 
 // Who wins where two objects want the same: the one created first, one with a
@@ -112,6 +101,7 @@ struct Target {
   std::optional<ServiceRef> service;
   std::optional<std::string> address;
   std::optional<int64_t> port;  // of `address`
+  std::string via;  // of `service`: "Endpoints" (also empty) or "ClusterIP"
   bool operator==(const Target&) const = default;
 };
 
@@ -155,15 +145,16 @@ struct Binding {
   bool operator==(const Binding&) const = default;
 };
 
+// Also what an exposed Service comes to (exposure.h).
 struct PortBinding {
+  Kind kind = Kind::kPortBinding;
   ObjectMeta meta;
   std::optional<std::string> edge_node;  // edgeNodeRef.name
   std::optional<Selector> edge_node_selector;
+  std::vector<std::string> edge_nodes;  // of a Service, instead of both
   std::vector<Binding> bindings;
 
-  ObjectKey Key() const {
-    return {Kind::kPortBinding, meta.name_space, meta.name};
-  }
+  ObjectKey Key() const { return {kind, meta.name_space, meta.name}; }
   bool operator==(const PortBinding&) const = default;
 };
 
@@ -171,6 +162,8 @@ struct PortBinding {
 struct World {
   std::vector<EdgeNode> edge_nodes;
   std::vector<PortBinding> port_bindings;
+  // Where Services are looked up; unset: there is no Kubernetes.
+  std::optional<Cluster> cluster;
   bool operator==(const World&) const = default;
 };
 

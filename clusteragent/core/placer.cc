@@ -22,13 +22,22 @@ bool Allows(const EdgeNode& node, const std::string& name_space) {
 }  // namespace
 
 std::string Placer::Candidate::Where() const {
+  if (object.kind == Kind::kService) {
+    return fmt::format("{}: {}", object.Key().ToString(), ref.binding);
+  }
   return fmt::format("{}: spec.bindings[{}] \"{}\"", object.Key().ToString(),
                      ref.index, ref.binding);
+}
+
+std::string Placer::Candidate::Target() const {
+  return service ? "Service " + service->ToString()
+                 : "target " + valid.target.address.ToString();
 }
 
 Placer::Placer(const World& world, const Records& records, const Facts& facts)
     : records_(records), facts_(facts) {
   for (const EdgeNode& node : world.edge_nodes) nodes_[node.meta.name] = &node;
+  if (world.cluster) services_.emplace(*world.cluster);
 }
 
 PlannedObject Placer::Place(const PortBinding& object) {
@@ -48,11 +57,33 @@ PlannedObject Placer::Place(const PortBinding& object) {
       PlaceBinding({.object = object,
                     .valid = *binding.valid(),
                     .ref = {object.meta.name_space, object.meta.name,
-                            binding.name, binding.index}},
+                            binding.name, binding.index, object.kind}},
                    result);
     }
   }
   return planned;
+}
+
+bool Placer::IsTaken(const std::string& edge,
+                     const protocol::Listener& listener) const {
+  const auto touches = [&listener](const ReservedPort& port) {
+    return port.protocol == listener.protocol &&
+           listener.ports.Contains(port.port);
+  };
+  const auto record = records_.edges.find(edge);
+  if (record != records_.edges.end() &&
+      touches({Protocol::kUdp, record->second.listen_port})) {
+    return true;
+  }
+  if (std::ranges::any_of(facts_.Edge(edge).reserved_ports, touches)) {
+    return true;
+  }
+  const auto claims = claims_.find(edge);
+  if (claims == claims_.end()) return false;
+  const auto ports =
+      claims->second.ports.find({listener.public_address, listener.protocol});
+  return ports != claims->second.ports.end() &&
+         ports->second.OwnerOf(listener.ports).has_value();
 }
 
 std::vector<PlannedMapping> Placer::Granted(const std::string& edge) const {
@@ -63,8 +94,8 @@ std::vector<PlannedMapping> Placer::Granted(const std::string& edge) const {
 
 // An edge of several that has no place for the binding is passed over; the
 // binding is refused when none has.
-void Placer::PlaceBinding(const Candidate& candidate, PlannedBinding& planned) {
-  std::optional<Refusal> refused = JudgeTarget(candidate);
+void Placer::PlaceBinding(Candidate candidate, PlannedBinding& planned) {
+  std::optional<Refusal> refused = FindTarget(candidate);
   if (!refused) {
     for (const EdgeNode* node : SelectEdges(candidate, refused)) {
       for (const IpAddress& address :
@@ -89,47 +120,6 @@ void Placer::PlaceBinding(const Candidate& candidate, PlannedBinding& planned) {
   }
 }
 
-std::optional<Refusal> Placer::JudgeTarget(const Candidate& candidate) const {
-  const IpAddress& target = candidate.valid.target.address;
-  for (const auto& [edge, record] : records_.edges) {
-    const auto network = target.is_ipv4() ? record.network : record.network6;
-    if (!network || !network->Contains(target)) continue;
-    return Refusal{
-        reason::kInvalidTarget,
-        fmt::format("{}: target.address: {} lies in the tunnel network {} of "
-                    "EdgeNode {}",
-                    candidate.Where(), target.ToString(), network->ToString(),
-                    edge)};
-  }
-  const bool local = std::ranges::find(facts_.local_addresses, target) !=
-                     facts_.local_addresses.end();
-  if (candidate.valid.client_ip == ClientIp::kPreserve && !local) {
-    return Refusal{
-        reason::kPreserveNotPossible,
-        fmt::format("{}: clientIP: Preserve needs a target on the host of the "
-                    "uplink, and {} is none of its addresses",
-                    candidate.Where(), target.ToString())};
-  }
-  if (!candidate.valid.timeouts.empty() && !facts_.no_timeouts.empty()) {
-    return Refusal{reason::kTimeoutsNotAvailable,
-                   fmt::format("{}: has a timeout of its own, and {}",
-                               candidate.Where(), facts_.no_timeouts)};
-  }
-  if (target.is_ipv4()) return std::nullopt;
-  const auto refuse = [&](const char* reason, const std::string& why) {
-    return Refusal{reason,
-                   fmt::format("{}: target.address: {}: {}", candidate.Where(),
-                               target.ToString(), why)};
-  };
-  if (!facts_.ipv6.off.empty()) {
-    return refuse(reason::kIpv6NotAvailable, facts_.ipv6.off);
-  }
-  if (!local && !facts_.ipv6.not_forwarding.empty()) {
-    return refuse(reason::kIpv6ForwardingOff, facts_.ipv6.not_forwarding);
-  }
-  return std::nullopt;
-}
-
 std::vector<const EdgeNode*> Placer::SelectEdges(
     const Candidate& candidate, std::optional<Refusal>& refused) const {
   const PortBinding& object = candidate.object;
@@ -137,6 +127,11 @@ std::vector<const EdgeNode*> Placer::SelectEdges(
   if (object.edge_node) {
     const auto found = nodes_.find(*object.edge_node);
     if (found != nodes_.end()) selected.push_back(found->second);
+  } else if (object.kind == Kind::kService) {
+    for (const std::string& name : object.edge_nodes) {
+      const auto found = nodes_.find(name);
+      if (found != nodes_.end()) selected.push_back(found->second);
+    }
   } else {
     for (const auto& [name, node] : nodes_) {
       if (object.edge_node_selector->Matches(node->meta.labels)) {
@@ -192,16 +187,14 @@ std::vector<IpAddress> Placer::ChooseAddresses(
   }
   // "*" means every address that can reach the target without a change of
   // family.
-  const Family family = candidate.valid.target.address.family();
-  std::erase_if(all, [family](const IpAddress& address) {
-    return address.family() != family;
+  std::erase_if(all, [&candidate](const IpAddress& address) {
+    return !candidate.backends.contains(address.family());
   });
   if (all.empty()) {
-    refused = Refusal{
-        reason::kFamilyMismatch,
-        fmt::format("{}: {} has no public address of the family of target {}",
-                    candidate.Where(), edge,
-                    candidate.valid.target.address.ToString())};
+    refused =
+        Refusal{reason::kFamilyMismatch,
+                fmt::format("{}: {} has no public address of the family of {}",
+                            candidate.Where(), edge, candidate.Target())};
   }
   return all;
 }
@@ -209,13 +202,14 @@ std::vector<IpAddress> Placer::ChooseAddresses(
 std::optional<Refusal> Placer::JudgePlacement(
     const Candidate& candidate, const Placement& placement) const {
   const IpAddress& address = placement.listener.public_address;
-  const IpAddress& target = candidate.valid.target.address;
-  if (address.family() != target.family()) {
+  if (!candidate.backends.contains(address.family())) {
+    const auto why = candidate.without.find(address.family());
+    if (why != candidate.without.end()) return why->second;
     return Refusal{
         reason::kFamilyMismatch,
-        fmt::format("{}: public address {} and target {} are of "
+        fmt::format("{}: public address {} and {} are of "
                     "different families",
-                    candidate.Where(), address.ToString(), target.ToString())};
+                    candidate.Where(), address.ToString(), candidate.Target())};
   }
   const auto record = records_.edges.find(placement.edge);
   if (record == records_.edges.end()) {
@@ -263,6 +257,19 @@ std::optional<Refusal> Placer::JudgeReserved(const Candidate& candidate,
   return std::nullopt;
 }
 
+// What the endpoints depend on, beside protocol and family.
+std::string Placer::BackendName(const Candidate& candidate) {
+  std::string name = candidate.service->ToString();
+  const PortRange& ports = candidate.valid.ports;
+  if (!ports.is_single()) {
+    name = fmt::format("{}/{}:{}", candidate.service->name_space,
+                       candidate.service->name, ports.ToString());
+  }
+  if (candidate.service->via_cluster_ip) name += " via ClusterIP";
+  if (candidate.valid.client_ip == ClientIp::kPreserve) name += " on this host";
+  return name;
+}
+
 std::optional<Refusal> Placer::Claim(const Candidate& candidate,
                                      const Placement& placement) {
   const protocol::Listener& listener = placement.listener;
@@ -272,23 +279,27 @@ std::optional<Refusal> Placer::Claim(const Candidate& candidate,
     const PlannedMapping& winner = edge.granted[*owner];
     return Refusal{
         reason::kListenerConflict,
-        fmt::format("{}: {} on {} of EdgeNode {} is held by PortBinding {}/{} "
-                    "\"{}\", which is {}",
-                    candidate.Where(), Ports(winner.mapping.listener),
-                    listener.public_address.ToString(), placement.edge,
-                    winner.binding.name_space, winner.binding.object,
-                    winner.binding.binding,
+        fmt::format(
+            "{}: {} on {} of EdgeNode {} is held by {} {}/{} \"{}\", "
+            "which is {}",
+            candidate.Where(), Ports(winner.mapping.listener),
+            listener.public_address.ToString(), placement.edge,
+            agent::ToString(winner.binding.kind), winner.binding.name_space,
+            winner.binding.object, winner.binding.binding,
+            winner.binding.kind == candidate.ref.kind &&
                     winner.binding.name_space == candidate.ref.name_space &&
-                            winner.binding.object == candidate.ref.object
-                        ? "first in the list"
-                        : "older")};
+                    winner.binding.object == candidate.ref.object
+                ? "first in the list"
+                : "older")};
   }
   ports.Claim(listener.ports, edge.granted.size());
-  edge.granted.push_back({.mapping = {.listener = listener},
-                          .binding = candidate.ref,
-                          .target = candidate.valid.target,
-                          .client_ip = candidate.valid.client_ip,
-                          .timeouts = candidate.valid.timeouts});
+  PlannedMapping& granted = edge.granted.emplace_back();
+  granted.mapping.listener = listener;
+  granted.binding = candidate.ref;
+  granted.backend = candidate.backends.at(listener.public_address.family());
+  granted.client_ip = candidate.valid.client_ip;
+  granted.timeouts = candidate.valid.timeouts;
+  if (candidate.service) granted.service = BackendName(candidate);
   return std::nullopt;
 }
 

@@ -8,6 +8,7 @@
 
 #include "clusteragent/core/planner.h"
 #include "clusteragent/core/port_claims.h"
+#include "clusteragent/core/service_target.h"
 
 namespace edged::agent {
 
@@ -20,6 +21,10 @@ class Placer {
   // What becomes of every binding of `object`. Objects come by age.
   PlannedObject Place(const PortBinding& object);
 
+  // Whether an older object, or the edge itself, has the port.
+  bool IsTaken(const std::string& edge,
+               const protocol::Listener& listener) const;
+
   // The mappings that were granted on an edge so far, in the order of the
   // granting; their groups are unset.
   std::vector<PlannedMapping> Granted(const std::string& edge) const;
@@ -30,11 +35,25 @@ class Placer {
     const PortBinding& object;
     const ValidBinding& valid;
     BindingRef ref;
-    std::string Where() const;  // "PortBinding a/b: spec.bindings[0] \"web\""
+    std::optional<ServiceTarget> service;  // with its namespace
+    Backends backends;                     // of the families that can be served
+    std::map<Family, Refusal> without;     // why another one cannot
+    std::string Where() const;   // "PortBinding a/b: spec.bindings[0] \"web\""
+    std::string Target() const;  // "target 10.0.0.5", "Service shop/web:http"
   };
 
-  void PlaceBinding(const Candidate& candidate, PlannedBinding& planned);
-  std::optional<Refusal> JudgeTarget(const Candidate& candidate) const;
+  void PlaceBinding(Candidate candidate, PlannedBinding& planned);
+  // Fills `backends` and `without`.
+  std::optional<Refusal> FindTarget(Candidate& candidate) const;
+  std::optional<Refusal> FindService(Candidate& candidate) const;
+  // Leaves of the backend what clientIP allows.
+  std::optional<Refusal> JudgeBackend(const Candidate& candidate,
+                                      Backend& backend) const;
+  std::optional<Refusal> JudgeNetworks(const Candidate& candidate,
+                                       const Backend& backend) const;
+  std::optional<Refusal> JudgeIpv6(const Candidate& candidate,
+                                   const Backend& backend) const;
+  bool IsLocal(const SocketAddress& endpoint) const;
   std::vector<const EdgeNode*> SelectEdges(
       const Candidate& candidate, std::optional<Refusal>& refused) const;
   std::vector<IpAddress> ChooseAddresses(const Candidate& candidate,
@@ -45,6 +64,7 @@ class Placer {
   std::optional<Refusal> JudgeReserved(const Candidate& candidate,
                                        const Placement& placement,
                                        uint16_t tunnel_port) const;
+  static std::string BackendName(const Candidate& candidate);
   // Takes the listener, or says who has it.
   std::optional<Refusal> Claim(const Candidate& candidate,
                                const Placement& placement);
@@ -57,6 +77,7 @@ class Placer {
   std::map<std::string, const EdgeNode*> nodes_;  // by name
   const Records& records_;
   const Facts& facts_;
+  std::optional<ServiceTargets> services_;
   std::map<std::string, EdgeClaims> claims_;  // by edge
 };
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <set>
 #include <vector>
 
@@ -52,14 +53,33 @@ std::string SettingsText(const EdgePlan& edge) {
   return AlignColumns(rows, kIndent);
 }
 
+constexpr size_t kShownEndpoints = 3;
+
+// "10.0.0.5:80", "10.0.0.5, same port", "shop/web:http (10.1.0.1:80 by client)"
+std::string TargetText(const PlannedMapping& planned) {
+  const auto& endpoints = planned.backend.endpoints;
+  const bool single = planned.mapping.listener.ports.is_single();
+  std::string text;
+  for (size_t i = 0; i < std::min(endpoints.size(), kShownEndpoints); ++i) {
+    text += fmt::format(
+        "{}{}", i == 0 ? "" : " ",
+        single ? endpoints[i].ToString() : endpoints[i].address.ToString());
+  }
+  if (endpoints.size() > kShownEndpoints) {
+    text += fmt::format(" and {} more", endpoints.size() - kShownEndpoints);
+  }
+  if (endpoints.empty()) text = "no endpoint";
+  if (!single && !endpoints.empty()) text += ", same port";
+  if (planned.backend.client_ip_affinity) text += ", by client";
+  if (planned.service.empty()) return text;
+  return fmt::format("{} ({})", planned.service, text);
+}
+
 std::string MappingsText(const EdgePlan& edge) {
   std::vector<std::vector<std::string>> rows;
   for (const PlannedMapping& planned : edge.mappings) {
-    const bool single = planned.mapping.listener.ports.is_single();
     rows.push_back(
-        {"map", planned.mapping.listener.ToString(), "to",
-         single ? planned.target.ToString()
-                : planned.target.address.ToString() + ", same port",
+        {"map", planned.mapping.listener.ToString(), "to", TargetText(planned),
          planned.client_ip == ClientIp::kPreserve ? "Preserve" : "Masquerade",
          planned.binding.ToString()});
   }

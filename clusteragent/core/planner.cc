@@ -5,7 +5,10 @@
 #include <algorithm>
 #include <map>
 #include <utility>
+#include <variant>
 
+#include "clusteragent/core/address_pool.h"
+#include "clusteragent/core/exposure.h"
 #include "clusteragent/core/placer.h"
 #include "clusteragent/core/stable_hash.h"
 
@@ -108,6 +111,55 @@ EdgePlan PlanEdge(const EdgeNode& node, const Records& records,
   return plan;
 }
 
+// Of an exposed Service that gets no address.
+PlannedObject Refused(const Exposure& exposure, const Refusal& refusal) {
+  const ObjectMeta& meta = exposure.service.meta;
+  return {.key = {Kind::kService, meta.name_space, meta.name},
+          .generation = meta.generation,
+          .refused = refusal};
+}
+
+// PortBindings and exposed Services, the oldest first; of the same age a
+// PortBinding.
+std::vector<PlannedObject> PlaceByAge(const World& world, Placer& placer) {
+  std::vector<Exposure> exposures;
+  if (world.cluster) exposures = FindExposures(*world.cluster);
+  AddressPool pool(world.edge_nodes, exposures);
+  const auto taken = [&placer](const std::string& edge,
+                               const IpAddress& address,
+                               const ServicePort& port) {
+    return placer.IsTaken(edge,
+                          {address, port.protocol, {port.port, port.port}});
+  };
+  std::vector<const PortBinding*> by_age;
+  for (const PortBinding& object : world.port_bindings) {
+    by_age.push_back(&object);
+  }
+  std::ranges::sort(by_age, [](const PortBinding* a, const PortBinding* b) {
+    return IsOlder(a->meta, b->meta);
+  });
+  std::vector<PlannedObject> planned;
+  auto object = by_age.begin();
+  const auto place_objects_before = [&](const ObjectMeta* meta) {
+    while (object != by_age.end() &&
+           (meta == nullptr || !IsOlder(*meta, (*object)->meta))) {
+      planned.push_back(placer.Place(**object++));
+    }
+  };
+  for (const Exposure& exposure : exposures) {
+    place_objects_before(&exposure.service.meta);
+    const auto choice = pool.Choose(exposure, taken);
+    if (const auto* refusal = std::get_if<Refusal>(&choice)) {
+      planned.push_back(Refused(exposure, *refusal));
+      continue;
+    }
+    const auto& [edges, addresses] = std::get<AddressPool::Choice>(choice);
+    planned.push_back(placer.Place(BindingOf(exposure, edges, addresses)));
+  }
+  place_objects_before(nullptr);
+  return planned;
+}
+
 }  // namespace
 
 std::string BindingRef::ToString() const {
@@ -124,16 +176,7 @@ Plan MakePlan(const World& world, const Allocation& allocation,
   const Records& records = allocation.records;
   Plan plan;
   Placer placer(world, records, facts);
-  std::vector<const PortBinding*> by_age;
-  for (const PortBinding& object : world.port_bindings) {
-    by_age.push_back(&object);
-  }
-  std::ranges::sort(by_age, [](const PortBinding* a, const PortBinding* b) {
-    return IsOlder(a->meta, b->meta);
-  });
-  for (const PortBinding* object : by_age) {
-    plan.port_bindings.push_back(placer.Place(*object));
-  }
+  plan.port_bindings = PlaceByAge(world, placer);
   std::ranges::sort(plan.port_bindings, {}, &PlannedObject::key);
 
   for (const EdgeNode& node : world.edge_nodes) {

@@ -9,6 +9,7 @@
 #include "clusteragent/core/allocator.h"
 #include "clusteragent/core/facts.h"
 #include "clusteragent/core/objects.h"
+#include "clusteragent/core/service_target.h"
 #include "clusteragent/core/validate.h"
 #include "clusteragent/core/verdict.h"
 #include "common/protocol/records.h"
@@ -23,7 +24,8 @@ struct BindingRef {
   std::string name_space;
   std::string object;
   std::string binding;
-  size_t index = 0;  // in spec.bindings
+  size_t index = 0;                // in spec.bindings
+  Kind kind = Kind::kPortBinding;  // or an exposed Service
   std::string ToString() const;
   auto operator<=>(const BindingRef&) const = default;
 };
@@ -32,7 +34,10 @@ struct BindingRef {
 struct PlannedMapping {
   protocol::Mapping mapping;
   BindingRef binding;
-  SocketAddress target;  // of a range: the target's address, its first port
+  Backend backend;  // of a range: with its first port
+  // The Service that the endpoints are of, "shop/web:http"; empty: an address.
+  // Of one name and protocol they are the same, and change together.
+  std::string service;
   ClientIp client_ip = ClientIp::kMasquerade;
   protocol::Timeouts timeouts;
   bool operator==(const PlannedMapping&) const = default;

@@ -160,8 +160,16 @@ std::vector<UplinkTarget> TargetsOf(const EdgePlan& edge,
     const protocol::Listener& listener = planned.mapping.listener;
     const auto address = overlay_of.find(listener.public_address);
     if (address == overlay_of.end()) continue;
-    targets.push_back({address->second, listener.protocol, listener.ports,
-                       planned.target, planned.timeouts.Of(listener.protocol)});
+    for (const SocketAddress& endpoint : planned.backend.endpoints) {
+      targets.push_back(
+          {.address = address->second,
+           .protocol = listener.protocol,
+           .ports = listener.ports,
+           .target = endpoint,
+           .timeout = planned.timeouts.Of(listener.protocol),
+           .backend = planned.service,
+           .client_ip_affinity = planned.backend.client_ip_affinity});
+    }
   }
   return targets;
 }

@@ -5,9 +5,11 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <set>
 #include <utility>
 
+#include "clusteragent/core/backend_chains.h"
 #include "clusteragent/core/uplink_plan.h"
 
 namespace edged::agent {
@@ -43,7 +45,9 @@ struct Names {
   const char* links;    // set: what forwards only because of us
   const char* targets;  // map: address . protocol . port : address . port
   const char* target_ranges;
-  const char* edges;  // set: the edges' own addresses
+  const char* edges;     // set: the edges' own addresses
+  const char* backends;  // map: address . protocol . port : verdict
+  const char* backend_ranges;
 };
 constexpr Names kIpv4Names{.family = Family::kIpv4,
                            .nfproto = NFPROTO_IPV4,
@@ -54,7 +58,9 @@ constexpr Names kIpv4Names{.family = Family::kIpv4,
                            .links = "links",
                            .targets = "targets4",
                            .target_ranges = "target_ranges4",
-                           .edges = "edges4"};
+                           .edges = "edges4",
+                           .backends = "backends4",
+                           .backend_ranges = "backend_ranges4"};
 constexpr Names kIpv6Names{.family = Family::kIpv6,
                            .nfproto = NFPROTO_IPV6,
                            .address_type = nftables::Type::kIpv6Addr,
@@ -64,7 +70,9 @@ constexpr Names kIpv6Names{.family = Family::kIpv6,
                            .links = "links6",
                            .targets = "targets6",
                            .target_ranges = "target_ranges6",
-                           .edges = "edges6"};
+                           .edges = "edges6",
+                           .backends = "backends6",
+                           .backend_ranges = "backend_ranges6"};
 
 const Names& NamesOf(const UplinkFamily& family) {
   return family.family == Family::kIpv4 ? kIpv4Names : kIpv6Names;
@@ -281,7 +289,9 @@ nftables::SetWithElements TimeoutSet(const std::vector<TunnelOfEdge>& tunnels,
               .key = ListenerTypes(names),
               .interval = ranges}};
   for (const TunnelOfEdge& tunnel : tunnels) {
-    for (const UplinkTarget& target : tunnel.targets) {
+    for (size_t i = 0; i < tunnel.targets.size(); ++i) {
+      const UplinkTarget& target = tunnel.targets[i];
+      if (i > 0 && tunnel.targets[i - 1].SharesListener(target)) continue;
       if (target.address.family() != names.family ||
           target.protocol != protocol || target.timeout != timeout ||
           target.ports.is_single() == ranges) {
@@ -337,8 +347,10 @@ std::pair<nftables::SetWithElements, nftables::SetWithElements> TargetMaps(
                                            .data = {names.address_type},
                                            .interval = true}};
   for (const TunnelOfEdge& tunnel : tunnels) {
-    for (const UplinkTarget& target : tunnel.targets) {
+    for (size_t i = 0; i < tunnel.targets.size(); ++i) {
+      const UplinkTarget& target = tunnel.targets[i];
       if (target.address.family() != names.family) continue;
+      if (IsOneOfSeveral(tunnel.targets, i)) continue;
       const Bytes address = nftables::ToBytes(target.target.address);
       if (target.ports.is_single()) {
         single.elements.push_back(
@@ -366,6 +378,9 @@ nftables::Table MakeUplinkTable(const std::vector<TunnelOfEdge>& tunnels,
   for (const TunnelOfEdge& tunnel : tunnels) devices.push_back(tunnel.device);
   nftables::Table table{.name = kUplinkTable};
   table.sets.push_back(NameSet(kTunnels, std::move(devices)));
+  const auto timeouts = TimeoutsOf(tunnels, guard.families);
+  nftables::Chain translate = Translate(guard.families, timeouts);
+  std::vector<nftables::Chain> chains;  // of backends
   for (const UplinkFamily& family : guard.families) {
     const Names& names = NamesOf(family);
     if (!family.guarded_links.empty()) {
@@ -375,8 +390,18 @@ nftables::Table MakeUplinkTable(const std::vector<TunnelOfEdge>& tunnels,
     auto [single, ranges] = TargetMaps(tunnels, names);
     table.sets.push_back(std::move(single));
     table.sets.push_back(std::move(ranges));
+    auto backends = MakeBackendChains(
+        tunnels, {names.family, names.backends, names.backend_ranges,
+                  ListenerTypes(names)});
+    if (backends.empty()) continue;
+    for (auto* set : {&backends.ports, &backends.ranges}) {
+      translate.rules.push_back(
+          {{kFromTunnel, nftables::VerdictMap{ListenerKey(names.destination),
+                                              set->set.name}}});
+      table.sets.push_back(std::move(*set));
+    }
+    std::ranges::move(backends.chains, std::back_inserter(chains));
   }
-  const auto timeouts = TimeoutsOf(tunnels, guard.families);
   for (const TimeoutClass& timeout : timeouts) {
     table.timeouts.push_back(timeout.object);
     for (const auto& [destination, set] : timeout.sets) {
@@ -385,11 +410,12 @@ nftables::Table MakeUplinkTable(const std::vector<TunnelOfEdge>& tunnels,
   }
   table.chains = {MarkEdge(tunnels, marks),
                   MarkOwn(tunnels, marks),
-                  Translate(guard.families, timeouts),
+                  std::move(translate),
                   MasqueradeForwarded(),
                   Forward(marks, guard.families),
                   Input(guard.families),
                   Output(marks, guard)};
+  std::ranges::move(chains, std::back_inserter(table.chains));
   return table;
 }
 

@@ -21,6 +21,16 @@ struct UplinkTarget {
   // How long the kernel keeps an idle connection; 0: as the host's settings
   // say.
   std::chrono::seconds timeout{0};
+  // A listener with several endpoints has one of these for each, side by side.
+  // What they are endpoints of; of one name, protocol and family they change
+  // together. Empty: a target by its address.
+  std::string backend;
+  bool client_ip_affinity = false;
+
+  bool SharesListener(const UplinkTarget& other) const {
+    return address == other.address && protocol == other.protocol &&
+           ports == other.ports;
+  }
   auto operator<=>(const UplinkTarget&) const = default;
 };
 

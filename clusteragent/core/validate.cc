@@ -12,6 +12,7 @@ namespace edged::agent {
 namespace {
 
 std::optional<Refusal> JudgeWhole(const PortBinding& object) {
+  if (object.kind == Kind::kService) return std::nullopt;
   const std::string name = object.Key().ToString();
   if (object.edge_node && object.edge_node_selector) {
     return Refusal{reason::kInvalidEdgeNodeRef,

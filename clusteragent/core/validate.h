@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "clusteragent/core/objects.h"
+#include "clusteragent/core/service_target.h"
 #include "clusteragent/core/verdict.h"
 #include "common/protocol/records.h"
 
@@ -31,7 +32,8 @@ struct ValidBinding {
   Protocol protocol = Protocol::kTcp;
   PortRange ports;
   PublicIpChoice public_ip;
-  SocketAddress target;  // of a range: its first port
+  SocketAddress target;  // of a range: its first port; unless `service`
+  std::optional<ServiceTarget> service;  // its namespace empty: the object's
   ClientIp client_ip = ClientIp::kMasquerade;
   protocol::Timeouts timeouts;
   bool operator==(const ValidBinding&) const = default;

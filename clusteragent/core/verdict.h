@@ -36,6 +36,14 @@ inline constexpr char kFamilyMismatch[] = "FamilyMismatch";
 inline constexpr char kIpv6NotAvailable[] = "Ipv6NotAvailable";
 inline constexpr char kTimeoutsNotAvailable[] = "TimeoutsNotAvailable";
 inline constexpr char kIpv6ForwardingOff[] = "Ipv6ForwardingOff";
+// A Service as a target.
+inline constexpr char kServiceNotFound[] = "ServiceNotFound";
+inline constexpr char kTargetDenied[] = "TargetDenied";
+inline constexpr char kUnsupportedServiceType[] = "UnsupportedServiceType";
+inline constexpr char kTargetPortNotListening[] = "TargetPortNotListening";
+// An exposed Service.
+inline constexpr char kInvalidAnnotation[] = "InvalidAnnotation";
+inline constexpr char kNoFreePublicIp[] = "NoFreePublicIP";
 // Limits and allocation, conditions of an EdgeNode.
 inline constexpr char kNetworkOverlap[] = "NetworkOverlap";
 inline constexpr char kNoFreeNetwork[] = "NoFreeNetwork";

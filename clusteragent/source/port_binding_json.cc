@@ -37,6 +37,7 @@ Target ReadTarget(const config::Document& document, size_t index,
   Target target;
   target.address = ReadString(fields, "address");
   target.port = ReadInt(fields, "port");
+  target.via = fields.String("via");
   if (!fields.Has("service")) return target;
   config::Fields service = fields.Object("service");
   ServiceRef& ref = target.service.emplace();

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
+#include "common/slots.h"
 #include "edged/core/edge_model.h"
 #include "edged/core/group_marks.h"
 #include "edged/core/nft_names.h"
-#include "edged/core/slots.h"
 
 namespace edged::edge {
 namespace {

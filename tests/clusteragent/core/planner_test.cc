@@ -18,10 +18,10 @@ std::string Text(const Plan& plan) {
   std::string text;
   for (const EdgePlan& edge : plan.edges) {
     for (const PlannedMapping& planned : edge.mappings) {
-      text +=
-          fmt::format("{}: {} -> {} for {}\n", edge.edge,
-                      planned.mapping.listener.ToString(),
-                      planned.target.ToString(), planned.binding.ToString());
+      text += fmt::format("{}: {} -> {} for {}\n", edge.edge,
+                          planned.mapping.listener.ToString(),
+                          planned.backend.endpoints.at(0).ToString(),
+                          planned.binding.ToString());
     }
   }
   const std::string all = PlanText(plan);

@@ -162,7 +162,7 @@ TEST_CASE("validate: an address target needs a port", "[validate]") {
         "(1-65535)\n");
 }
 
-TEST_CASE("validate: services wait for Kubernetes once they make sense",
+TEST_CASE("validate: a Service is named, and looked up elsewhere",
           "[validate]") {
   const auto with = [](ServiceRef service) {
     Binding binding = Bind("a", "TCP", 80);
@@ -170,9 +170,7 @@ TEST_CASE("validate: services wait for Kubernetes once they make sense",
     return Text(binding);
   };
   CHECK(with({.name = "web", .port = "http"}) ==
-        "ServiceTargetsNeedKubernetes: spec.bindings[0].target.service: "
-        "Service \"web\" cannot be looked up without Kubernetes; use "
-        "target.address\n");
+        with({.name = "web", .name_space = "shop", .port = "80"}));
   CHECK(with({.name = "a.b.svc", .port = "80"})
             .starts_with("InvalidTarget: spec.bindings[0].target.service.name: "
                          "\"a.b.svc\" is not the name of a Service"));

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-namespace edged::edge {
+namespace edged {
 
 inline constexpr size_t kSlots = 256;
 
@@ -21,4 +21,4 @@ using Slots = std::array<uint16_t, kSlots>;
 Slots DealSlots(const std::vector<std::string>& members,
                 const std::vector<bool>& serving);
 
-}  // namespace edged::edge
+}  // namespace edged

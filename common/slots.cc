@@ -1,9 +1,9 @@
-#include "edged/core/slots.h"
+#include "common/slots.h"
 
 #include <algorithm>
 #include <string_view>
 
-namespace edged::edge {
+namespace edged {
 namespace {
 
 constexpr uint16_t kNobody = 0xffff;
@@ -79,4 +79,4 @@ Slots DealSlots(const std::vector<std::string>& members,
   return slots;
 }
 
-}  // namespace edged::edge
+}  // namespace edged

@@ -1,10 +1,10 @@
-#include "edged/core/slots.h"
+#include "common/slots.h"
 
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <map>
 
-namespace edged::edge {
+namespace edged {
 namespace {
 
 std::vector<std::string> Names(int count) {
@@ -101,4 +101,4 @@ TEST_CASE("slots: a new member takes its share and hardly more moves",
 }
 
 }  // namespace
-}  // namespace edged::edge
+}  // namespace edged

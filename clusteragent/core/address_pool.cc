@@ -1,0 +1,208 @@
+#include "clusteragent/core/address_pool.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <set>
+#include <tuple>
+
+namespace edged::agent {
+namespace {
+
+bool Has(const std::vector<IpAddress>& addresses, const IpAddress& address) {
+  return std::ranges::find(addresses, address) != addresses.end();
+}
+
+std::string Named(const Exposure& exposure) {
+  return fmt::format("Service {}/{}", exposure.service.meta.name_space,
+                     exposure.service.meta.name);
+}
+
+std::set<Family> FamiliesOf(const Service& service) {
+  std::set<Family> families;
+  for (const IpAddress& address : service.cluster_ips) {
+    families.insert(address.family());
+  }
+  return families;
+}
+
+std::string PortsText(const Service& service) {
+  std::vector<std::string> ports;
+  for (const ServicePort& port : service.ports) {
+    ports.push_back(
+        fmt::format("{}/{}", edged::ToString(port.protocol), port.port));
+  }
+  return fmt::format("{}", fmt::join(ports, ", "));
+}
+
+}  // namespace
+
+AddressPool::Name AddressPool::NameOf(const Exposure& exposure) {
+  return {exposure.service.meta.name_space, exposure.service.meta.name};
+}
+
+AddressPool::AddressPool(const std::vector<EdgeNode>& nodes,
+                         const std::vector<Exposure>& exposures) {
+  for (const EdgeNode& node : nodes) nodes_[node.meta.name] = &node;
+  for (const Exposure& exposure : exposures) {
+    if (exposure.refused) continue;
+    for (const EdgeNode* node : EdgesFor(exposure)) {
+      for (const PublicIp& ip : node->PublicIps()) {
+        const bool named = Has(exposure.addresses, ip.address);
+        const bool kept =
+            exposure.addresses.empty() && Has(exposure.held, ip.address);
+        if (named || kept) Note({node->meta.name, ip.address}, exposure);
+      }
+    }
+  }
+}
+
+// Of two that hold one port, as after a change of their ports, the older stays.
+void AddressPool::Note(const Place& place, const Exposure& exposure) {
+  Use& use = uses_[place];
+  const Name name = NameOf(exposure);
+  use.services[name] = exposure.dedicated;
+  for (const ServicePort& port : exposure.service.ports) {
+    use.ports.try_emplace({port.protocol, port.port}, name);
+  }
+}
+
+bool AddressPool::IsFree(const Place& place, const Exposure& exposure,
+                         const Taken& taken) const {
+  const auto is_taken = [&](const ServicePort& port) {
+    return taken(place.edge, place.address, port);
+  };
+  if (std::ranges::any_of(exposure.service.ports, is_taken)) return false;
+  const auto found = uses_.find(place);
+  if (found == uses_.end()) return true;
+  const Name name = NameOf(exposure);
+  for (const auto& [other, dedicated] : found->second.services) {
+    if (other != name && (dedicated || exposure.dedicated)) return false;
+  }
+  return std::ranges::none_of(
+      exposure.service.ports, [&](const ServicePort& port) {
+        const auto owner = found->second.ports.find({port.protocol, port.port});
+        return owner != found->second.ports.end() && owner->second != name;
+      });
+}
+
+std::vector<const EdgeNode*> AddressPool::EdgesFor(
+    const Exposure& exposure) const {
+  const auto& wanted = exposure.edges;
+  std::vector<const EdgeNode*> edges;
+  for (const auto& [name, node] : nodes_) {
+    const auto& allowed = node->allowed_namespaces;
+    const bool is_allowed =
+        allowed.empty() ||
+        std::ranges::find(allowed, exposure.service.meta.name_space) !=
+            allowed.end();
+    const bool is_wanted =
+        wanted.empty() || std::ranges::find(wanted, name) != wanted.end();
+    if (is_allowed && is_wanted) edges.push_back(node);
+  }
+  return edges;
+}
+
+std::variant<AddressPool::Choice, Refusal> AddressPool::Choose(
+    const Exposure& exposure, const Taken& taken) {
+  if (exposure.refused) return *exposure.refused;
+  const std::vector<const EdgeNode*> edges = EdgesFor(exposure);
+  if (edges.empty()) {
+    return Refusal{
+        reason::kEdgeNodeNotFound,
+        exposure.edges.empty()
+            ? fmt::format("{}: no EdgeNode is there for its namespace",
+                          Named(exposure))
+            : fmt::format("{}: metadata.annotations[{}]: none of {} is an "
+                          "EdgeNode that its namespace may use",
+                          Named(exposure), kEdgeNodesAnnotation,
+                          fmt::join(exposure.edges, ", "))};
+  }
+  if (!exposure.addresses.empty()) return ChooseNamed(exposure, edges);
+
+  // Of each edge that is named one address of each family, else of one edge.
+  std::vector<std::vector<Place>> groups(1);
+  for (const EdgeNode* node : edges) {
+    if (!exposure.edges.empty() && !groups.back().empty()) {
+      groups.emplace_back();
+    }
+    for (const PublicIp& ip : node->PublicIps()) {
+      groups.back().push_back({node->meta.name, ip.address});
+    }
+  }
+  std::set<Place> chosen;
+  for (std::vector<Place>& places : groups) {
+    for (const Family family : FamiliesOf(exposure.service)) {
+      const Place* best = Best(exposure, places, family, taken);
+      if (best == nullptr) continue;
+      const std::string edge = best->edge;
+      chosen.insert(*best);
+      // The other family's address belongs beside it.
+      std::erase_if(places,
+                    [&](const Place& place) { return place.edge != edge; });
+    }
+  }
+  if (chosen.empty()) {
+    return Refusal{reason::kNoFreePublicIp,
+                   fmt::format("{}: no public address has {} free{}",
+                               Named(exposure), PortsText(exposure.service),
+                               exposure.dedicated ? " and nobody on it" : "")};
+  }
+  std::set<std::string> names;
+  Choice choice;
+  for (const Place& place : chosen) {
+    Note(place, exposure);
+    choice.addresses.push_back(place.address);
+    if (names.insert(place.edge).second) choice.edges.push_back(place.edge);
+  }
+  return choice;
+}
+
+std::variant<AddressPool::Choice, Refusal> AddressPool::ChooseNamed(
+    const Exposure& exposure, const std::vector<const EdgeNode*>& edges) const {
+  Choice choice{.addresses = exposure.addresses};
+  for (const IpAddress& address : exposure.addresses) {
+    bool is_there = false;
+    for (const EdgeNode* node : edges) {
+      const auto ips = node->PublicIps();
+      if (std::ranges::find(ips, address, &PublicIp::address) == ips.end()) {
+        continue;
+      }
+      is_there = true;
+      if (std::ranges::find(choice.edges, node->meta.name) ==
+          choice.edges.end()) {
+        choice.edges.push_back(node->meta.name);
+      }
+    }
+    if (is_there) continue;
+    return Refusal{
+        reason::kPublicIpNotOnEdge,
+        fmt::format("{}: metadata.annotations[{}]: {} is not an "
+                    "address of an EdgeNode that it may use",
+                    Named(exposure), kPublicIpAnnotation, address.ToString())};
+  }
+  return choice;
+}
+
+const AddressPool::Place* AddressPool::Best(const Exposure& exposure,
+                                            const std::vector<Place>& places,
+                                            Family family,
+                                            const Taken& taken) const {
+  const Place* best = nullptr;
+  std::tuple<bool, size_t> best_rank;
+  for (const Place& place : places) {
+    if (place.address.family() != family) continue;
+    if (!IsFree(place, exposure, taken)) continue;
+    const auto use = uses_.find(place);
+    const std::tuple rank{
+        !Has(exposure.held, place.address),
+        use == uses_.end() ? size_t{0} : use->second.services.size()};
+    if (best != nullptr && best_rank <= rank) continue;
+    best = &place;
+    best_rank = rank;
+  }
+  return best;
+}
+
+}  // namespace edged::agent

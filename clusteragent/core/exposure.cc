@@ -1,0 +1,136 @@
+#include "clusteragent/core/exposure.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+#include <string_view>
+#include <utility>
+
+namespace edged::agent {
+namespace {
+
+std::string AnnotationOf(const ObjectMeta& meta, const char* name) {
+  const auto found = meta.annotations.find(name);
+  return found == meta.annotations.end() ? "" : found->second;
+}
+
+std::vector<std::string> SplitList(std::string_view text) {
+  std::vector<std::string> parts;
+  while (!text.empty()) {
+    const size_t comma = std::min(text.find(','), text.size());
+    std::string_view part = text.substr(0, comma);
+    while (part.starts_with(' ')) part.remove_prefix(1);
+    while (part.ends_with(' ')) part.remove_suffix(1);
+    if (!part.empty()) parts.emplace_back(part);
+    text.remove_prefix(std::min(comma + 1, text.size()));
+  }
+  return parts;
+}
+
+bool CanBeTarget(const Service& service) {
+  return !service.headless && service.type != "ExternalName";
+}
+
+bool IsApiServer(const Service& service) {
+  return service.meta.name_space == "default" &&
+         service.meta.name == "kubernetes";
+}
+
+bool IsExposed(const Service& service, bool by_namespace) {
+  if (service.type == "LoadBalancer" &&
+      service.load_balancer_class == kLoadBalancerClass) {
+    return true;
+  }
+  const std::string own = AnnotationOf(service.meta, kExposeAnnotation);
+  if (own == "true") return true;
+  return own != "false" && by_namespace && CanBeTarget(service) &&
+         !IsApiServer(service);
+}
+
+Exposure Read(const Service& service) {
+  Exposure exposure{
+      .service = service,
+      .edges = SplitList(AnnotationOf(service.meta, kEdgeNodesAnnotation)),
+      .held = service.load_balancer_ips};
+  const auto refuse = [&](const char* annotation, const std::string& value,
+                          std::string_view why) {
+    if (exposure.refused) return;
+    exposure.refused = Refusal{
+        reason::kInvalidAnnotation,
+        fmt::format("Service {}/{}: metadata.annotations[{}]: \"{}\" {}",
+                    service.meta.name_space, service.meta.name, annotation,
+                    value, why)};
+  };
+  const std::string own = AnnotationOf(service.meta, kExposeAnnotation);
+  if (!own.empty() && own != "true" && own != "false") {
+    refuse(kExposeAnnotation, own, "is neither true nor false");
+  }
+  const std::string dedicated =
+      AnnotationOf(service.meta, kDedicatedIpAnnotation);
+  exposure.dedicated = dedicated == "true";
+  if (!dedicated.empty() && dedicated != "true" && dedicated != "false") {
+    refuse(kDedicatedIpAnnotation, dedicated, "is neither true nor false");
+  }
+  for (const std::string& text :
+       SplitList(AnnotationOf(service.meta, kPublicIpAnnotation))) {
+    const auto address = IpAddress::Parse(text);
+    if (address.ok()) {
+      exposure.addresses.push_back(*address);
+    } else {
+      refuse(kPublicIpAnnotation, text, "is not an IP address");
+    }
+  }
+  for (const std::string& text :
+       SplitList(AnnotationOf(service.meta, kAddressesAnnotation))) {
+    const auto address = IpAddress::Parse(text);
+    if (address.ok()) exposure.held.push_back(*address);
+  }
+  return exposure;
+}
+
+}  // namespace
+
+std::vector<Exposure> FindExposures(const Cluster& cluster) {
+  std::set<std::string> namespaces;
+  for (const Namespace& name_space : cluster.namespaces) {
+    if (AnnotationOf(name_space.meta, kExposeAnnotation) == "true") {
+      namespaces.insert(name_space.meta.name);
+    }
+  }
+  std::vector<Exposure> exposures;
+  for (const Service& service : cluster.services) {
+    if (!IsExposed(service, namespaces.contains(service.meta.name_space))) {
+      continue;
+    }
+    exposures.push_back(Read(service));
+  }
+  std::ranges::sort(exposures, [](const Exposure& a, const Exposure& b) {
+    return IsOlder(a.service.meta, b.service.meta);
+  });
+  return exposures;
+}
+
+PortBinding BindingOf(const Exposure& exposure,
+                      const std::vector<std::string>& edges,
+                      const std::vector<IpAddress>& addresses) {
+  PortBinding object{.kind = Kind::kService,
+                     .meta = exposure.service.meta,
+                     .edge_nodes = edges};
+  for (size_t i = 0; i < addresses.size(); ++i) {
+    for (const ServicePort& port : exposure.service.ports) {
+      Binding& binding = object.bindings.emplace_back();
+      const bool tcp = port.protocol == Protocol::kTcp;
+      binding.name = fmt::format("{}-{}", tcp ? "tcp" : "udp", port.port);
+      if (i > 0) binding.name += fmt::format("-{}", i + 1);
+      binding.protocol = tcp ? "TCP" : "UDP";
+      binding.listen_port = port.port;
+      binding.public_ip = addresses[i].ToString();
+      binding.target.service = ServiceRef{.name = exposure.service.meta.name,
+                                          .port = fmt::format("{}", port.port)};
+    }
+  }
+  return object;
+}
+
+}  // namespace edged::agent

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "clusteragent/core/cluster.h"
+#include "clusteragent/core/objects.h"
+#include "clusteragent/core/verdict.h"
+#include "common/net_types.h"
+
+// Services that ask to be reached from outside, without a PortBinding. Pure.
+
+namespace edged::agent {
+
+// spec.loadBalancerClass of a Service of type LoadBalancer that is ours.
+inline constexpr char kLoadBalancerClass[] = "edged.dev/edge";
+// "true" on a Service, or on a Namespace for all of its Services that can be;
+// "false" on a Service takes it out of its Namespace.
+inline constexpr char kExposeAnnotation[] = "edged.dev/expose";
+// Addresses to take, separated by commas.
+inline constexpr char kPublicIpAnnotation[] = "edged.dev/public-ip";
+// Names of EdgeNodes, separated by commas: an address of each. Without it, of
+// the one that has the least to do.
+inline constexpr char kEdgeNodesAnnotation[] = "edged.dev/edge-nodes";
+// "true": an address that nobody else uses.
+inline constexpr char kDedicatedIpAnnotation[] = "edged.dev/dedicated-ip";
+// Written by us where the Service's status is not ours: its addresses.
+inline constexpr char kAddressesAnnotation[] = "edged.dev/addresses";
+
+struct Exposure {
+  Service service;
+  std::vector<std::string> edges;    // empty: one is chosen
+  std::vector<IpAddress> addresses;  // empty: chosen
+  bool dedicated = false;
+  std::vector<IpAddress> held;     // what it was given before
+  std::optional<Refusal> refused;  // an annotation makes no sense
+  bool operator==(const Exposure&) const = default;
+};
+
+// The oldest first. Of a Namespace that is exposed, Services that cannot be a
+// target are left out, and the API server itself ("default/kubernetes").
+std::vector<Exposure> FindExposures(const Cluster& cluster);
+
+// What a PortBinding would say that puts the Service's ports on `addresses`,
+// which are of `edges`. Its kind is Service.
+PortBinding BindingOf(const Exposure& exposure,
+                      const std::vector<std::string>& edges,
+                      const std::vector<IpAddress>& addresses);
+
+}  // namespace edged::agent

@@ -1,0 +1,120 @@
+#include "clusteragent/kube/reflector.h"
+
+#include <chrono>
+#include <utility>
+
+#include "absl/random/random.h"
+#include "clusteragent/kube/api_error.h"
+#include "common/status.h"
+
+namespace edged::kube {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// An object has 1.5 MB at most (etcd's limit), and may grow as JSON.
+constexpr size_t kLongestLine = 8 << 20;
+// As client-go does, so that watches do not all end at once.
+constexpr int kLeastLifetime = 300, kMostLifetime = 600;
+
+std::chrono::seconds Lifetime() {
+  static absl::BitGen random;  // on the loop thread alone
+  return std::chrono::seconds(
+      absl::Uniform(random, kLeastLifetime, kMostLifetime));
+}
+
+}  // namespace
+
+Reflector::Reflector(EventLoop& loop, RestClient& client, Collection collection,
+                     Told told, const WatchProgress::Pace& pace)
+    : loop_(loop),
+      client_(client),
+      collection_(std::move(collection)),
+      told_(std::move(told)),
+      progress_(pace),
+      lines_(kLongestLine) {}
+
+Reflector::~Reflector() {
+  client_.Cancel(call_);
+  loop_.Cancel(timer_);
+}
+
+void Reflector::Start() { Follow(progress_.Begin()); }
+
+void Reflector::Follow(const WatchProgress::Next& next) {
+  timer_ = loop_.After(next.pause, [this, next] {
+    timer_ = 0;
+    next.list ? List() : Watch(next.resource_version);
+  });
+}
+
+void Reflector::List() {
+  call_ = client_.List(collection_, [this](absl::StatusOr<ObjectList> list) {
+    call_ = 0;
+    TellTrouble(list.status());
+    if (!list.ok()) return Follow(progress_.ListFailed(list.status()));
+    const auto next = progress_.Listed(std::move(list->resource_version));
+    told_.replace(std::move(list->items));
+    Follow(next);
+  });
+}
+
+void Reflector::Watch(const std::string& resource_version) {
+  lines_.Clear();
+  progress_.WatchBegan(Clock::now());
+  call_ = client_.Watch(
+      collection_, resource_version, Lifetime(),
+      [this](std::string_view piece) { Read(piece); },
+      [this](const absl::Status& status) { EndWatch(status); });
+}
+
+void Reflector::Read(std::string_view piece) {
+  const absl::Status taken =
+      lines_.Feed(piece, [this](std::string_view line) { return Take(line); });
+  if (taken.ok()) return;
+  client_.Cancel(call_);
+  EndWatch(taken);
+}
+
+absl::Status Reflector::Take(std::string_view line) {
+  auto event = ParseWatchEvent(line);
+  if (!event.ok()) {
+    return Annotate(event.status(), "watch " + collection_.ToString());
+  }
+  if (event->type == WatchEventType::kError) {
+    return ErrorOf(event->object, "watch " + collection_.ToString());
+  }
+  if (!progress_.Heard(event->resource_version)) return absl::OkStatus();
+  TellTrouble(absl::OkStatus());
+  switch (event->type) {
+    case WatchEventType::kAdded:
+    case WatchEventType::kModified:
+      told_.put(std::move(event->object));
+      break;
+    case WatchEventType::kDeleted:
+      told_.remove(event->object);
+      break;
+    default:
+      break;
+  }
+  return absl::OkStatus();
+}
+
+void Reflector::EndWatch(const absl::Status& status) {
+  call_ = 0;
+  const auto next = progress_.WatchEnded(Clock::now(), status);
+  // That a version is old, or a stream was cut, is everyday life.
+  if (!status.ok() && !absl::IsOutOfRange(status) && next.list) {
+    TellTrouble(status);
+  }
+  Follow(next);
+}
+
+void Reflector::TellTrouble(const absl::Status& status) {
+  const std::string text = status.ok() ? "" : std::string(Message(status));
+  if (text == trouble_) return;
+  trouble_ = text;
+  told_.trouble(status);
+}
+
+}  // namespace edged::kube

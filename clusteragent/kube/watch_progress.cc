@@ -1,0 +1,86 @@
+#include "clusteragent/kube/watch_progress.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "clusteragent/kube/api_error.h"
+
+namespace edged::kube {
+namespace {
+
+constexpr int kMostFruitless = 3;
+constexpr std::chrono::seconds kLongestRetryAfter(120);
+
+bool IsDecimal(std::string_view text) {
+  return !text.empty() &&
+         text.find_first_not_of("0123456789") == std::string_view::npos;
+}
+
+std::string_view WithoutZeros(std::string_view text) {
+  text.remove_prefix(std::min(text.find_first_not_of('0'), text.size()));
+  return text;
+}
+
+}  // namespace
+
+bool IsOlderVersion(std::string_view a, std::string_view b) {
+  if (!IsDecimal(a) || !IsDecimal(b)) return false;
+  a = WithoutZeros(a);
+  b = WithoutZeros(b);
+  return a.size() != b.size() ? a.size() < b.size() : a < b;
+}
+
+WatchProgress::Next WatchProgress::Listed(std::string resource_version) {
+  version_ = std::move(resource_version);
+  fruitless_ = 0;
+  return {.list = false, .resource_version = version_};
+}
+
+WatchProgress::Next WatchProgress::ListFailed(const absl::Status& status) {
+  return List(status);
+}
+
+void WatchProgress::WatchBegan(TimePoint now) {
+  began_ = now;
+  heard_ = false;
+}
+
+bool WatchProgress::Heard(const std::string& resource_version) {
+  if (IsOlderVersion(resource_version, version_)) return false;
+  heard_ = true;
+  if (!resource_version.empty()) version_ = resource_version;
+  return true;
+}
+
+WatchProgress::Next WatchProgress::WatchEnded(TimePoint now,
+                                              const absl::Status& status) {
+  const bool lasted = began_ && now - *began_ >= pace_.shortest;
+  if (lasted) backoff_.Reset();
+  fruitless_ = heard_ || (lasted && status.ok()) ? 0 : fruitless_ + 1;
+  if (status.ok()) {
+    if (lasted) return {.list = false, .resource_version = version_};
+    return heard_ ? Watch(status) : List(status);
+  }
+  const bool may_pass =
+      absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
+  if (!may_pass || fruitless_ >= kMostFruitless) return List(status);
+  return Watch(status);
+}
+
+WatchProgress::Next WatchProgress::List(const absl::Status& status) {
+  return {.list = true, .pause = Pause(status)};
+}
+
+WatchProgress::Next WatchProgress::Watch(const absl::Status& status) {
+  return {.list = false, .resource_version = version_, .pause = Pause(status)};
+}
+
+WatchProgress::Duration WatchProgress::Pause(const absl::Status& status) {
+  Duration pause = backoff_.Next();
+  if (const auto wanted = RetryAfterOf(status)) {
+    pause = std::max<Duration>(pause, std::min(*wanted, kLongestRetryAfter));
+  }
+  return pause;
+}
+
+}  // namespace edged::kube

@@ -1,0 +1,208 @@
+#include "clusteragent/core/service_target.h"
+
+#include <catch2/catch.hpp>
+
+#include "tests/clusteragent/core/cluster_for_test.h"
+
+namespace edged::agent {
+namespace {
+
+constexpr Protocol kTcp = Protocol::kTcp;
+constexpr Protocol kUdp = Protocol::kUdp;
+
+TargetUser User(PortRange ports, Protocol protocol = kTcp,
+                const std::string& name_space = "default") {
+  return {.name_space = name_space,
+          .protocol = protocol,
+          .ports = ports,
+          .where = "PortBinding " + name_space + "/b: spec.bindings[0] \"x\""};
+}
+
+// "10.1.0.1:8080 10.1.0.2:8080", one line for each family; of a refusal its
+// reason.
+std::string Shown(const std::variant<Backends, Refusal>& result) {
+  if (const auto* refusal = std::get_if<Refusal>(&result)) {
+    return refusal->reason;
+  }
+  std::string text;
+  for (const auto& [family, backend] : std::get<Backends>(result)) {
+    text += family == Family::kIpv4 ? "4:" : "6:";
+    for (const SocketAddress& endpoint : backend.endpoints) {
+      text += " " + endpoint.ToString();
+    }
+    if (backend.client_ip_affinity) text += " by client";
+    text += "\n";
+  }
+  return text;
+}
+
+std::string MessageOf(const std::variant<Backends, Refusal>& result) {
+  return std::get<Refusal>(result).message;
+}
+
+using Endpoints = std::vector<SliceEndpoint>;
+
+struct Shop {
+  Service web =
+      ServiceOf("default", "web", {{"http", kTcp, 80}, {"dns", kUdp, 53}});
+  Cluster cluster;
+
+  explicit Shop(std::vector<SliceEndpoint> endpoints = {Ready("10.1.0.2"),
+                                                        Ready("10.1.0.1")}) {
+    cluster.slices = {SliceOf(web, "web-1",
+                              {{"http", kTcp, 8080}, {"dns", kUdp, 5353}},
+                              std::move(endpoints))};
+    cluster.services = {web};
+  }
+
+  std::variant<Backends, Refusal> Ask(const std::string& port,
+                                      Protocol protocol = kTcp,
+                                      bool via_cluster_ip = false) const {
+    return ServiceTargets(cluster).Resolve(
+        {"default", "web", port, via_cluster_ip}, User({443, 443}, protocol));
+  }
+};
+
+TEST_CASE("service_target: ports are found by name, by number, by protocol",
+          "[service_target]") {
+  const Shop shop;
+  CHECK(Shown(shop.Ask("http")) == "4: 10.1.0.1:8080 10.1.0.2:8080\n");
+  CHECK(Shown(shop.Ask("80")) == "4: 10.1.0.1:8080 10.1.0.2:8080\n");
+  CHECK(Shown(shop.Ask("53", kUdp)) == "4: 10.1.0.1:5353 10.1.0.2:5353\n");
+  CHECK(Shown(shop.Ask("53")) == "TargetPortNotListening");
+  CHECK(Shown(shop.Ask("8080")) == "TargetPortNotListening");
+  CHECK(MessageOf(shop.Ask("http", kUdp)) ==
+        "PortBinding default/b: spec.bindings[0] \"x\": Service default/web "
+        "does not publish http/UDP; it publishes http 80/TCP, dns 53/UDP");
+}
+
+TEST_CASE("service_target: takes the types that have a cluster IP",
+          "[service_target]") {
+  Shop shop;
+  for (const char* type : {"ClusterIP", "NodePort", "LoadBalancer"}) {
+    shop.cluster.services[0].type = type;
+    CHECK(Shown(shop.Ask("80")) == "4: 10.1.0.1:8080 10.1.0.2:8080\n");
+  }
+  shop.cluster.services[0].type = "ExternalName";
+  CHECK(Shown(shop.Ask("80")) == "UnsupportedServiceType");
+  shop.cluster.services[0].type = "ClusterIP";
+  shop.cluster.services[0].headless = true;
+  CHECK(Shown(shop.Ask("80")) == "UnsupportedServiceType");
+  shop.cluster.services.clear();
+  CHECK(Shown(shop.Ask("80")) == "ServiceNotFound");
+}
+
+TEST_CASE("service_target: endpoints as kube-proxy takes them",
+          "[service_target]") {
+  CHECK(Shown(Shop(Endpoints{Ready("10.1.0.1"), NotReady("10.1.0.2"),
+                             Ending("10.1.0.3")})
+                  .Ask("80")) == "4: 10.1.0.1:8080\n");
+  CHECK(Shown(Shop(Endpoints{NotReady("10.1.0.2"), Ending("10.1.0.3")})
+                  .Ask("80")) == "4: 10.1.0.3:8080\n");
+  // Nobody serves: the target stands, and refuses.
+  CHECK(Shown(Shop(Endpoints{NotReady("10.1.0.2")}).Ask("80")) == "4:\n");
+  CHECK(Shown(Shop(Endpoints{Ready("127.0.0.1"), Ready("169.254.0.1")})
+                  .Ask("80")) == "4: 169.254.0.1:8080\n");
+}
+
+TEST_CASE("service_target: an endpoint of two slices counts once",
+          "[service_target]") {
+  Shop shop(Endpoints{Ready("10.1.0.1"), NotReady("10.1.0.2")});
+  shop.cluster.slices.push_back(
+      SliceOf(shop.web, "web-2", {{"http", kTcp, 8080}},
+              {Ready("10.1.0.1"), Ready("10.1.0.2")}));
+  // Pods whose named port differs have a slice of their own.
+  shop.cluster.slices.push_back(
+      SliceOf(shop.web, "web-3", {{"http", kTcp, 9090}}, {Ready("10.1.0.3")}));
+  // Of another Service, or without the port.
+  shop.cluster.slices.push_back(
+      SliceOf(shop.web, "web-4", {}, {Ready("10.1.0.4")}));
+  CHECK(Shown(shop.Ask("80")) ==
+        "4: 10.1.0.1:8080 10.1.0.2:8080 10.1.0.3:9090\n");
+}
+
+TEST_CASE("service_target: the cluster IP instead of the endpoints",
+          "[service_target]") {
+  Shop shop(Endpoints{});
+  shop.cluster.services[0].cluster_ips = {Ip("10.96.0.10"), Ip("fd00::10")};
+  CHECK(Shown(shop.Ask("http", kTcp, true)) ==
+        "4: 10.96.0.10:80\n6: [fd00::10]:80\n");
+}
+
+TEST_CASE("service_target: both families and the client's affinity",
+          "[service_target]") {
+  Shop shop;
+  shop.cluster.services[0].cluster_ips = {Ip("10.96.0.10"), Ip("fd00::10")};
+  shop.cluster.services[0].client_ip_affinity = true;
+  CHECK(Shown(shop.Ask("80")) ==
+        "4: 10.1.0.1:8080 10.1.0.2:8080 by client\n6: by client\n");
+  shop.cluster.slices.push_back(
+      SliceOf(shop.web, "web-6", {{"http", kTcp, 8080}}, {Ready("fd00:1::1")}));
+  CHECK(Shown(shop.Ask("80")) ==
+        "4: 10.1.0.1:8080 10.1.0.2:8080 by client\n"
+        "6: [fd00:1::1]:8080 by client\n");
+}
+
+TEST_CASE("service_target: a range keeps its ports", "[service_target]") {
+  const Service games =
+      ServiceOf("default", "games", {{"a", kUdp, 5000}, {"b", kUdp, 5001}});
+  Cluster cluster{.services = {games},
+                  .slices = {SliceOf(games, "games-1",
+                                     {{"a", kUdp, 5000}, {"b", kUdp, 5001}},
+                                     {Ready("10.1.0.1")})}};
+  const ServiceTarget target{"default", "games", "", false};
+  const auto ask = [&](PortRange ports) {
+    return ServiceTargets(cluster).Resolve(target, User(ports, kUdp));
+  };
+  CHECK(Shown(ask({5000, 5001})) == "4: 10.1.0.1:5000\n");
+  CHECK(Shown(ask({5000, 5002})) == "TargetPortNotListening");
+  cluster.slices[0].ports[1].port = 6001;
+  CHECK(Shown(ask({5000, 5001})) == "InvalidRange");
+  CHECK(MessageOf(ask({5000, 5001}))
+            .ends_with("a range keeps its ports, but Service default/games "
+                       "leads from port "
+                       "5001 to 6001"));
+}
+
+TEST_CASE("service_target: another namespace must consent",
+          "[service_target]") {
+  const Service api = ServiceOf("shop", "api", {{"", kTcp, 80}});
+  Cluster cluster{
+      .services = {api},
+      .slices = {SliceOf(api, "api-1", {{"", kTcp, 80}}, {Ready("10.1.0.9")})}};
+  const auto ask = [&](const std::string& from) {
+    return Shown(ServiceTargets(cluster).Resolve({"shop", "api", "80", false},
+                                                 User({80, 80}, kTcp, from)));
+  };
+  const std::string served = "4: 10.1.0.9:80\n";
+  CHECK(ask("shop") == served);
+  CHECK(ask("default") == "TargetDenied");
+
+  SECTION("by a label") {
+    cluster.namespaces = {{.meta = {.name = "shop"}}};
+    CHECK(ask("default") == "TargetDenied");
+    cluster.namespaces[0].meta.labels[kAllowPortBindingsLabel] = "yes";
+    CHECK(ask("default") == "TargetDenied");
+    cluster.namespaces[0].meta.labels[kAllowPortBindingsLabel] = "true";
+    CHECK(ask("default") == served);
+  }
+  SECTION("by a grant in the target's namespace") {
+    cluster.grants = {{.meta = {.name_space = "shop", .name = "g"},
+                       .from = {{"edged.dev", "PortBinding", "default"}},
+                       .to = {{"", "Service", "api"}}}};
+    CHECK(ask("default") == served);
+    CHECK(ask("other") == "TargetDenied");
+    cluster.grants[0].to[0].name = "";
+    CHECK(ask("default") == served);
+    cluster.grants[0].to[0].name = "db";
+    CHECK(ask("default") == "TargetDenied");
+    cluster.grants[0].to = {{"", "Secret", ""}};
+    CHECK(ask("default") == "TargetDenied");
+    cluster.grants[0].to = {{"", "Service", ""}};
+    cluster.grants[0].meta.name_space = "default";
+    CHECK(ask("default") == "TargetDenied");
+  }
+}
+
+}  // namespace
+}  // namespace edged::agent
