@@ -5,7 +5,7 @@ from pathlib import Path
 
 import ask
 from expect import becomes, eventually, expect, expect_in, expect_not_in
-from product import SOCKET, Setup, tcp
+from product import SOCKET, Setup, port_binding, tcp
 from world import A, BACKEND, HOME_LAN
 
 SAW = f"backend:8080 saw {HOME_LAN}"
@@ -31,8 +31,10 @@ def page(setup, port=80):
 
 
 def serves_more(setup, port=81):
-    """A mapping that is wished for now is served at once, and those before go on."""
-    setup.agent.bind(f"more-{port}", web(port))
+    """A mapping that is wished for now is served, and those before go on. (Who called without
+    end is hung up on for 5 s, with all that comes from its host.)"""
+    setup.agent.write(f"more-{port}", port_binding(f"more-{port}", web(port)))
+    setup.agent.wait_ready(f"more-{port}", seconds=15)
     expect(page(setup, port), SAW)
     expect(page(setup), SAW)
 

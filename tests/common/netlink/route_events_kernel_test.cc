@@ -13,7 +13,8 @@
 namespace edged::netlink {
 namespace {
 
-// What is waiting, without the objects that IPv6 makes by itself.
+// What is waiting, without the objects that IPv6 makes by itself. The carrier
+// of a new link is told late: such lines may stand between the others.
 std::string Drain(RouteEvents& events) {
   std::string text;
   const absl::Status status = events.Read([&text](const RouteEvent& event) {
@@ -42,17 +43,21 @@ TEST_CASE("route_events: tells each kind of change", "[route_events]") {
 
   const Route route{.destination = Prefix("10.200.0.0/22"), .link = *near};
   CHECK(rtnetlink.ReplaceRoute(route).ok());
-  CHECK(Drain(*events) == "route 10.200.0.0/22 table 254 protocol 237\n");
+  CHECK_THAT(Drain(*events),
+             Catch::Contains("route 10.200.0.0/22 table 254 protocol 237\n"));
   CHECK(rtnetlink.RemoveRoute(route).ok());
-  CHECK(Drain(*events) ==
-        "removed: route 10.200.0.0/22 table 254 protocol 237\n");
+  CHECK_THAT(
+      Drain(*events),
+      Catch::Contains("removed: route 10.200.0.0/22 table 254 protocol 237\n"));
 
   const Rule rule{.priority = 900, .mark = 5, .mask = 0xff, .table = 254};
   CHECK(rtnetlink.AddRule(rule).ok());
   CHECK(rtnetlink.RemoveRule(rule).ok());
-  CHECK(Drain(*events) ==
-        "rule 900: fwmark 0x5/0xff lookup 254 protocol 237\n"
-        "removed: rule 900: fwmark 0x5/0xff lookup 254 protocol 237\n");
+  CHECK_THAT(
+      Drain(*events),
+      Catch::Contains(
+          "rule 900: fwmark 0x5/0xff lookup 254 protocol 237\n"
+          "removed: rule 900: fwmark 0x5/0xff lookup 254 protocol 237\n"));
 
   CHECK(rtnetlink.SetIpv4Conf(*near, {.forwarding = true}).ok());
   CHECK_THAT(Drain(*events), Catch::Contains("near"));
@@ -77,8 +82,10 @@ TEST_CASE("route_events: tells who changed what, and settings by /proc",
           .ReplaceRoute({.destination = Prefix("10.200.0.0/22"), .link = *near})
           .ok());
   uint32_t port = 0;
-  CHECK(events->Read([&port](const RouteEvent& event) { port = event.port; })
-            .ok());
+  const absl::Status read = events->Read([&port](const RouteEvent& event) {
+    if (event.port != 0) port = event.port;  // 0: the kernel's own
+  });
+  CHECK(read.ok());
   CHECK(port == rtnetlink.socket().port());
 
   if (::access("/proc/sys/net/ipv4/ip_forward", W_OK) != 0) {
@@ -87,9 +94,10 @@ TEST_CASE("route_events: tells who changed what, and settings by /proc",
   }
   std::ofstream("/proc/sys/net/ipv4/conf/near/forwarding") << "1";
   std::ofstream("/proc/sys/net/ipv4/conf/near/rp_filter") << "1";
-  CHECK(Drain(*events) == fmt::format("settings of link {0} forwarding 1\n"
-                                      "settings of link {0} rp_filter 1\n",
-                                      *near));
+  CHECK_THAT(Drain(*events),
+             Catch::Contains(fmt::format("settings of link {0} forwarding 1\n"
+                                         "settings of link {0} rp_filter 1\n",
+                                         *near)));
 }
 
 }  // namespace
