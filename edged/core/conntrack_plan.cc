@@ -52,7 +52,8 @@ bool StaleFlows::IsStale(const netlink::Flow& flow) const {
     return IsStaleVia(original.source,
                       {reply.destination, original.source_port, protocol});
   }
-  if (protocol == Protocol::kTcp) return false;
+  // Somebody else's translation, of a port that is mapped, is theirs.
+  if (protocol == Protocol::kTcp || translated || came_back) return false;
   return GroupAt({original.destination, original.destination_port, protocol}) !=
          nullptr;
 }

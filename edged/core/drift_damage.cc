@@ -64,7 +64,8 @@ class Concern {
     return route.protocol == netlink::kRouteProtocol ||
            (link && link->name == facts_.device) ||
            (route.destination.length() == 0 && route.table == RT_TABLE_MAIN) ||
-           (route.table == RT_TABLE_MAIN && LeadsToPeer(route.destination));
+           (route.table == RT_TABLE_MAIN &&
+            (LeadsToPeer(route.destination) || MeetsOurs(route.destination)));
   }
 
   bool operator()(const netlink::Rule& rule) const {
@@ -90,6 +91,12 @@ class Concern {
            std::ranges::any_of(observed_.routes, [&link](const Route& route) {
              return route.link == link.index && route.destination.length() == 0;
            });
+  }
+  // A route that somebody puts in the place of ours is told as the new one.
+  bool MeetsOurs(const IpPrefix& destination) const {
+    return std::ranges::any_of(facts_.families(), [&](Family family) {
+      return facts_.OverlayOf(family)->network().Overlaps(destination);
+    });
   }
   bool LeadsToPeer(const IpPrefix& destination) const {
     return std::ranges::any_of(facts_.underlay, [&](const Underlay& way) {

@@ -144,6 +144,11 @@ TEST_CASE("concerns_edge: our device, its addresses and routes",
   CHECK(Concerns({.object = on_device}));
   const netlink::Route ours{.destination = Net("10.200.0.16/28"), .link = 99};
   CHECK(Concerns({.removed = true, .object = ours}));
+  // In the place of ours, or beside it.
+  for (const char* place : {"10.200.0.16/28", "10.200.0.17/32"}) {
+    CHECK(Concerns({.object = netlink::Route{
+                        .destination = Net(place), .link = 4, .protocol = 3}}));
+  }
   CHECK(Concerns({.removed = true, .object = netlink::Rule{}}));
   CHECK(Concerns({.object = netlink::Netconf{.link = 3}}));
 }
