@@ -88,8 +88,8 @@ Backend Choose(Candidates candidates, bool affinity) {
   std::vector<SocketAddress>& chosen =
       candidates.ready.empty() ? candidates.ending : candidates.ready;
   std::ranges::sort(chosen);
-  const auto repeated = std::ranges::unique(chosen);
-  chosen.erase(repeated.begin(), repeated.end());
+  // Not std::ranges::unique: clang 14 cannot compile libstdc++ 12's.
+  chosen.erase(std::unique(chosen.begin(), chosen.end()), chosen.end());
   return {.endpoints = std::move(chosen), .client_ip_affinity = affinity};
 }
 
@@ -150,7 +150,8 @@ std::variant<Backends, Refusal> ServiceTargets::Resolve(
 
 bool ServiceTargets::MayPoint(const std::string& from,
                               const Name& service) const {
-  const auto& [name_space, name] = service;
+  const auto& name_space = service.first;
+  const auto& name = service.second;
   if (from == name_space) return true;
   const auto target = namespaces_.find(name_space);
   if (target != namespaces_.end()) {

@@ -101,7 +101,7 @@ def wireguard_on_6_1(setup):
 @case
 def flushes_on_6_1(setup):
     """On 6.1 the guard stays, and TCP goes on, through nft flush ruleset and conntrack -F."""
-    check_cases(setup, "6.1", "flushes", 4)
+    check_cases(setup, "6.1", "flushes", 5)
 
 
 @case
@@ -150,7 +150,7 @@ def wireguard_on_6_12(setup):
 @case
 def flushes_on_6_12(setup):
     """On 6.12 the guard stays, and TCP goes on, through nft flush ruleset and conntrack -F."""
-    check_cases(setup, "6.12", "flushes", 4)
+    check_cases(setup, "6.12", "flushes", 5)
 
 
 @case
