@@ -72,7 +72,8 @@ class Dataplane {
   absl::StatusOr<std::string> RepairTunnel(const EdgeModel& model,
                                            const Endpoints& endpoints,
                                            const wireguard::Device& observed);
-  // Greeting() (edged/core/wireguard_plan), to all uplinks still silent.
+  // Greeting() (edged/core/wireguard_plan), to all uplinks still silent;
+  // by userspace WireGuard.
   absl::Status Greet(const EdgeModel& model, const Endpoints& endpoints);
   // What packets to and from an uplink may have at most, as it says; to be
   // followed by RepairNetwork() when this is true: it is something else.
