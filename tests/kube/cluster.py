@@ -263,19 +263,19 @@ def _cgroup_roots():
     """One of version 2, or one for each controller of version 1."""
     if (CGROUPS / "cgroup.controllers").exists():
         return [CGROUPS]
-    return [path for path in CGROUPS.iterdir() if path.is_dir() and path.name != "unified"]
+    return [path for path in CGROUPS.iterdir() if path.is_dir()]
 
 
 def _make_cgroups(name):
     for root in _cgroup_roots():
         group = root / name
         group.mkdir(exist_ok=True)
-        if root == CGROUPS:
+        if root == CGROUPS:  # version 2
             wanted = " ".join(f"+{one}" for one in
                               (root / "cgroup.controllers").read_text().split())
             for folder in (root, group):
                 (folder / "cgroup.subtree_control").write_text(wanted)
-        if (group / "cpuset.cpus").exists() and root.name == "cpuset":
+        if root.name == "cpuset":
             for setting in ("cpuset.cpus", "cpuset.mems"):
                 (group / setting).write_text((root / setting).read_text())
 
