@@ -21,8 +21,11 @@ NODE = "node"
 CGROUPS = Path("/sys/fs/cgroup")
 # What the kubelet sets for the whole machine.
 SYSCTLS = (
-    "vm/overcommit_memory", "kernel/panic", "kernel/panic_on_oops",
-    "kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes",
+    "/proc/sys/vm/overcommit_memory",
+    "/proc/sys/kernel/panic",
+    "/proc/sys/kernel/panic_on_oops",
+    "/proc/sys/kernel/keys/root_maxkeys",
+    "/proc/sys/kernel/keys/root_maxbytes",
 )
 
 
@@ -217,16 +220,27 @@ class Cluster:
 
     def _keep_machine(self):
         """Makes the cgroups; when the lab goes, they go, and the sysctls are as before."""
-        before = {name: Path("/proc/sys", name).read_text() for name in SYSCTLS
-                  if Path("/proc/sys", name).exists()}
-
-        def put_back():
-            _remove_cgroups(self._cgroup)
-            for name, value in before.items():
-                Path("/proc/sys", name).write_text(value)
-
-        self.host.lab.on_removed.append(put_back)
+        paths = [path for path in map(Path, SYSCTLS) if path.exists()]
+        machine = {
+            "cgroup": self._cgroup,
+            "sysctls": {str(path): path.read_text() for path in paths},
+        }
+        self.folder.mkdir(parents=True)
+        (self.folder / "machine.json").write_text(json.dumps(machine))
+        put_back_with(self.host.lab)
         _make_cgroups(self._cgroup)
+
+
+def put_back_with(lab):
+    """The machine is as before when `lab` has gone, also one that another process made."""
+    for path in lab.folder.glob("*/kubernetes/machine.json"):
+        lab.on_removed.append(lambda machine=json.loads(path.read_text()): _put_back(machine))
+
+
+def _put_back(machine):
+    _remove_cgroups(machine["cgroup"])
+    for path, value in machine["sysctls"].items():
+        Path(path).write_text(value)
 
 
 def _node_mounts(folder):

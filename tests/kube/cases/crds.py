@@ -3,7 +3,6 @@
 import json
 import re
 
-import yaml
 from case import case
 from cluster import Cluster
 from expect import expect, expect_in
@@ -26,11 +25,16 @@ def build(lab):
     return cluster
 
 
+def documents_of(path):
+    import yaml  # not there where this tier is skipped
+
+    return list(yaml.safe_load_all(path.read_text()))
+
+
 def numbered(name):
     """The documents of a file as objects, by their names."""
     return {
-        f"case-{number:03}": one
-        for number, one in enumerate(yaml.safe_load_all((OBJECTS / name).read_text()))
+        f"case-{number:03}": one for number, one in enumerate(documents_of(OBJECTS / name))
     }
 
 
@@ -224,7 +228,7 @@ def ready_can_be_waited_for(setup):
 
 def schemas():
     for path in sorted(CRDS.glob("*s.yaml")):
-        crd = yaml.safe_load(path.read_text())
+        [crd] = documents_of(path)
         if crd["kind"] == "CustomResourceDefinition":
             version = crd["spec"]["versions"][0]
             yield crd["spec"]["names"]["singular"], version["schema"]["openAPIV3Schema"]
