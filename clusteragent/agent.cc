@@ -481,7 +481,10 @@ void Agent::Tell() {
         fmt::format("Ready={} {} {}", ToString(condition->status),
                     condition->reason, condition->message);
     const std::string object = status.object.ToString();
-    if (told_ready_[object] != text) spdlog::info("{}: {}", object, text);
+    // Who does not lead does not know.
+    if (epoch_ && told_ready_[object] != text) {
+      spdlog::info("{}: {}", object, text);
+    }
     ready[object] = std::move(text);
   }
   told_ready_ = std::move(ready);

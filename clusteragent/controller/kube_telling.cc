@@ -158,9 +158,10 @@ void KubeControlPlane::TellNews(const ObjectStatus& status,
                                 const std::string& uid, const json& before) {
   std::vector<Happening> news = NewsOf(before, status);
   // Until the API server has the status, they stay new.
-  std::vector<Happening>& told = told_news_[status.object];
-  if (std::exchange(told, news) == news) return;
+  const std::vector<Happening> told =
+      std::exchange(told_news_[status.object], news);
   for (const Happening& happening : news) {
+    if (std::ranges::find(told, happening) != told.end()) continue;
     events_->Record(status.object, uid, happening);
   }
 }

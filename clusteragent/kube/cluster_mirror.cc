@@ -10,6 +10,7 @@ namespace edged::kube {
 namespace {
 
 constexpr std::chrono::milliseconds kTellDelay(20);
+constexpr WatchProgress::Duration kMissingPause = std::chrono::minutes(5);
 
 std::optional<ServiceObject> ReadServiceObject(const nlohmann::json& object) {
   auto service = ReadService(object);
@@ -70,7 +71,10 @@ ClusterMirror::ClusterMirror(EventLoop& loop, RestClient& client,
         slices_);
   }
   Add(client, {kNamespaces, "", "", ""}, ReadNamespace, pace, namespaces_);
-  Add(client, {kReferenceGrants, "", "", ""}, ReadReferenceGrant, pace,
+  // Most clusters have none, and get none.
+  WatchProgress::Pace rarely = pace;
+  rarely.missing = std::max(rarely.missing, kMissingPause);
+  Add(client, {kReferenceGrants, "", "", ""}, ReadReferenceGrant, rarely,
       grants_);
 }
 

@@ -77,6 +77,7 @@ WatchProgress::Next WatchProgress::Watch(const absl::Status& status) {
 
 WatchProgress::Duration WatchProgress::Pause(const absl::Status& status) {
   Duration pause = backoff_.Next();
+  if (absl::IsNotFound(status)) pause = std::max(pause, pace_.missing);
   if (const auto wanted = RetryAfterOf(status)) {
     pause = std::max<Duration>(pause, std::min(*wanted, kLongestRetryAfter));
   }

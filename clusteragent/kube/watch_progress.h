@@ -33,6 +33,8 @@ class WatchProgress {
     Duration most = std::chrono::seconds(30);
     // A watch that ends earlier did not go well.
     Duration shortest = std::chrono::seconds(1);
+    // At least, after a list of a kind that there is not.
+    Duration missing{0};
   };
 
   struct Next {

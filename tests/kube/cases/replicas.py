@@ -66,6 +66,7 @@ def another_one_leads_after_sigterm(setup):
 @case
 def a_killed_leader_is_followed(setup):
     """A replica that comes back joins again; when the leader is killed it leads."""
+    setup.agent.process.wait(5)
     setup.agent.run()
     eventually(lambda: expect(alive(setup), ["home", "second"]), 20, pause=0.2)
     setup.second.process.kill()
