@@ -183,8 +183,10 @@ void Edge::WaitForFirstWords() {
   health_.ExtendGrace(now);
   if (way_since_ && now >= greet_after_) {
     greet_after_ = now + kGreetInterval;
-    const absl::Status greeted = dataplane_.Greet(model_, endpoints_);
-    if (!greeted.ok()) spdlog::warn("{}", Message(greeted));
+    const absl::Status renewed =
+        dataplane_.RenewSilentPeers(model_, endpoints_);
+    if (!renewed.ok()) spdlog::warn("{}", Message(renewed));
+    GreetUplinks();
   }
   first_words_timer_ =
       loop_.After(kFirstWordsInterval, [this] { WaitForFirstWords(); });

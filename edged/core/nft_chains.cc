@@ -181,8 +181,19 @@ Chain Chains::BackCheck() const {
                       Jump("back-mapped")}}}};
 }
 
+// What WireGuard in the kernel sends itself seems to come from its device here:
+// it is neither an uplink's nor translated.
 Chain Chains::BackMapped() const {
   Chain chain{.name = "back-mapped"};
+  for (const FamilyNames* names : names_) {
+    chain.rules.push_back(
+        {{Within(names->source, OverlayOf(*names).network()), Drop()}});
+  }
+  chain.rules.push_back(
+      {{Match{.field = Field::kCtStatus,
+              .value = nftables::MarkBytes(nftables::kCtStatusSnat),
+              .negate = true},
+        Accept()}});
   for (const FamilyNames* names : names_) {
     const std::vector<Field> key = {names->source, Field::kL4proto,
                                     Field::kThSport};

@@ -34,8 +34,8 @@ wireguard::Device WantedDevice(const TunnelIdentity& identity,
   return device;
 }
 
-wireguard::DeviceChange Greeting(const wireguard::Device& observed,
-                                 const wireguard::Device& wanted) {
+wireguard::DeviceChange SilentPeersAnew(const wireguard::Device& observed,
+                                        const wireguard::Device& wanted) {
   wireguard::DeviceChange change;
   for (const wireguard::Peer& peer : wanted.peers) {
     const auto found =
@@ -45,14 +45,12 @@ wireguard::DeviceChange Greeting(const wireguard::Device& observed,
       continue;
     }
     change.removed_peers.push_back(peer.key);
-    // Whoever gets a keepalive sends one at once.
-    change.changed_peers.push_back({.key = peer.key,
-                                    .is_new = true,
-                                    .endpoint = found->endpoint,
-                                    .allowed_ips = peer.allowed_ips,
-                                    .keepalive_seconds = 1});
     change.changed_peers.push_back(
-        {.key = peer.key, .keepalive_seconds = peer.keepalive_seconds});
+        {.key = peer.key,
+         .is_new = true,
+         .endpoint = found->endpoint,
+         .allowed_ips = peer.allowed_ips,
+         .keepalive_seconds = peer.keepalive_seconds});
   }
   return change;
 }

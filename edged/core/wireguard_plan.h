@@ -30,10 +30,10 @@ wireguard::Device WantedDevice(const TunnelIdentity& identity,
                                const EdgeModel& model, const HostFacts& facts,
                                const Endpoints& endpoints);
 
-// Makes the peers anew that nobody has shaken hands with, and has them speak at
-// once. By itself WireGuard speaks when there is something to say, and where no
-// way was found then, or an answer was lost, after 5 s again. Pure.
-wireguard::DeviceChange Greeting(const wireguard::Device& observed,
-                                 const wireguard::Device& wanted);
+// Makes the peers anew that nobody has shaken hands with. WireGuard tries again
+// 5 s after a handshake that found no way, or whose answer was lost; a new peer
+// tries with the next packet to it. Pure.
+wireguard::DeviceChange SilentPeersAnew(const wireguard::Device& observed,
+                                        const wireguard::Device& wanted);
 
 }  // namespace edged::edge

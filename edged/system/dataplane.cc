@@ -282,15 +282,11 @@ absl::StatusOr<std::string> Dataplane::RepairTunnel(
   return OneLine(change.ToString());
 }
 
-absl::Status Dataplane::Greet(const EdgeModel& model,
-                              const Endpoints& endpoints) {
-  // The kernel's takes longer when its peers are made anew (seen on 6.1).
-  if (kernel_.wireguard.backend() == wireguard::Backend::kKernel) {
-    return absl::OkStatus();
-  }
+absl::Status Dataplane::RenewSilentPeers(const EdgeModel& model,
+                                         const Endpoints& endpoints) {
   ASSIGN_OR_RETURN(const wireguard::Device observed, Tunnel());
-  const wireguard::DeviceChange change =
-      Greeting(observed, WantedDevice(identity_, model, facts_, endpoints));
+  const wireguard::DeviceChange change = SilentPeersAnew(
+      observed, WantedDevice(identity_, model, facts_, endpoints));
   if (change.empty()) return absl::OkStatus();
   return Annotate(kernel_.wireguard.Apply(facts_.device, change),
                   "device " + facts_.device);

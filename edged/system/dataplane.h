@@ -72,9 +72,9 @@ class Dataplane {
   absl::StatusOr<std::string> RepairTunnel(const EdgeModel& model,
                                            const Endpoints& endpoints,
                                            const wireguard::Device& observed);
-  // Greeting() (edged/core/wireguard_plan), to all uplinks still silent;
-  // by userspace WireGuard.
-  absl::Status Greet(const EdgeModel& model, const Endpoints& endpoints);
+  // Writes SilentPeersAnew() (edged/core/wireguard_plan).
+  absl::Status RenewSilentPeers(const EdgeModel& model,
+                                const Endpoints& endpoints);
   // What packets to and from an uplink may have at most, as it says; to be
   // followed by RepairNetwork() when this is true: it is something else.
   bool TakeUplinkMtu(const std::string& uplink, uint32_t mtu);

@@ -236,6 +236,20 @@ TEST_CASE("nft_compiler: flows whose state was lost come back as they were",
         " postrouting: snat to 10.0.0.7, ct mark 0xed000200, accept");
 }
 
+TEST_CASE("nft_compiler: WireGuard in the kernel may shake hands",
+          "[nft_compiler]") {
+  // Its packets come to postrouting from its device, in new connections.
+  const Packet handshake{.iif = "edged0",
+                         .oif = "eth0",
+                         .source = Ip("203.0.113.1"),
+                         .destination = Ip("198.51.100.7"),
+                         .protocol = 17,
+                         .source_port = 51820,
+                         .destination_port = 40000};
+  CHECK(WalkHook(TableOf(FullState()), HookPoint::kPostrouting, handshake)
+            .ToString() == "accept");
+}
+
 TEST_CASE("nft_compiler: the tunnel reaches the API, heartbeats and ping alone",
           "[nft_compiler]") {
   const auto table = TableOf(FullState());

@@ -17,6 +17,7 @@ COMMANDS = {
     "wireguard": [BUILD / "tests/common/wireguard/common_wireguard_kernel_test", "*- Kernel"],
     "flushes": [NETNS, "_flush"],
     "restarts": [NETNS, "restarts/both_are_killed"],
+    "restore": [NETNS, "restore/network_comes_late"],
     "flows": [NETNS, "flows/udp_of_a"],
     "timeouts": [NETNS, "flows/a_binding_has_its_timeouts"],
     "pmtu": [NETNS, "pmtu/black_hole"],
@@ -111,6 +112,12 @@ def restarts_on_6_1(setup):
 
 
 @case
+def restore_on_6_1(setup):
+    """On 6.1 the kernel's WireGuard speaks first when the way to silent uplinks is there."""
+    check_cases(setup, "6.1", "restore", 1)
+
+
+@case
 def flows_on_6_1(setup):
     """On 6.1 stale flows go, others stay, and bindings have their timeouts."""
     check_cases(setup, "6.1", "flows", 2)
@@ -157,6 +164,12 @@ def flushes_on_6_12(setup):
 def restarts_on_6_12(setup):
     """On 6.12, with the kernel's WireGuard on both ends, killed daemons lose nothing."""
     check_cases(setup, "6.12", "restarts", 1)
+
+
+@case
+def restore_on_6_12(setup):
+    """On 6.12 the kernel's WireGuard speaks first when the way to silent uplinks is there."""
+    check_cases(setup, "6.12", "restore", 1)
 
 
 @case
