@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "clusteragent/core/uplink_plan.h"
+#include "clusteragent/manifest_control_plane.h"
 #include "common/nftables/timeout_probe.h"
 #include "common/status.h"
 
@@ -19,9 +20,7 @@ using std::chrono::milliseconds;
 
 constexpr auto kPlanDelay = milliseconds(5);
 constexpr auto kTellDelay = milliseconds(20);
-constexpr auto kTellAgain = std::chrono::seconds(2);   // after a failure
 constexpr auto kFlowsAgain = std::chrono::seconds(1);  // after a failure
-constexpr auto kResyncInterval = std::chrono::seconds(30);
 constexpr auto kMissingGrace = std::chrono::seconds(1);
 
 // "22/tcp" as the edge tells it; unknown forms of a newer edge are left out.
@@ -56,8 +55,6 @@ absl::StatusOr<std::unique_ptr<Agent>> Agent::Start(
   ASSIGN_OR_RETURN(FileLock lock, state.LockForAgent());
   ASSIGN_OR_RETURN(NamespaceLock namespace_lock,
                    NamespaceLock::Take("clusteragent"));
-  RETURN_IF_ERROR(MakeFolders(options.state + "/tokens"));
-  RETURN_IF_ERROR(ListFolder(options.manifests).status());
   RETURN_IF_ERROR(MarkMask::Create(options.mark_mask).status());
   ASSIGN_OR_RETURN(auto nft, nftables::Client::Open());
   ASSIGN_OR_RETURN(auto wireguard,
@@ -65,29 +62,22 @@ absl::StatusOr<std::unique_ptr<Agent>> Agent::Start(
                                          options.wireguard_program));
   ASSIGN_OR_RETURN(auto rtnetlink, netlink::Rtnetlink::Open());
   ASSIGN_OR_RETURN(auto loop, EventLoop::Create());
-  ASSIGN_OR_RETURN(ClusterIdentity identity, state.Identity());
-  ASSIGN_OR_RETURN(const uint64_t last_epoch, state.LastEpoch());
   std::unique_ptr<Agent> agent(new Agent(
       options, std::move(loop), std::move(lock), std::move(namespace_lock),
-      Kernel{std::move(nft), std::move(wireguard), std::move(rtnetlink)},
-      std::move(identity), last_epoch + 1));
+      Kernel{std::move(nft), std::move(wireguard), std::move(rtnetlink)}));
   RETURN_IF_ERROR(agent->Begin());
   return agent;
 }
 
 Agent::Agent(const AgentOptions& options, std::unique_ptr<EventLoop> loop,
-             FileLock lock, NamespaceLock namespace_lock, Kernel kernel,
-             ClusterIdentity identity, uint64_t epoch)
+             FileLock lock, NamespaceLock namespace_lock, Kernel kernel)
     : options_(options),
       loop_(std::move(loop)),
       lock_(std::move(lock)),
       namespace_lock_(std::move(namespace_lock)),
       kernel_(std::move(kernel)),
       state_(options.state),
-      identity_(std::move(identity)),
-      epoch_(epoch),
       keeper_(*loop_),
-      source_(options.manifests),
       uplink_(*kernel_.nft, *kernel_.wireguard, kernel_.rtnetlink,
               state_.LoadDevices(),
               [this](const std::vector<std::string>& devices) {
@@ -98,17 +88,13 @@ Agent::Agent(const AgentOptions& options, std::unique_ptr<EventLoop> loop,
               }),
       resolver_(*loop_, AskSystem),
       switched_links_(state_.LoadSwitchedLinks()),
-      backoff_(milliseconds(250), std::chrono::seconds(10)),
-      status_writer_(*loop_) {}
+      backoff_(milliseconds(250), std::chrono::seconds(10)) {}
 
 Agent::~Agent() = default;
 
 absl::Status Agent::Begin() {
   for (const int signal : {SIGTERM, SIGINT}) {
-    RETURN_IF_ERROR(loop_->OnSignal(signal, [this, signal] {
-      spdlog::info("signal {}: stopping; the kernel goes on", signal);
-      loop_->Stop();
-    }));
+    RETURN_IF_ERROR(loop_->OnSignal(signal, [this, signal] { Stop(signal); }));
   }
   if (auto conntrack = netlink::Conntrack::Open(); conntrack.ok()) {
     flows_.emplace(*std::move(conntrack));
@@ -122,32 +108,61 @@ absl::Status Agent::Begin() {
     spdlog::warn("{}", Message(why.status()));
   }
   StartWatching();
-  // Not durable, it is given out again at the next start: an edge takes the
-  // same one twice.
-  keeper_.Keep("epoch", [this] { return state_.SetEpoch(epoch_); });
-  RETURN_IF_ERROR(WatchFolders());
-  loop_->Every(kResyncInterval, [this] { reader_->ReadSoon(); });
-  spdlog::info("cluster {}, uplink {}, epoch {}, {} WireGuard", identity_.uid,
-               options_.uplink_name, epoch_,
+  RETURN_IF_ERROR(OpenControlPlane());
+  RETURN_IF_ERROR(control_plane_->Start([this] {
+    FollowTerm();
+    PlanSoon();
+  }));
+  spdlog::info("uplink {}, {} WireGuard", options_.uplink_name,
                wireguard::ToString(kernel_.wireguard->backend()));
-  TakeSnapshot(source_.Read());
-  reader_ = std::make_unique<SourceReader>(*loop_, source_,
-                                           [this](Snapshot snapshot) {
-                                             TakeSnapshot(std::move(snapshot));
-                                             PlanSoon();
-                                           });
+  FollowTerm();
   PlanAll();
   return absl::OkStatus();
 }
 
-absl::Status Agent::WatchFolders() {
-  ASSIGN_OR_RETURN(manifests_watch_,
-                   FolderWatch::Start(*loop_, options_.manifests,
-                                      [this] { reader_->ReadSoon(); }));
-  ASSIGN_OR_RETURN(tokens_watch_,
-                   FolderWatch::Start(*loop_, options_.state + "/tokens",
-                                      [this] { PlanSoon(); }));
+absl::Status Agent::OpenControlPlane() {
+  if (!options_.kube) {
+    control_plane_ = std::make_unique<ManifestControlPlane>(
+        *loop_, state_, keeper_, options_.manifests);
+    return absl::OkStatus();
+  }
+  ASSIGN_OR_RETURN(auto plane,
+                   KubeControlPlane::Create(*loop_, *options_.kube));
+  if (!options_.health_address.empty()) {
+    ASSIGN_OR_RETURN(const SocketAddress address,
+                     ParseBindAddress(options_.health_address));
+    ASSIGN_OR_RETURN(probes_, ProbeServer::Start(*loop_, address,
+                                                 [plane = plane.get()] {
+                                                   return plane->NotReady();
+                                                 }));
+  }
+  control_plane_ = std::move(plane);
   return absl::OkStatus();
+}
+
+// The second signal does not wait.
+void Agent::Stop(int signal) {
+  if (std::exchange(stopping_, true) || !control_plane_->drains()) {
+    spdlog::info("signal {}: stopping; the kernel goes on", signal);
+    loop_->Stop();
+    return;
+  }
+  spdlog::info("signal {}: draining", signal);
+  for (const auto& [name, link] : links_) link->Drain();
+  control_plane_->Stop([this] { loop_->Stop(); });
+}
+
+void Agent::FollowTerm() {
+  const auto epoch = control_plane_->epoch();
+  if (epoch == epoch_) return;
+  epoch_ = epoch;
+  if (epoch_) {
+    spdlog::info("leading cluster {} in term {}", epoch_->cluster_uid,
+                 epoch_->number);
+  } else {
+    spdlog::info("not leading any more");
+  }
+  for (const auto& [name, link] : links_) link->FollowTerm();
 }
 
 absl::Status Agent::Run() {
@@ -166,6 +181,7 @@ void Agent::PlanSoon() {
 void Agent::PlanAll() {
   loop_->Cancel(std::exchange(plan_timer_, 0));
   loop_->Cancel(std::exchange(retry_timer_, 0));
+  if (!control_plane_->ready()) return;
   planned_ = std::chrono::steady_clock::now();
   const absl::Status status = TryPlanAll();
   if (status.ok()) {
@@ -194,9 +210,8 @@ EdgeLink& Agent::LinkOf(const std::string& edge) {
   std::unique_ptr<EdgeLink>& link = links_[edge];
   if (!link) {
     link = std::make_unique<EdgeLink>(
-        EdgeLink::Context{*loop_, state_, resolver_, uplink_,
-                          options_.uplink_name, identity_.control_key,
-                          Epoch{identity_.uid, epoch_}},
+        EdgeLink::Context{*loop_, state_, resolver_, uplink_, *control_plane_,
+                          options_.uplink_name},
         edge, [this] { PlanSoon(); },
         [this] {
           // What only the edge still had may have gone.
@@ -210,7 +225,7 @@ EdgeLink& Agent::LinkOf(const std::string& edge) {
 absl::StatusOr<Facts> Agent::GatherFacts() {
   ASSIGN_OR_RETURN(UplinkHost host, uplink_.Observe());
   Facts facts;
-  facts.cluster_uid = identity_.uid;
+  facts.cluster_uid = control_plane_->identity().uid;
   facts.own_uplink = options_.uplink_name;
   facts.local_addresses = std::move(host.local_addresses);
   facts.host_routes = std::move(host.routes);
@@ -219,6 +234,7 @@ absl::StatusOr<Facts> Agent::GatherFacts() {
   facts.mark_mask = options_.mark_mask;
   UplinkFacts& own = facts.uplinks.emplace_back();
   own.name = options_.uplink_name;
+  own.labels = control_plane_->own_labels();
   for (const auto& [name, link] : links_) {
     own.keys.emplace(name, link->own_key());
     EdgeFacts& edge = facts.edges[name];
@@ -234,24 +250,28 @@ absl::StatusOr<Facts> Agent::GatherFacts() {
       }
     }
   }
+  for (UplinkFacts& other : control_plane_->other_uplinks()) {
+    facts.uplinks.push_back(std::move(other));
+  }
   return facts;
 }
 
-void Agent::TakeSnapshot(Snapshot snapshot) {
-  for (const std::string& error : snapshot.errors) {
+void Agent::TellErrors() {
+  const std::vector<std::string>& errors = control_plane_->snapshot().errors;
+  for (const std::string& error : errors) {
     if (std::ranges::find(told_errors_, error) == told_errors_.end()) {
       spdlog::error("{}", error);
     }
   }
-  told_errors_ = snapshot.errors;
-  snapshot_ = std::move(snapshot);
+  told_errors_ = errors;
 }
 
 // Whoever replaces a file by another one may leave nothing there for a moment.
 bool Agent::IsJustMissing() {
+  const World& world = control_plane_->snapshot().world;
   const auto now = std::chrono::steady_clock::now();
   const bool missing = std::ranges::any_of(links_, [&](const auto& entry) {
-    return std::ranges::none_of(snapshot_.world.edge_nodes,
+    return std::ranges::none_of(world.edge_nodes,
                                 [&entry](const EdgeNode& node) {
                                   return node.meta.name == entry.first;
                                 });
@@ -272,30 +292,16 @@ absl::StatusOr<Plan> Agent::MakePlanNow() {
   if (IsJustMissing()) {
     return Unavailable("an EdgeNode has just gone; its tunnel stays a moment");
   }
-  for (const EdgeNode& node : snapshot_.world.edge_nodes) {
+  TellErrors();
+  const Snapshot& snapshot = control_plane_->snapshot();
+  for (const EdgeNode& node : snapshot.world.edge_nodes) {
     LinkOf(node.meta.name);
   }
   ASSIGN_OR_RETURN(Facts facts, GatherFacts());
-  facts.world_is_partial = !snapshot_.errors.empty();
-  ASSIGN_OR_RETURN(const Allocation allocation, AllocateAndKeep(facts));
-  return MakePlan(snapshot_.world, allocation, facts);
-}
-
-// Where the disk refuses what was allocated, it goes on from memory.
-absl::StatusOr<Allocation> Agent::AllocateAndKeep(const Facts& facts) {
-  std::optional<Allocation> allocation;
-  const auto updated = state_.UpdateRecords([&](const Records& on_disk) {
-    const bool durable = keeper_.IsDurable("records");
-    allocation = Allocate(durable ? on_disk : records_, snapshot_.world, facts);
-    return allocation->records;
-  });
-  if (!allocation) return updated.status();
-  records_ = allocation->records;
-  keeper_.Keep("records", updated.status(), [this] {
-    return state_.UpdateRecords([this](const Records&) { return records_; })
-        .status();
-  });
-  return *std::move(allocation);
+  facts.world_is_partial = snapshot.partial;
+  ASSIGN_OR_RETURN(const Allocation allocation,
+                   control_plane_->AllocateFor(facts));
+  return MakePlan(snapshot.world, allocation, facts);
 }
 
 Plan Agent::WithLingering(const Plan& plan) const {
@@ -404,27 +410,21 @@ void Agent::TellSoon() {
   tell_timer_ = loop_->After(kTellDelay, [this] { Tell(); });
 }
 
-// Tried again by the same writer, with what is to be told by then.
-void Agent::OnToldFiles(const absl::Status& saved) {
-  keeper_.Hear("status files", saved);
-  if (saved.ok() || tell_again_timer_ != 0) return;
-  tell_again_timer_ = loop_->After(kTellAgain, [this] {
-    tell_again_timer_ = 0;
-    TellSoon();
-  });
-}
-
 void Agent::Tell() {
   tell_timer_ = 0;
+  if (!control_plane_->ready()) return;
   EdgeReports reports;
   for (const auto& [name, link] : links_) reports[name] = link->Report();
-  const std::vector<ObjectStatus> statuses = MakeStatus(plan_, reports);
-  const auto save = [&state = state_, errors = told_errors_, statuses] {
-    RETURN_IF_ERROR(state.SaveErrors(errors));
-    return state.SaveStatuses(statuses);
-  };
-  status_writer_.Write(
-      save, [this](const absl::Status& saved) { OnToldFiles(saved); });
+  std::vector<ObjectStatus> statuses = MakeStatus(plan_, reports);
+  for (const InvalidObject& invalid : control_plane_->snapshot().invalid) {
+    TellInvalid(invalid.object, invalid.generation, invalid.message, statuses);
+  }
+  Telling telling{plan_, statuses, told_errors_, {}, {}};
+  for (const auto& [name, link] : links_) {
+    telling.own_keys[name] = link->own_key();
+    if (link->registered()) telling.joined[name] = link->enrolment();
+  }
+  control_plane_->Tell(telling);
   std::map<std::string, std::string> ready;
   for (const ObjectStatus& status : statuses) {
     const Condition* condition = status.Find("Ready");

@@ -9,18 +9,18 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "clusteragent/control_plane.h"
+#include "clusteragent/controller/kube_control_plane.h"
+#include "clusteragent/controller/probe_server.h"
 #include "clusteragent/core/allocator.h"
 #include "clusteragent/core/planner.h"
 #include "clusteragent/core/status_plan.h"
 #include "clusteragent/edge/resolver.h"
 #include "clusteragent/edge_link.h"
-#include "clusteragent/source/manifest_dir.h"
-#include "clusteragent/source/source_reader.h"
 #include "clusteragent/state_folder.h"
 #include "clusteragent/state_keeper.h"
 #include "clusteragent/uplink/uplink.h"
 #include "clusteragent/uplink/uplink_flows.h"
-#include "common/background_writer.h"
 #include "common/backoff.h"
 #include "common/drift/damage_report.h"
 #include "common/drift/kernel_watch.h"
@@ -35,22 +35,28 @@
 namespace edged::agent {
 
 struct AgentOptions {
-  std::string manifests;
+  std::string manifests;            // a folder; unused with `kube`
+  std::optional<KubeOptions> kube;  // objects of Kubernetes
   std::string state;
   std::string uplink_name;        // of this replica
   std::string wireguard_program;  // of wireguard-go; empty: never start one
   uint32_t mark_mask = 0xff;
+  // Where /healthz and /readyz are served, ":8081"; empty: nowhere. Only with
+  // `kube`.
+  std::string health_address;
 };
 
-// The process: reads the objects, plans, carries the uplink and keeps every
-// edge at its state. One loop thread owns all of it.
+// The process: plans what the control plane wishes for, carries the uplink and,
+// while it leads, keeps every edge at its state. One loop thread owns all of
+// it.
 class Agent {
  public:
   static absl::StatusOr<std::unique_ptr<Agent>> Start(
       const AgentOptions& options);
   ~Agent();
 
-  // Until SIGTERM or SIGINT. The kernel keeps carrying traffic afterwards.
+  // Until SIGTERM or SIGINT. The kernel keeps carrying traffic afterwards, for
+  // as long as there is this network namespace.
   absl::Status Run();
 
  private:
@@ -61,10 +67,10 @@ class Agent {
   };
 
   Agent(const AgentOptions& options, std::unique_ptr<EventLoop> loop,
-        FileLock lock, NamespaceLock namespace_lock, Kernel kernel,
-        ClusterIdentity identity, uint64_t epoch);
+        FileLock lock, NamespaceLock namespace_lock, Kernel kernel);
+  absl::Status OpenControlPlane();
   absl::Status Begin();
-  absl::Status WatchFolders();
+  void Stop(int signal);
 
   // What others change of what is ours.
   void StartWatching();
@@ -82,8 +88,8 @@ class Agent {
   void PlanAll();
   absl::Status TryPlanAll();
   absl::StatusOr<Plan> MakePlanNow();
-  absl::StatusOr<Allocation> AllocateAndKeep(const Facts& facts);
-  void TakeSnapshot(Snapshot snapshot);
+  void FollowTerm();
+  void TellErrors();
   bool IsJustMissing();
   absl::StatusOr<Facts> GatherFacts();
   EdgeLink& LinkOf(const std::string& edge);
@@ -97,7 +103,6 @@ class Agent {
   Plan WithLingering(const Plan& plan) const;
 
   void TellSoon();
-  void OnToldFiles(const absl::Status& saved);
   void Tell();
 
   const AgentOptions options_;
@@ -106,13 +111,11 @@ class Agent {
   NamespaceLock namespace_lock_;
   Kernel kernel_;
   const StateFolder state_;
-  const ClusterIdentity identity_;
-  const uint64_t epoch_;
   StateKeeper keeper_;
-  ManifestDir source_;
-  Snapshot snapshot_;  // as last read
-  Records records_;    // as last allocated
-  std::unique_ptr<SourceReader> reader_;
+  std::unique_ptr<ControlPlane> control_plane_;
+  std::unique_ptr<ProbeServer> probes_;
+  std::optional<Epoch> epoch_;  // as the links follow it
+  bool stopping_ = false;
   Uplink uplink_;
   std::string no_timeouts_;           // why this kernel has none; empty: it has
   std::optional<UplinkFlows> flows_;  // unset: this kernel lists none
@@ -125,9 +128,6 @@ class Agent {
   std::vector<std::string> told_errors_;
   std::optional<std::chrono::steady_clock::time_point> missing_since_;
   std::map<std::string, std::string> told_ready_;  // by object
-  BackgroundWriter status_writer_;
-  std::unique_ptr<FolderWatch> manifests_watch_;
-  std::unique_ptr<FolderWatch> tokens_watch_;
   UplinkPlan uplink_plan_;              // as it was last applied
   std::map<std::string, int> devices_;  // by name: those that are as planned
   bool applied_ = false;                // the whole of it was
@@ -153,7 +153,6 @@ class Agent {
   EventLoop::TimerId flows_timer_ = 0;
   EventLoop::TimerId retry_timer_ = 0;
   EventLoop::TimerId tell_timer_ = 0;
-  EventLoop::TimerId tell_again_timer_ = 0;
 };
 
 }  // namespace edged::agent

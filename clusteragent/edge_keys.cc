@@ -57,6 +57,17 @@ void EdgeKeys::Registered(const PublicKey& token_key,
   Become(next);
 }
 
+void EdgeKeys::Adopt(const EdgeEnrolment& shared) {
+  if (shared == enrolment() || shared.registered_with.is_zero()) return;
+  key_.registered_with = shared.registered_with;
+  // Which of two keys the edge has is seen here, too.
+  if (shared.edge.key == follower_.known.other &&
+      shared.edge.other == follower_.known.key) {
+    return;
+  }
+  Become({.known = shared.edge});
+}
+
 PublicKey EdgeKeys::NextToTry() {
   const KnownEdgeKeys& known = follower_.known;
   tried_other_ = known.other && !tried_other_;

@@ -34,6 +34,11 @@ class EdgeKeys {
   absl::Status Load();
   // The edge registered this uplink, while it had this key.
   void Registered(const PublicKey& token_key, const PublicKey& edge_key);
+  // What other replicas know, where it is not from here.
+  void Adopt(const EdgeEnrolment& shared);
+  EdgeEnrolment enrolment() const {
+    return {key_.registered_with, follower_.known};
+  }
   bool registered() const { return !key_.registered_with.is_zero(); }
   bool registered_with(const PublicKey& token_key) const {
     return key_.registered_with == token_key;

@@ -17,6 +17,8 @@ constexpr auto kContactInterval = std::chrono::seconds(2);
 // After this time without a word the edge may have lost its state, and our key
 // with it: we introduce ourselves again.
 constexpr auto kNoContact = std::chrono::seconds(10);
+// The same where other replicas know the edge, and it maybe not this one.
+constexpr auto kNotMet = std::chrono::seconds(3);
 // Of what the edge can cause: more than a first contact or a change of its key
 // asks for, then one for every pause.
 constexpr int kAsksAtOnce = 5;
@@ -42,9 +44,7 @@ EdgeLink::EdgeLink(const Context& context, std::string edge,
                      [this] { TakePathMtu(); }),
       keys_(context.loop, context.state, context.uplink, edge_,
             {.say_stored =
-                 [this](const PublicKey& key) {
-                   if (syncer_) syncer_->SayKeyStored(key);
-                 },
+                 [this](const PublicKey& key) { SayStored(key); },
              .hears = [this] { return heartbeats_ && heartbeats_->hears(); },
              .replan = [this] { replan_.Ask(); }}),
       backoff_(milliseconds(300), milliseconds(5'000)) {
@@ -62,11 +62,18 @@ EdgeLink::~EdgeLink() {
 
 void EdgeLink::LoadEnrolment() {
   const absl::Status loaded = keys_.Load();
-  auto token = context_.state.LoadToken(edge_);
+  auto token = context_.control_plane.Token(edge_);
   if (!loaded.ok() || !token.ok()) {
     trouble_ = std::string(Message(loaded.ok() ? token.status() : loaded));
     spdlog::error("edge {}: {}", edge_, trouble_);
     return;
+  }
+  // Who leads hears it from the edge itself, and tells the others.
+  if (!context_.control_plane.epoch() || !registered()) {
+    if (const auto shared = context_.control_plane.Shared(edge_)) {
+      adopted_ = adopted_ || !registered();
+      keys_.Adopt(*shared);
+    }
   }
   if (token_ == *token) return;
   if (token_) spdlog::info("edge {}: a new token was given out", edge_);
@@ -79,7 +86,7 @@ void EdgeLink::Follow(const EdgePlan& plan) {
   if (!wanted_ || *wanted_ != plan.wanted) {
     wanted_ = std::make_shared<const protocol::EdgeState>(plan.wanted);
   }
-  if (token_) LookUp();
+  if (enrolled()) LookUp();
 }
 
 void EdgeLink::LookUp() {
@@ -120,10 +127,12 @@ void EdgeLink::CheckContact() {
   const auto now = std::chrono::steady_clock::now();
   if (in_contact()) {
     last_contact_ = now;
+    met_ = true;
     return;
   }
   IntroduceIfNew();
-  if (!is_new_to_edge() && now - last_contact_ > kNoContact) {
+  const auto patience = adopted_ && !met_ ? kNotMet : kNoContact;
+  if (!is_new_to_edge() && now - last_contact_ > patience) {
     last_contact_ = now;
     Introduce();
   }
@@ -136,13 +145,17 @@ void EdgeLink::IntroduceIfNew() {
 void EdgeLink::Introduce() {
   context_.loop.Cancel(std::exchange(introduce_timer_, 0));
   if (!control_device_.empty()) return;  // it is under way
-  if (in_contact() || !token_ || !address_ || !plan_ || plan_->own_block == 0) {
+  const auto epoch = context_.control_plane.epoch();
+  if (!epoch || draining_) return;
+  if (in_contact() || !enrolled() || !address_ || !plan_ ||
+      plan_->own_block == 0) {
     return;
   }
   introduced_to_ = is_new_to_edge() ? token_->edge_key : keys_.NextToTry();
   EdgeAccess access = this->access();
   access.edge_key = introduced_to_;
-  auto device = MakeControlDevice(*plan_, access, context_.control_key,
+  auto device = MakeControlDevice(*plan_, access,
+                                  context_.control_plane.identity().control_key,
                                   context_.uplink_name);
   absl::Status status = device.status();
   if (status.ok()) {
@@ -155,7 +168,7 @@ void EdgeLink::Introduce() {
   }
   introducer_ = DialEdge(context_.loop, ApiAddress(*plan_));
   introducer_->Register(
-      context_.epoch, {context_.uplink_name, own_key(), plan_->own_block},
+      *epoch, {context_.uplink_name, own_key(), plan_->own_block},
       edge_, [this, alive = alive_](const absl::Status& status) {
         if (*alive) OnRegistered(status);
       });
@@ -177,7 +190,8 @@ void EdgeLink::OnRegistered(const absl::Status& status) {
   }
   trouble_.clear();
   backoff_.Reset();
-  keys_.Registered(token_->edge_key, introduced_to_);
+  keys_.Registered(token_ ? token_->edge_key : keys_.enrolment().registered_with,
+                   introduced_to_);
   spdlog::info("edge {}: registered, its key {}", edge_,
                introduced_to_.Short());
   last_contact_ = std::chrono::steady_clock::now();
@@ -229,8 +243,35 @@ void EdgeLink::Carry(const UplinkDevice& device, int link) {
   SeeWay();
   const uint32_t planned_with = std::exchange(path_mtu_, heartbeats_->mtu());
   if (planned_with != 0 && planned_with != path_mtu_) replan_.Ask();
-  heartbeats_->Say(/*ready=*/true, DigestOf(*carried_));
+  heartbeats_->Say({.ready = !draining_, .draining = draining_},
+                   DigestOf(*carried_));
   StartSync();
+}
+
+void EdgeLink::Drain() {
+  draining_ = true;
+  if (heartbeats_ && carried_) {
+    heartbeats_->Say({.draining = true}, DigestOf(*carried_));
+  }
+}
+
+void EdgeLink::FollowTerm() {
+  syncer_.reset();
+  introducer_.reset();
+  DropControlDevice();
+  confirmed_.reset();
+  if (carried_) StartSync();
+  IntroduceIfNew();
+}
+
+// Once all replicas can know it.
+void EdgeLink::SayStored(const PublicKey& key) {
+  context_.control_plane.Share(edge_, keys_.enrolment(),
+                               [this, key, alive = alive_] {
+                                 if (*alive && syncer_) {
+                                   syncer_->SayKeyStored(key);
+                                 }
+                               });
 }
 
 // Another network may carry more, or less, at the same MTU of its link.
@@ -243,11 +284,13 @@ void EdgeLink::SeeWay() {
 }
 
 void EdgeLink::StartSync() {
+  const auto epoch = context_.control_plane.epoch();
+  if (!epoch) return;
   if (!client_) client_ = DialEdge(context_.loop, ApiAddress(*plan_));
   if (!syncer_) {
     syncer_ =
-        std::make_unique<EdgeSyncer>(context_.loop, *client_, context_.epoch,
-                                     edge_, [this] { OnProgress(); });
+        std::make_unique<EdgeSyncer>(context_.loop, *client_, *epoch, edge_,
+                                     [this] { OnProgress(); });
     syncer_->OnKeys(
         [this](const EdgeKeyNotice& notice) { keys_.OnNotice(notice); });
   }
@@ -285,7 +328,7 @@ EdgeReport EdgeLink::Report() const {
   report.enrolled = registered();
   report.tunnel_up = heartbeats_ && heartbeats_->is_up();
   report.trouble = trouble_;
-  if (!token_) {
+  if (!enrolled()) {
     report.trouble = fmt::format(
         "no token was given out; run `clusteragent "
         "token {}`",

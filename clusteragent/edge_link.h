@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "clusteragent/control_plane.h"
 #include "clusteragent/core/planner.h"
 #include "clusteragent/core/status_plan.h"
 #include "clusteragent/core/uplink_plan.h"
@@ -22,9 +23,9 @@
 
 namespace edged::agent {
 
-// One edge as this agent reaches it: looks its address up, introduces itself
-// with the control key where the edge does not know its own key yet, then keeps
-// the Sync stream and the heartbeats. Belongs to the loop thread.
+// One edge as this agent reaches it: looks its address up and keeps the
+// heartbeats; while it leads, also introduces itself with the control key where
+// the edge does not know its own key yet, and keeps the Sync stream. Belongs to the loop thread.
 class EdgeLink {
  public:
   // Shared by all links; borrowed.
@@ -33,9 +34,8 @@ class EdgeLink {
     const StateFolder& state;
     Resolver& resolver;
     Uplink& uplink;
+    ControlPlane& control_plane;
     std::string uplink_name;
-    PrivateKey control_key;
-    Epoch epoch;
   };
 
   // `replan`: the own device may be made now, or something that plans rest on
@@ -53,7 +53,15 @@ class EdgeLink {
   // through it, and tell the edge what it should be.
   void Carry(const UplinkDevice& device, int link);
 
-  bool enrolled() const { return token_.has_value(); }
+  // This replica leads, in another term, or does not any more: only a leader
+  // introduces itself and keeps the stream.
+  void FollowTerm();
+  // This uplink is going: no new connections, please.
+  void Drain();
+
+  bool enrolled() const { return token_ || registered(); }
+  bool registered() const { return keys_.registered(); }
+  EdgeEnrolment enrolment() const { return keys_.enrolment(); }
   PublicKey own_key() const { return keys_.own(); }
   const EdgeSyncer* syncer() const { return syncer_.get(); }
   EdgeReport Report() const;
@@ -64,7 +72,6 @@ class EdgeLink {
     return (heartbeats_ && heartbeats_->is_up()) ||
            (syncer_ && syncer_->progress().connected);
   }
-  bool registered() const { return keys_.registered(); }
   // The edge of the last token has not heard of our key yet. Until it has, the
   // one that knows us is served.
   bool is_new_to_edge() const {
@@ -82,6 +89,7 @@ class EdgeLink {
   void IntroduceLater();
   void DropControlDevice();
   void SeeWay();
+  void SayStored(const PublicKey& key);
   void StartSync();
 
   const Context context_;
@@ -104,6 +112,9 @@ class EdgeLink {
   uint32_t own_mtu_ = 0;            // as carried
   uint32_t path_mtu_ = 0;           // as planned with
   std::string trouble_;
+  bool adopted_ = false;  // what is known of it came from other replicas
+  bool met_ = false;      // there was contact in this run
+  bool draining_ = false;
 
   std::string control_device_;              // while we introduce ourselves
   std::unique_ptr<EdgeClient> introducer_;  // likewise

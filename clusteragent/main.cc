@@ -4,11 +4,15 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <cstdlib>
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_split.h"
 #include "clusteragent/agent.h"
 #include "clusteragent/commands.h"
+#include "clusteragent/controller/token_call.h"
+#include "clusteragent/kube/client_config.h"
 #include "clusteragent/uplink/host.h"
 #include "common/config/fields.h"
 #include "common/logging.h"
@@ -29,7 +33,62 @@ struct Arguments {
   std::string lifetime = "1h";
   std::string mark_mask = "0xff";
   std::string output = "table";
+  // Kubernetes
+  std::string kubeconfig;
+  std::string context;
+  std::string name_space;
+  std::string lease_namespace;
+  std::string watch_namespaces;
+  std::string resync = "5m";
+  std::string drain = "5s";
 };
+
+std::string Environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+absl::StatusOr<std::chrono::milliseconds> ParseFlag(const char* flag,
+                                                    const std::string& text) {
+  const auto duration = config::ParseDuration(text);
+  RETURN_IF_ERROR(Annotate(duration.status(), flag));
+  return *duration;
+}
+
+// What `run` and `token` reach Kubernetes by.
+absl::StatusOr<KubeOptions> KubeOptionsOf(const Arguments& arguments) {
+  KubeOptions options;
+  if (arguments.kubeconfig.empty()) {
+    ASSIGN_OR_RETURN(options.config,
+                     kube::ReadPodConfig(kube::GetPodEnvironment()));
+  } else {
+    ASSIGN_OR_RETURN(
+        options.config,
+        kube::ReadKubeconfig(arguments.kubeconfig, arguments.context));
+  }
+  options.name_space = arguments.name_space;
+  if (options.name_space.empty()) {
+    options.name_space = Environment("POD_NAMESPACE");
+  }
+  if (options.name_space.empty()) {
+    options.name_space = options.config.name_space;
+  }
+  options.lease_namespace = arguments.lease_namespace;
+  options.watch_namespaces =
+      absl::StrSplit(arguments.watch_namespaces, ',', absl::SkipEmpty());
+  options.uplink_name = arguments.agent.uplink_name;
+  options.node_name = Environment("NODE_NAME");
+  options.pod_uid = Environment("POD_UID");
+  ASSIGN_OR_RETURN(const auto resync,
+                   ParseFlag("--resync-interval", arguments.resync));
+  if (resync < std::chrono::seconds(1)) {
+    return InvalidArgument("--resync-interval: {} is less than 1s",
+                           arguments.resync);
+  }
+  options.resync = std::chrono::ceil<std::chrono::seconds>(resync);
+  ASSIGN_OR_RETURN(options.drain, ParseFlag("--drain-time", arguments.drain));
+  return options;
+}
 
 std::string HostName() {
   char name[256] = "";
@@ -50,6 +109,12 @@ absl::Status RunAgent(const Arguments& arguments) {
   if (used != arguments.mark_mask.size()) {
     return InvalidArgument("--mark-mask: \"{}\" is not a number",
                            arguments.mark_mask);
+  }
+  if (options.manifests.empty()) {
+    ASSIGN_OR_RETURN(options.kube, KubeOptionsOf(arguments));
+  } else if (!arguments.kubeconfig.empty()) {
+    return InvalidArgument(
+        "--manifests and --kubeconfig: objects come from one of them");
   }
   spdlog::info("clusteragent {}", kVersion);
   ASSIGN_OR_RETURN(const auto agent, Agent::Start(options));
@@ -93,6 +158,15 @@ absl::Status RunStatus(const Arguments& arguments) {
 absl::Status RunToken(const Arguments& arguments) {
   const auto lifetime = config::ParseDuration(arguments.lifetime);
   RETURN_IF_ERROR(Annotate(lifetime.status(), "--ttl"));
+  if (arguments.agent.manifests.empty()) {
+    ASSIGN_OR_RETURN(const KubeOptions options, KubeOptionsOf(arguments));
+    ASSIGN_OR_RETURN(
+        const std::string token,
+        IssueKubeToken(options, arguments.edge,
+                       std::chrono::ceil<std::chrono::seconds>(*lifetime)));
+    fmt::print("{}\n", token);
+    return absl::OkStatus();
+  }
   ASSIGN_OR_RETURN(const UplinkHost host, ThisHost());
   ASSIGN_OR_RETURN(
       const std::string token,
@@ -112,7 +186,10 @@ absl::Status RunVersion(const Arguments&) {
 
 int Main(int argc, char** argv) {
   Arguments arguments;
-  arguments.agent.uplink_name = HostName();
+  arguments.agent.uplink_name = Environment("POD_NAME");
+  if (arguments.agent.uplink_name.empty()) {
+    arguments.agent.uplink_name = HostName();
+  }
   absl::Status (*run)(const Arguments&) = nullptr;
   CLI::App app(
       "clusteragent: carries the traffic of an edge into this network");
@@ -123,11 +200,23 @@ int Main(int argc, char** argv) {
     added->callback([&run, function] { run = function; });
     return added;
   };
-  const auto with_manifests = [&arguments](CLI::App* added) {
+  const auto with_manifests = [&arguments](CLI::App* added,
+                                           bool required = true) {
     added
         ->add_option("--manifests", arguments.agent.manifests,
                      "Folder with EdgeNode and PortBinding objects")
-        ->required();
+        ->required(required);
+    return added;
+  };
+  const auto with_kubernetes = [&arguments](CLI::App* added) {
+    added->add_option("--kubeconfig", arguments.kubeconfig,
+                      "File that says where Kubernetes is; without it and "
+                      "without --manifests, the Pod's own");
+    added->add_option("--context", arguments.context,
+                      "Of the kubeconfig; its current one by default");
+    added->add_option("--namespace", arguments.name_space,
+                      "Of Uplinks and the Secret with the control key; by "
+                      "default POD_NAMESPACE, or the context's");
     return added;
   };
   const auto with_state = [&arguments](CLI::App* added) {
@@ -143,8 +232,31 @@ int Main(int argc, char** argv) {
     return added;
   };
 
-  CLI::App* run_command = with_name(
-      with_state(with_manifests(command("run", "Run the agent", RunAgent))));
+  CLI::App* run_command = with_name(with_state(with_kubernetes(
+      with_manifests(command("run", "Run the agent", RunAgent), false))));
+  bool leader_elect = true;
+  run_command
+      ->add_flag("--leader-elect,!--no-leader-elect", leader_elect,
+                 "Replicas agree by a Lease on who speaks to edges; a single "
+                 "one has it at once. Always on with Kubernetes")
+      ->capture_default_str();
+  run_command->add_option("--leader-elect-namespace",
+                          arguments.lease_namespace,
+                          "Of the Lease; by default --namespace");
+  run_command->add_option("--watch-namespaces", arguments.watch_namespaces,
+                          "Only PortBindings and Services of these, separated "
+                          "by commas");
+  run_command
+      ->add_option("--resync-interval", arguments.resync,
+                   "How often everything is looked at again, in case")
+      ->capture_default_str();
+  run_command
+      ->add_option("--drain-time", arguments.drain,
+                   "How long a replica that ends carries what flows through it")
+      ->capture_default_str();
+  run_command->add_option("--health-probe-bind-address",
+                          arguments.agent.health_address,
+                          "Serve /healthz and /readyz here, for example :8081");
   run_command->add_option("--wireguard-go", arguments.agent.wireguard_program,
                           "Path of wireguard-go, to start one where the kernel "
                           "has no WireGuard");
@@ -163,8 +275,8 @@ int Main(int argc, char** argv) {
   with_state(command("status", "Show what the running agent says", RunStatus))
       ->add_option("-o,--output", arguments.output, "table or json")
       ->check(CLI::IsMember({"table", "json"}));
-  CLI::App* token = with_state(with_manifests(
-      command("token", "Print a token for `edged join`", RunToken)));
+  CLI::App* token = with_state(with_kubernetes(with_manifests(
+      command("token", "Print a token for `edged join`", RunToken), false)));
   token->add_option("edge", arguments.edge, "Name of the EdgeNode")->required();
   token->add_option("--ttl", arguments.lifetime, "How long it is good")
       ->capture_default_str();

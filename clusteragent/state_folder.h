@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "clusteragent/core/allocator.h"
+#include "clusteragent/core/enrolment.h"
 #include "clusteragent/core/key_replacement.h"
 #include "clusteragent/core/status_plan.h"
 #include "clusteragent/core/uplink_plan.h"
@@ -36,19 +37,7 @@
 
 namespace edged::agent {
 
-struct ClusterIdentity {
-  std::string uid;
-  PrivateKey control_key;
-};
-
-// A token given out for an edge; it is replaced by the next one.
-struct IssuedToken {
-  std::string id;
-  std::chrono::sys_seconds expires;
-  PublicKey edge_key;
-  bool operator==(const IssuedToken&) const = default;
-};
-
+// This uplink's key for an edge, and by which keys it knows the edge.
 struct UplinkKey {
   PrivateKey own;
   PublicKey registered_with;  // the token's edge key; zero: not registered yet

@@ -44,7 +44,9 @@ AddressPool::Name AddressPool::NameOf(const Exposure& exposure) {
 
 AddressPool::AddressPool(const std::vector<EdgeNode>& nodes,
                          const std::vector<Exposure>& exposures) {
-  for (const EdgeNode& node : nodes) nodes_[node.meta.name] = &node;
+  for (const EdgeNode& node : nodes) {
+    if (!node.meta.deleting) nodes_[node.meta.name] = &node;
+  }
   for (const Exposure& exposure : exposures) {
     if (exposure.refused) continue;
     for (const EdgeNode* node : EdgesFor(exposure)) {

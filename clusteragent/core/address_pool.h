@@ -29,6 +29,7 @@ class AddressPool {
       std::function<bool(const std::string& edge, const IpAddress& address,
                          const ServicePort& port)>;
 
+  // Nodes that are being deleted give none.
   AddressPool(const std::vector<EdgeNode>& nodes,
               const std::vector<Exposure>& exposures);
 

@@ -31,6 +31,7 @@ struct Service {
   bool client_ip_affinity = false;           // sessionAffinity: ClientIP
   std::string load_balancer_class;           // empty: none
   std::vector<IpAddress> load_balancer_ips;  // as its status says
+  bool status_is_others = false;  // others wrote these, or a host name
   bool operator==(const Service&) const = default;
 };
 

@@ -52,7 +52,8 @@ Exposure Read(const Service& service) {
   Exposure exposure{
       .service = service,
       .edges = SplitList(AnnotationOf(service.meta, kEdgeNodesAnnotation)),
-      .held = service.load_balancer_ips};
+      .held = service.status_is_others ? std::vector<IpAddress>()
+                                       : service.load_balancer_ips};
   const auto refuse = [&](const char* annotation, const std::string& value,
                           std::string_view why) {
     if (exposure.refused) return;
@@ -82,7 +83,7 @@ Exposure Read(const Service& service) {
     }
   }
   for (const std::string& text :
-       SplitList(AnnotationOf(service.meta, kAddressesAnnotation))) {
+       SplitList(AnnotationOf(service.meta, kPublicAddressesAnnotation))) {
     const auto address = IpAddress::Parse(text);
     if (address.ok()) exposure.held.push_back(*address);
   }
@@ -100,6 +101,7 @@ std::vector<Exposure> FindExposures(const Cluster& cluster) {
   }
   std::vector<Exposure> exposures;
   for (const Service& service : cluster.services) {
+    if (service.meta.deleting) continue;
     if (!IsExposed(service, namespaces.contains(service.meta.name_space))) {
       continue;
     }

@@ -17,6 +17,7 @@ struct ObjectMeta {
   std::string uid;  // empty where objects have none (manifests)
   std::optional<std::chrono::sys_seconds> created;
   int64_t generation = 0;  // 0: unknown
+  bool deleting = false;   // it goes when its finalizers are gone
   Labels labels;
   Labels annotations;
   bool operator==(const ObjectMeta&) const = default;

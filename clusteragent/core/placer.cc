@@ -36,7 +36,9 @@ std::string Placer::Candidate::Target() const {
 
 Placer::Placer(const World& world, const Records& records, const Facts& facts)
     : records_(records), facts_(facts) {
-  for (const EdgeNode& node : world.edge_nodes) nodes_[node.meta.name] = &node;
+  for (const EdgeNode& node : world.edge_nodes) {
+    if (!node.meta.deleting) nodes_[node.meta.name] = &node;
+  }
   if (world.cluster) services_.emplace(*world.cluster);
 }
 

@@ -133,7 +133,7 @@ std::vector<PlannedObject> PlaceByAge(const World& world, Placer& placer) {
   };
   std::vector<const PortBinding*> by_age;
   for (const PortBinding& object : world.port_bindings) {
-    by_age.push_back(&object);
+    if (!object.meta.deleting) by_age.push_back(&object);
   }
   std::ranges::sort(by_age, [](const PortBinding* a, const PortBinding* b) {
     return IsOlder(a->meta, b->meta);

@@ -318,4 +318,27 @@ std::vector<ObjectStatus> MakeStatus(const Plan& plan,
   return statuses;
 }
 
+void TellInvalid(const ObjectKey& object, int64_t generation,
+                 const std::string& message,
+                 std::vector<ObjectStatus>& statuses) {
+  auto found = std::ranges::find(statuses, object, &ObjectStatus::object);
+  if (found == statuses.end()) {
+    statuses.push_back({.object = object});
+    found = statuses.end() - 1;
+  }
+  found->observed_generation = generation;
+  const auto refuse = [&](const char* type) {
+    const auto condition =
+        std::ranges::find(found->conditions, type, &Condition::type);
+    const Condition invalid = False(type, {reason::kInvalid, message});
+    if (condition == found->conditions.end()) {
+      found->conditions.push_back(invalid);
+    } else {
+      *condition = invalid;
+    }
+  };
+  if (object.kind != Kind::kEdgeNode) refuse("Accepted");
+  refuse("Ready");
+}
+
 }  // namespace edged::agent

@@ -64,6 +64,12 @@ struct ObjectStatus {
 std::vector<ObjectStatus> MakeStatus(const Plan& plan,
                                      const EdgeReports& reports);
 
+// An object that cannot be read as it is now is neither accepted nor ready;
+// what was last read of it may have a status already.
+void TellInvalid(const ObjectKey& object, int64_t generation,
+                 const std::string& message,
+                 std::vector<ObjectStatus>& statuses);
+
 // The table that `clusteragent status` prints; lines end with '\n'.
 std::string StatusTable(const std::vector<ObjectStatus>& statuses);
 

@@ -9,6 +9,7 @@ namespace edged::agent {
 
 namespace reason {
 // Judged on one binding or object alone.
+inline constexpr char kInvalid[] = "Invalid";  // it cannot be read
 inline constexpr char kInvalidName[] = "InvalidName";
 inline constexpr char kDuplicateName[] = "DuplicateName";
 inline constexpr char kInvalidProtocol[] = "InvalidProtocol";

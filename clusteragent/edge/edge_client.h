@@ -22,6 +22,7 @@ namespace edged::agent {
 struct Epoch {
   std::string cluster_uid;
   uint64_t number = 0;
+  bool operator==(const Epoch&) const = default;
 };
 
 // A mapping that the edge does not serve.

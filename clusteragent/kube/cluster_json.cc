@@ -59,6 +59,17 @@ void AddClusterIp(const json& value, agent::Service& service) {
   service.cluster_ips.push_back(*address);
 }
 
+// Whether the load balancer's part of the status is ours, as the API server
+// remembers it.
+bool WroteLoadBalancerStatus(const json& object) {
+  for (const json& entry : Items(Field(object, "metadata", "managedFields"))) {
+    if (Text(Field(entry, "manager")) != kFieldManager) continue;
+    const json& status = Field(entry, "fieldsV1", "f:status");
+    if (!Field(status, "f:loadBalancer").is_null()) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 std::optional<agent::ObjectMeta> ReadMeta(const json& object) {
@@ -70,6 +81,7 @@ std::optional<agent::ObjectMeta> ReadMeta(const json& object) {
                          .labels = ReadLabels(Field(from, "labels")),
                          .annotations = ReadLabels(Field(from, "annotations"))};
   if (meta.name.empty()) return std::nullopt;
+  meta.deleting = !Text(Field(from, "deletionTimestamp")).empty();
   absl::Time created;
   std::string ignored;
   if (absl::ParseTime(absl::RFC3339_full,
@@ -97,6 +109,8 @@ std::optional<agent::Service> ReadService(const json& object) {
     const auto address = IpAddress::Parse(Text(Field(item, "ip")));
     if (address.ok()) service.load_balancer_ips.push_back(*address);
   }
+  service.status_is_others =
+      !Items(ingress).empty() && !WroteLoadBalancerStatus(object);
   for (const json& ip : Items(Field(spec, "clusterIPs"))) {
     AddClusterIp(ip, service);
   }

@@ -16,6 +16,9 @@
 
 namespace edged::kube {
 
+// Who writes, as managedFields name us.
+inline constexpr char kFieldManager[] = "clusteragent";
+
 // Name, namespace, uid, creation, generation, labels and annotations.
 std::optional<agent::ObjectMeta> ReadMeta(const nlohmann::json& object);
 

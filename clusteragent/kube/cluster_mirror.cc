@@ -1,123 +1,116 @@
 #include "clusteragent/kube/cluster_mirror.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "clusteragent/kube/cluster_json.h"
+#include "clusteragent/kube/json_reading.h"
 
 namespace edged::kube {
 namespace {
 
 constexpr std::chrono::milliseconds kTellDelay(20);
 
-}  // namespace
+std::optional<ServiceObject> ReadServiceObject(const nlohmann::json& object) {
+  auto service = ReadService(object);
+  if (!service) return std::nullopt;
+  ServiceObject read;
+  static_cast<agent::Service&>(read) = *std::move(service);
+  read.load_balancer = Field(object, "status", "loadBalancer");
+  read.resource_version = Text(Field(object, "metadata", "resourceVersion"));
+  return read;
+}
 
-template <typename T>
-KindMirror<T>::KindMirror(EventLoop& loop, RestClient& client,
-                          Collection collection, Read read, Changed changed,
-                          Trouble trouble, const WatchProgress::Pace& pace)
-    : read_(read),
-      changed_(std::move(changed)),
-      trouble_(std::move(trouble)),
-      reflector_(
-          loop, client, std::move(collection),
-          {.replace = [this](const auto& items) { Replace(items); },
-           .put = [this](const nlohmann::json& item) { Put(item); },
-           .remove = [this](const nlohmann::json& item) { Remove(item); },
-           .trouble = [this](const absl::Status& status) { Hear(status); }},
-          pace) {}
+template <typename Mirrors>
+void StartAll(Mirrors& mirrors) {
+  for (auto& mirror : mirrors) mirror->Start();
+}
 
-template <typename T>
-std::vector<T> KindMirror<T>::Held() const {
+template <typename Mirrors>
+bool AreComplete(const Mirrors& mirrors) {
+  return std::ranges::all_of(
+      mirrors, [](const auto& mirror) { return mirror->complete(); });
+}
+
+template <typename T, typename Mirrors>
+std::vector<T> Held(const Mirrors& mirrors) {
   std::vector<T> held;
-  held.reserve(held_.size());
-  for (const auto& [name, object] : held_) held.push_back(object);
+  for (const auto& mirror : mirrors) {
+    for (const auto& [name, object] : mirror->held()) held.push_back(object);
+  }
   return held;
 }
 
+}  // namespace
+
 template <typename T>
-void KindMirror<T>::Replace(const std::vector<nlohmann::json>& items) {
-  std::map<Name, T> held;
-  for (const nlohmann::json& item : items) {
-    auto object = read_(item);
-    if (!object) continue;
-    const Name name{object->meta.name_space, object->meta.name};
-    held.insert_or_assign(name, *std::move(object));
+void ClusterMirror::Add(RestClient& client, const Collection& collection,
+                        std::optional<T> (*read)(const nlohmann::json&),
+                        const WatchProgress::Pace& pace, Mirrors<T>& mirrors) {
+  const std::string kind = collection.resource.plural;
+  const bool optional_kind = kind == kReferenceGrants.plural;
+  mirrors.push_back(std::make_unique<KindMirror<T>>(
+      loop_, client, collection, read, [this] { Change(); },
+      [this, kind, optional_kind](const absl::Status& why) {
+        if (optional_kind && absl::IsNotFound(why)) return;
+        told_.trouble(kind, why);
+      },
+      pace));
+}
+
+ClusterMirror::ClusterMirror(EventLoop& loop, RestClient& client,
+                             const std::vector<std::string>& namespaces,
+                             Told told, const WatchProgress::Pace& pace)
+    : loop_(loop), told_(std::move(told)) {
+  std::vector<std::string> wanted = namespaces;
+  if (wanted.empty()) wanted.emplace_back();  // all
+  for (const std::string& name : wanted) {
+    Add(client, {kServices, name, "", ""}, ReadServiceObject, pace, services_);
+    Add(client, {kEndpointSlices, name, "", ""}, ReadEndpointSlice, pace,
+        slices_);
   }
-  if (complete_ && held == held_) return;
-  complete_ = true;
-  held_ = std::move(held);
-  changed_();
+  Add(client, {kNamespaces, "", "", ""}, ReadNamespace, pace, namespaces_);
+  Add(client, {kReferenceGrants, "", "", ""}, ReadReferenceGrant, pace,
+      grants_);
 }
-
-template <typename T>
-void KindMirror<T>::Put(const nlohmann::json& item) {
-  auto object = read_(item);
-  if (!object) return;
-  const Name name{object->meta.name_space, object->meta.name};
-  const auto before = held_.find(name);
-  // Most changes of an object are none of what we use.
-  if (before != held_.end() && before->second == *object) return;
-  held_.insert_or_assign(name, *std::move(object));
-  changed_();
-}
-
-template <typename T>
-void KindMirror<T>::Remove(const nlohmann::json& item) {
-  const auto meta = ReadMeta(item);
-  if (meta && held_.erase({meta->name_space, meta->name}) > 0) changed_();
-}
-
-template <typename T>
-void KindMirror<T>::Hear(const absl::Status& status) {
-  // The cluster does not have the kind (yet).
-  if (absl::IsNotFound(status)) return Replace({});
-  trouble_(status);
-}
-
-ClusterMirror::ClusterMirror(EventLoop& loop, RestClient& client, Told told,
-                             const WatchProgress::Pace& pace)
-    : loop_(loop),
-      told_(std::move(told)),
-      services_(
-          loop, client, {kServices}, ReadService, [this] { Change(); },
-          [this](const auto& why) { told_.trouble("services", why); }, pace),
-      slices_(
-          loop, client, {kEndpointSlices}, ReadEndpointSlice,
-          [this] { Change(); },
-          [this](const auto& why) { told_.trouble("endpointslices", why); },
-          pace),
-      namespaces_(
-          loop, client, {kNamespaces}, ReadNamespace, [this] { Change(); },
-          [this](const auto& why) { told_.trouble("namespaces", why); }, pace),
-      grants_(
-          loop, client, {kReferenceGrants}, ReadReferenceGrant,
-          [this] { Change(); },
-          [this](const auto& why) { told_.trouble("referencegrants", why); },
-          pace) {}
 
 ClusterMirror::~ClusterMirror() { loop_.Cancel(timer_); }
 
 void ClusterMirror::Start() {
-  services_.Start();
-  slices_.Start();
-  namespaces_.Start();
-  grants_.Start();
+  StartAll(services_);
+  StartAll(slices_);
+  StartAll(namespaces_);
+  StartAll(grants_);
+}
+
+bool ClusterMirror::complete() const {
+  return AreComplete(services_) && AreComplete(slices_) &&
+         AreComplete(namespaces_) && AreComplete(grants_);
+}
+
+const ServiceObject* ClusterMirror::FindService(const std::string& name_space,
+                                                const std::string& name) const {
+  for (const auto& mirror : services_) {
+    const auto found = mirror->held().find({name_space, name});
+    if (found != mirror->held().end()) return &found->second;
+  }
+  return nullptr;
 }
 
 std::optional<agent::Cluster> ClusterMirror::cluster() const {
-  if (!services_.complete() || !slices_.complete() || !namespaces_.complete() ||
-      !grants_.complete()) {
-    return std::nullopt;
-  }
-  return agent::Cluster{.services = services_.Held(),
-                        .slices = slices_.Held(),
-                        .namespaces = namespaces_.Held(),
-                        .grants = grants_.Held()};
+  if (!complete()) return std::nullopt;
+  return agent::Cluster{
+      .services = Held<agent::Service>(services_),
+      .slices = Held<agent::EndpointSlice>(slices_),
+      .namespaces = Held<agent::Namespace>(namespaces_),
+      .grants = Held<agent::ReferenceGrant>(grants_)};
 }
 
 void ClusterMirror::Change() {
   if (timer_ != 0) return;
   timer_ = loop_.After(kTellDelay, [this] {
     timer_ = 0;
-    if (cluster()) told_.changed();
+    if (complete()) told_.changed();
   });
 }
 

@@ -1,55 +1,27 @@
 #pragma once
 
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "clusteragent/core/cluster.h"
-#include "clusteragent/kube/reflector.h"
+#include "clusteragent/kube/kind_mirror.h"
 #include "clusteragent/kube/rest_client.h"
 #include "common/event_loop.h"
 
 namespace edged::kube {
 
-// The objects of one kind as plain values, in step with the API server.
-template <typename T>
-class KindMirror {
- public:
-  // Nothing: not an object of this kind.
-  using Read = std::optional<T> (*)(const nlohmann::json&);
-  // What is held became another.
-  using Changed = std::function<void()>;
-  using Trouble = std::function<void(const absl::Status&)>;
-
-  KindMirror(EventLoop& loop, RestClient& client, Collection collection,
-             Read read, Changed changed, Trouble trouble,
-             const WatchProgress::Pace& pace);
-
-  void Start() { reflector_.Start(); }
-  // All of them were told once, or there is no such kind: then none is held
-  // until there is.
-  bool complete() const { return complete_; }
-  std::vector<T> Held() const;  // by namespace and name
-
- private:
-  using Name = std::pair<std::string, std::string>;
-
-  void Replace(const std::vector<nlohmann::json>& items);
-  void Put(const nlohmann::json& item);
-  void Remove(const nlohmann::json& item);
-  void Hear(const absl::Status& status);
-
-  Read read_;
-  Changed changed_;
-  Trouble trouble_;
-  bool complete_ = false;
-  std::map<Name, T> held_;
-  Reflector reflector_;
+// A Service with its status as it was told last.
+struct ServiceObject : agent::Service {
+  nlohmann::json load_balancer;  // status.loadBalancer
+  std::string resource_version;
+  // Whether plans see no difference.
+  bool operator==(const ServiceObject& other) const {
+    return static_cast<const agent::Service&>(*this) == other;
+  }
 };
 
 // What bindings to Services are judged by: Services, EndpointSlices, Namespaces
@@ -65,7 +37,9 @@ class ClusterMirror {
     std::function<void(const std::string& kind, const absl::Status&)> trouble;
   };
 
-  ClusterMirror(EventLoop& loop, RestClient& client, Told told,
+  // Services and EndpointSlices of `namespaces` alone; of all without any.
+  ClusterMirror(EventLoop& loop, RestClient& client,
+                const std::vector<std::string>& namespaces, Told told,
                 const WatchProgress::Pace& pace = {});
   ClusterMirror(const ClusterMirror&) = delete;
   ~ClusterMirror();
@@ -74,17 +48,28 @@ class ClusterMirror {
   // Unset until every kind was told once: before, what is missing would look
   // deleted.
   std::optional<agent::Cluster> cluster() const;
+  bool complete() const;
+  // As it was told last; nullptr: there is none.
+  const ServiceObject* FindService(const std::string& name_space,
+                                   const std::string& name) const;
 
  private:
+  template <typename T>
+  using Mirrors = std::vector<std::unique_ptr<KindMirror<T>>>;
+
+  template <typename T>
+  void Add(RestClient& client, const Collection& collection,
+           std::optional<T> (*read)(const nlohmann::json&),
+           const WatchProgress::Pace& pace, Mirrors<T>& mirrors);
   void Change();
 
   EventLoop& loop_;
   const Told told_;
   EventLoop::TimerId timer_ = 0;
-  KindMirror<agent::Service> services_;
-  KindMirror<agent::EndpointSlice> slices_;
-  KindMirror<agent::Namespace> namespaces_;
-  KindMirror<agent::ReferenceGrant> grants_;
+  Mirrors<ServiceObject> services_;
+  Mirrors<agent::EndpointSlice> slices_;
+  Mirrors<agent::Namespace> namespaces_;
+  Mirrors<agent::ReferenceGrant> grants_;
 };
 
 }  // namespace edged::kube

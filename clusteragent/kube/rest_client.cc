@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "clusteragent/kube/api_error.h"
+#include "clusteragent/kube/cluster_json.h"
 #include "clusteragent/kube/json_reading.h"
 #include "common/status.h"
 
@@ -92,7 +93,7 @@ RestClient::Call RestClient::MakeCall(std::string verb,
   call.request.url = server_ + path;
   call.request.deadline = settings_.attempt;
   call.request.headers = {"Accept: application/json",
-                          "User-Agent: clusteragent"};
+                          std::string("User-Agent: ") + kFieldManager};
   return call;
 }
 

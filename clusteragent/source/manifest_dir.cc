@@ -85,6 +85,7 @@ Snapshot ManifestDir::Read() {
       }
     }
   }
+  snapshot.partial = !snapshot.errors.empty();
   return snapshot;
 }
 

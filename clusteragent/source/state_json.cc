@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "clusteragent/source/memory_json.h"
 #include "common/status.h"
 
 namespace edged::agent {
@@ -21,17 +22,6 @@ std::string Dump(const json& value) {
   return value.dump(kIndent, ' ', false, json::error_handler_t::replace) + "\n";
 }
 
-json PoolJson(const IndexPool& pool) {
-  return {{"taken", pool.taken}, {"resting", pool.resting}};
-}
-
-IndexPool ReadPool(const json& value) {
-  IndexPool pool;
-  value.at("taken").get_to(pool.taken);
-  value.at("resting").get_to(pool.resting);
-  return pool;
-}
-
 absl::StatusOr<Records> ReadRecords(const json& value) {
   if (const int version = value.at("version"); version != kVersion) {
     return absl::DataLossError(
@@ -39,19 +29,7 @@ absl::StatusOr<Records> ReadRecords(const json& value) {
   }
   Records records{.numbers = ReadPool(value.at("numbers"))};
   for (const auto& [name, edge] : value.at("edges").items()) {
-    EdgeRecord& record = records.edges[name];
-    edge.at("uid").get_to(record.uid);
-    edge.at("listenPort").get_to(record.listen_port);
-    edge.at("enrolled").get_to(record.enrolled);
-    ASSIGN_OR_RETURN(record.network,
-                     IpPrefix::Parse(edge.at("network").get<std::string>()));
-    record.public_indexes = ReadPool(edge.at("publicIndexes"));
-    if (edge.contains("network6")) {
-      ASSIGN_OR_RETURN(record.network6,
-                       IpPrefix::Parse(edge.at("network6").get<std::string>()));
-      record.public_indexes6 = ReadPool(edge.at("publicIndexes6"));
-    }
-    record.blocks = ReadPool(edge.at("blocks"));
+    ASSIGN_OR_RETURN(records.edges[name], ReadRecord(edge));
   }
   return records;
 }
@@ -110,15 +88,7 @@ absl::StatusOr<T> Guarded(std::string_view text, std::string_view what,
 std::string ToJson(const Records& records) {
   json edges = json::object();
   for (const auto& [name, record] : records.edges) {
-    edges[name] = {{"uid", record.uid},
-                   {"network", record.network.ToString()},
-                   {"listenPort", record.listen_port},
-                   {"enrolled", record.enrolled},
-                   {"publicIndexes", PoolJson(record.public_indexes)},
-                   {"blocks", PoolJson(record.blocks)}};
-    if (!record.network6) continue;
-    edges[name]["network6"] = record.network6->ToString();
-    edges[name]["publicIndexes6"] = PoolJson(record.public_indexes6);
+    edges[name] = RecordJson(record);
   }
   const json value = {{"version", kVersion},
                       {"edges", std::move(edges)},

@@ -49,9 +49,10 @@ class UdpHeartbeatSender final : public HeartbeatSender {
     return absl::OkStatus();
   }
 
-  void Say(bool ready, const protocol::Digest& applied) override {
+  void Say(const Word& word, const protocol::Digest& applied) override {
     said_ = true;
-    heartbeat_.ready = ready;
+    heartbeat_.ready = word.ready;
+    heartbeat_.draining = word.draining;
     heartbeat_.applied = applied;
     Send();
   }

@@ -35,8 +35,12 @@ class HeartbeatSender {
       EventLoop& loop, const Options& options, std::function<void()> changed);
   virtual ~HeartbeatSender() = default;
 
+  struct Word {
+    bool ready = false;
+    bool draining = false;  // keeps its flows, wants no new ones
+  };
   // What the heartbeats say; sends one at once. Nothing is sent before.
-  virtual void Say(bool ready, const protocol::Digest& applied) = 0;
+  virtual void Say(const Word& word, const protocol::Digest& applied) = 0;
   // Echoes arrive: no more than `threshold` are missing.
   virtual bool is_up() const = 0;
   // The mtu() of a sender before this one; before SetMtu().

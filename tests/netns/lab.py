@@ -54,14 +54,14 @@ def why_not():
     for tool in ("ip", "nft", "wg", "mount", "nsenter", "unshare"):
         if not shutil.which(tool):
             return f"no program {tool}"
-    probe = subprocess.run([*_unshare(), "--net", "true"], capture_output=True, text=True)
+    probe = subprocess.run([*unshare(), "--net", "true"], capture_output=True, text=True)
     if probe.returncode != 0:
         return f"no namespaces: {probe.stderr.strip()}"
     return None
 
 
 @functools.cache
-def _unshare():
+def unshare():
     """What begins a mount namespace. Mounts in it stay in it: the usual way is to make all
     private; in a chroot, whose root is no mount point, that fails, and whoever made the
     chroot must have done it (Host._hold looks)."""
@@ -216,7 +216,7 @@ class Host:
         script = "\n".join([*binds, "echo held", "exec sleep infinity"])
         holder = subprocess.Popen(
             ["nsenter", f"--net={NETNS_FOLDER / self.netns}",
-             *_unshare(), "sh", "-ec", script],
+             *unshare(), "sh", "-ec", script],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, start_new_session=True,
         )
@@ -240,6 +240,7 @@ class Lab:
         self.hosts = {}
         self.holders = []
         self.processes = []
+        self.on_removed = []  # called when everything that ran here has ended
 
     @classmethod
     def create(cls, name):
@@ -313,6 +314,8 @@ class Lab:
         deadline = time.monotonic() + 5
         while time.monotonic() < deadline and any(host.pids() for host in self.hosts.values()):
             time.sleep(0.01)
+        for call in self.on_removed:
+            call()
         with _machine_lock():
             for host in self.hosts.values():
                 subprocess.run(["ip", "netns", "del", host.netns], stderr=subprocess.DEVNULL)

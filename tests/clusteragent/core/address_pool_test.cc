@@ -116,7 +116,7 @@ TEST_CASE("address_pool: what a Service holds it keeps", "[address_pool]") {
   CHECK(Shown(world) == "new: 203.0.113.2:80; old: 203.0.113.1:80");
   // Where status is another's, by our annotation.
   world.cluster->services[1].load_balancer_ips.clear();
-  world.cluster->services[1].meta.annotations[kAddressesAnnotation] =
+  world.cluster->services[1].meta.annotations[kPublicAddressesAnnotation] =
       "203.0.113.2";
   CHECK(Shown(world) == "new: 203.0.113.1:80; old: 203.0.113.2:80");
   // It is no address of an edge any more.

@@ -67,7 +67,7 @@ TEST_CASE("cluster_mirror: complete when every kind was told, and follows",
   int changes = 0;
   std::string troubles;
   ClusterMirror mirror(
-      runner.loop(), *client,
+      runner.loop(), *client, {},
       {.changed = [&] { ++changes; },
        .trouble = [&](const std::string& kind,
                       const absl::Status&) { troubles += kind + ";"; }});

@@ -106,7 +106,7 @@ struct Setup {
                                [this] { changes.push_back(sender->is_up()); });
     REQUIRE(started.ok());
     sender = *std::move(started);
-    if (says) sender->Say(true, protocol::Digest());
+    if (says) sender->Say({.ready = true}, protocol::Digest());
   }
 };
 
@@ -146,7 +146,7 @@ TEST_CASE("heartbeat_sender: says what it was told, at once", "[heartbeat]") {
   CHECK(setup.edge->heard.empty());
   protocol::Digest digest;
   digest.Add(protocol::Settings());
-  setup.sender->Say(true, digest);
+  setup.sender->Say({.ready = true}, digest);
   REQUIRE(setup.runner.Until([&] { return setup.edge->heard.size() >= 3; }));
   CHECK(setup.edge->heard.front().ready);
   CHECK(setup.edge->heard.front().applied == digest);

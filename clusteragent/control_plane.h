@@ -1,0 +1,69 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "clusteragent/core/allocator.h"
+#include "clusteragent/core/enrolment.h"
+#include "clusteragent/core/facts.h"
+#include "clusteragent/core/planner.h"
+#include "clusteragent/core/status_plan.h"
+#include "clusteragent/edge/edge_client.h"
+#include "clusteragent/source/source.h"
+
+namespace edged::agent {
+
+// What came of the wishes.
+struct Telling {
+  const Plan& plan;
+  const std::vector<ObjectStatus>& statuses;
+  const std::vector<std::string>& errors;       // of the snapshot
+  std::map<std::string, PublicKey> own_keys;    // by EdgeNode name
+  std::map<std::string, EdgeEnrolment> joined;  // likewise; what is known here
+};
+
+// What an agent gets its wishes, its memory and its term from, and whom it
+// tells what came of them: a folder of manifests with a state folder, or
+// Kubernetes. Belongs to the loop thread.
+class ControlPlane {
+ public:
+  virtual ~ControlPlane() = default;
+
+  // `changed` is called whenever anything of what follows is another.
+  virtual absl::Status Start(std::function<void()> changed) = 0;
+  // All of it is known; nothing is planned before.
+  virtual bool ready() const = 0;
+  virtual const ClusterIdentity& identity() const = 0;  // once ready
+  virtual const Snapshot& snapshot() = 0;               // likewise
+  // Set while this replica leads: only then it speaks to edges.
+  virtual std::optional<Epoch> epoch() const = 0;
+  virtual Labels own_labels() const = 0;  // of this uplink
+  virtual std::vector<UplinkFacts> other_uplinks() const = 0;
+
+  // What is given out for snapshot(), written down if this replica leads; else
+  // what the leader has written.
+  virtual absl::StatusOr<Allocation> AllocateFor(const Facts& facts) = 0;
+  virtual absl::StatusOr<std::optional<IssuedToken>> Token(
+      const std::string& edge) const = 0;
+  // What other replicas know of an edge; nothing where there are none.
+  virtual std::optional<EdgeEnrolment> Shared(
+      const std::string& edge) const = 0;
+  // Makes other replicas know it. `done` when it is durable; not called where
+  // that fails.
+  virtual void Share(const std::string& edge, const EdgeEnrolment& enrolment,
+                     std::function<void()> done) = 0;
+
+  virtual void Tell(const Telling& telling) = 0;
+  // Whether this uplink's network goes with its process, so that its clients
+  // must be led elsewhere before.
+  virtual bool drains() const = 0;
+  // For the end: hands over; `done` may be called at once.
+  virtual void Stop(std::function<void()> done) = 0;
+};
+
+}  // namespace edged::agent

@@ -1,0 +1,542 @@
+#include "clusteragent/controller/kube_control_plane.h"
+
+#include <sodium.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "clusteragent/controller/status_json.h"
+#include "clusteragent/core/exposure.h"
+#include "clusteragent/kube/cluster_json.h"
+#include "clusteragent/kube/json_reading.h"
+#include "common/status.h"
+
+namespace edged::agent {
+namespace {
+
+using kube::Field;
+using kube::Items;
+using kube::Text;
+using nlohmann::json;
+
+constexpr auto kAgain = std::chrono::seconds(5);  // after a failure
+constexpr char kSystemNamespace[] = "kube-system";
+
+std::string Now() {
+  return absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", absl::Now(),
+                          absl::UTCTimeZone());
+}
+
+json AllOf(const json& value) {
+  return value.is_object() ? value : json::object();
+}
+
+const StatusWriter::Part kStatus{"status", AllOf};
+
+// `clusteragent token` writes the token.
+const StatusWriter::Part kEdgeNodeStatus{"status", [](const json& value) {
+                                           json ours = AllOf(value);
+                                           ours.erase("token");
+                                           return ours;
+                                         }};
+
+const StatusWriter::Part kLoadBalancer{
+    "status", [](const json& value) -> json {
+      const json& ours = Field(value, "loadBalancer");
+      return {{"loadBalancer", AllOf(ours)}};
+    }};
+
+const StatusWriter::Part kAddresses{
+    "metadata", [](const json& value) -> json {
+      const json& ours = Field(value, "annotations", kPublicAddressesAnnotation);
+      if (!ours.is_string()) return {{"annotations", json::object()}};
+      return {{"annotations", {{kPublicAddressesAnnotation, ours}}}};
+    }};
+
+const StatusWriter::Part kFinalizers{
+    "metadata", [](const json& value) -> json {
+      return {{"finalizers", Items(Field(value, "finalizers"))}};
+    }};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<KubeControlPlane>> KubeControlPlane::Create(
+    EventLoop& loop, const KubeOptions& options) {
+  std::unique_ptr<KubeControlPlane> plane(new KubeControlPlane(loop, options));
+  ASSIGN_OR_RETURN(plane->client_,
+                   kube::RestClient::Create(loop, options.config));
+  // Of its own, so that no queue of writes makes a renewal late.
+  ASSIGN_OR_RETURN(plane->lease_rest_,
+                   kube::RestClient::Create(loop, options.config,
+                                            kube::LeaseRestSettings()));
+  return plane;
+}
+
+KubeControlPlane::KubeControlPlane(EventLoop& loop, const KubeOptions& options)
+    : loop_(loop), options_(options) {}
+
+KubeControlPlane::~KubeControlPlane() {
+  client_->Cancel(secret_call_);
+  client_->Cancel(uplink_call_);
+  for (const auto timer :
+       {secret_timer_, uplink_timer_, resync_timer_, stop_timer_}) {
+    loop_.Cancel(timer);
+  }
+}
+
+absl::Status KubeControlPlane::Start(std::function<void()> changed) {
+  changed_ = std::move(changed);
+  writer_ = std::make_unique<StatusWriter>(
+      loop_, *client_,
+      [this](const absl::Status& why) { Note("status", why); });
+  source_ = std::make_unique<KubeSource>(
+      loop_, *client_, options_.watch_namespaces,
+      KubeSource::Told{
+          .changed = [this] { Change(); },
+          .trouble = [this](const std::string& kind,
+                            const absl::Status& why) { Note(kind, why); }});
+  uplinks_ = std::make_unique<kube::KindMirror<UplinkObject>>(
+      loop_, *client_,
+      kube::Collection{kube::kUplinks, options_.name_space, "", ""},
+      ReadUplink, [this] { Change(); },
+      [this](const absl::Status& why) { Note("uplinks", why); });
+  lease_ = std::make_unique<kube::LeaseClient>(
+      loop_, *lease_rest_,
+      kube::LeaseClient::Settings{
+          .name_space = options_.lease_namespace.empty()
+                            ? options_.name_space
+                            : options_.lease_namespace,
+          .identity = options_.uplink_name},
+      kube::LeaseClient::Told{
+          .changed =
+              [this](const std::optional<kube::Term>& term) {
+                if (!term) writer_->Clear();
+                led_ = false;
+                Change();
+              },
+          .trouble = [this](const absl::Status& why) { Note("lease", why); }});
+  source_->Start();
+  uplinks_->Start();
+  FindSecret();
+  MakeUplink();
+  lease_->Start();
+  resync_timer_ = loop_.Every(options_.resync, [this] {
+    FindSecret();
+    changed_();
+  });
+  return absl::OkStatus();
+}
+
+bool KubeControlPlane::ready() const {
+  return source_->complete() && uplinks_->known() && has_secret_;
+}
+
+void KubeControlPlane::Change() {
+  stale_ = true;
+  if (ready()) changed_();
+}
+
+// Each word once. What an operator must act on is an error, what passes a
+// warning.
+void KubeControlPlane::Note(const std::string& what, const absl::Status& why) {
+  const std::string text = why.ok() ? "" : std::string(Message(why));
+  const auto before = troubles_.find(what);
+  if (text.empty()) {
+    if (before == troubles_.end()) return;
+    spdlog::info("Kubernetes: {}: well again", what);
+    troubles_.erase(before);
+    refusals_.erase(what);
+    return;
+  }
+  if (before != troubles_.end() && before->second == text) return;
+  troubles_[what] = text;
+  if (absl::IsPermissionDenied(why) || absl::IsNotFound(why) ||
+      absl::IsFailedPrecondition(why) || absl::IsUnauthenticated(why)) {
+    refusals_.insert(what);
+    spdlog::error("Kubernetes: {}", text);
+  } else {
+    refusals_.erase(what);
+    spdlog::warn("Kubernetes: {}; what was known stands", text);
+  }
+}
+
+std::vector<std::string> KubeControlPlane::NotReady() const {
+  std::vector<std::string> why;
+  for (const std::string& what : refusals_) why.push_back(troubles_.at(what));
+  if (ready() || !why.empty()) return why;
+  for (const auto& [what, text] : troubles_) why.push_back(text);
+  if (why.empty()) why.emplace_back("not everything was read yet");
+  return why;
+}
+
+// ---- the control key ----
+
+void KubeControlPlane::FindSecretLater() {
+  loop_.Cancel(secret_timer_);
+  secret_timer_ = loop_.After(kAgain, [this] {
+    secret_timer_ = 0;
+    FindSecret();
+  });
+}
+
+// Also whether it is there still.
+void KubeControlPlane::FindSecret() {
+  if (secret_call_ != 0) return;
+  secret_call_ = client_->Get(
+      {kube::kSecrets, options_.name_space, kControlSecret, ""},
+      [this](const absl::StatusOr<json>& object) {
+        secret_call_ = 0;
+        if (absl::IsNotFound(object.status())) return MakeSecret();
+        Note("control key", object.status());
+        if (!object.ok()) return FindSecretLater();
+        const auto secret = kube::ReadSecret(*object);
+        const auto entry = secret ? secret->data.find(kControlKeyEntry)
+                                  : decltype(secret->data.end())();
+        const auto key = secret && entry != secret->data.end()
+                             ? PrivateKey::Parse(entry->second.Reveal())
+                             : InvalidArgument("no such entry");
+        if (!key.ok()) {
+          Note("control key",
+               FailedPrecondition("Secret {}/{}: {}: holds no WireGuard key; "
+                                  "delete the Secret, and a new one is made",
+                                  options_.name_space, kControlSecret,
+                                  kControlKeyEntry));
+          return FindSecretLater();
+        }
+        identity_.control_key = *key;
+        if (!std::exchange(has_secret_, true)) Change();
+      });
+}
+
+// Where it was lost, with the key that this replica remembers.
+void KubeControlPlane::MakeSecret() {
+  const PrivateKey key =
+      has_secret_ ? identity_.control_key : PrivateKey::Generate();
+  const json body = {
+      {"apiVersion", "v1"},
+      {"kind", "Secret"},
+      {"metadata",
+       {{"name", kControlSecret}, {"namespace", options_.name_space}}},
+      {"data", {{kControlKeyEntry, absl::Base64Escape(key.Reveal())}}}};
+  if (has_secret_) {
+    spdlog::warn("Secret {}/{}: was lost; made anew", options_.name_space,
+                 kControlSecret);
+  }
+  secret_call_ = client_->Create(
+      {kube::kSecrets, options_.name_space, kControlSecret, ""}, body,
+      [this](const absl::StatusOr<json>& object) {
+        secret_call_ = 0;
+        // Another replica may have been faster.
+        if (object.ok() || absl::IsAlreadyExists(object.status())) {
+          return FindSecret();
+        }
+        Note("control key", object.status());
+        FindSecretLater();
+      });
+}
+
+// ---- replicas ----
+
+std::optional<KubeControlPlane::UplinkObject> KubeControlPlane::ReadUplink(
+    const json& object) {
+  auto meta = kube::ReadMeta(object);
+  if (!meta) return std::nullopt;
+  UplinkObject uplink{
+      .meta = *std::move(meta),
+      .status = Field(object, "status"),
+      .resource_version = Text(Field(object, "metadata", "resourceVersion"))};
+  for (const json& edge : Items(Field(uplink.status, "edges"))) {
+    const auto key = PublicKey::Parse(Text(Field(edge, "publicKey")));
+    if (key.ok()) uplink.keys[Text(Field(edge, "edgeNode"))] = *key;
+  }
+  return uplink;
+}
+
+void KubeControlPlane::MakeUplink() {
+  json body = {{"apiVersion", kube::kUplinks.ApiVersion()},
+               {"kind", kube::kUplinks.kind},
+               {"metadata",
+                {{"name", options_.uplink_name},
+                 {"namespace", options_.name_space}}},
+               {"spec", json::object()}};
+  if (!options_.node_name.empty()) {
+    body["spec"]["nodeName"] = options_.node_name;
+  }
+  if (!options_.pod_uid.empty()) {
+    body["metadata"]["ownerReferences"] = {{{"apiVersion", "v1"},
+                                            {"kind", "Pod"},
+                                            {"name", options_.uplink_name},
+                                            {"uid", options_.pod_uid}}};
+  }
+  uplink_call_ = client_->Create(
+      {kube::kUplinks, options_.name_space, options_.uplink_name, ""}, body,
+      [this](const absl::StatusOr<json>& object) {
+        uplink_call_ = 0;
+        has_uplink_ = object.ok() || absl::IsAlreadyExists(object.status());
+        Note("own uplink", has_uplink_ ? absl::OkStatus() : object.status());
+        if (has_uplink_) return Change();
+        uplink_timer_ = loop_.After(kAgain, [this] {
+          uplink_timer_ = 0;
+          MakeUplink();
+        });
+      });
+}
+
+Labels KubeControlPlane::own_labels() const {
+  const auto own =
+      uplinks_->held().find({options_.name_space, options_.uplink_name});
+  return own == uplinks_->held().end() ? Labels() : own->second.meta.labels;
+}
+
+std::vector<UplinkFacts> KubeControlPlane::other_uplinks() const {
+  std::vector<UplinkFacts> others;
+  for (const auto& [name, uplink] : uplinks_->held()) {
+    if (uplink.meta.name == options_.uplink_name || uplink.meta.deleting) {
+      continue;
+    }
+    others.push_back({uplink.meta.name, uplink.meta.labels, uplink.keys});
+  }
+  return others;
+}
+
+// ---- memory ----
+
+const Snapshot& KubeControlPlane::snapshot() {
+  if (!std::exchange(stale_, false)) return snapshot_;
+  snapshot_ = source_->Read();
+  if (!snapshot_.world.cluster) return snapshot_;
+  for (const Namespace& name_space : snapshot_.world.cluster->namespaces) {
+    if (name_space.meta.name == kSystemNamespace) {
+      identity_.uid = name_space.meta.uid;
+    }
+  }
+  return snapshot_;
+}
+
+std::optional<Epoch> KubeControlPlane::epoch() const {
+  const auto& term = lease_->term();
+  if (!term || !ready()) return std::nullopt;
+  return Epoch{term->cluster_uid, static_cast<uint64_t>(term->number)};
+}
+
+EdgeMemory KubeControlPlane::MemoryOf(const std::string& edge) const {
+  const KubeObject* object = source_->Find({Kind::kEdgeNode, "", edge});
+  return object == nullptr ? EdgeMemory() : ReadMemory(object->status);
+}
+
+Records KubeControlPlane::StoredRecords() const {
+  Records records;
+  for (const auto& [name, object] : source_->edge_nodes()) {
+    const EdgeMemory memory = ReadMemory(object.status);
+    if (!memory.record) continue;
+    const std::string& edge = object.meta.name;
+    records.edges[edge] = *memory.record;
+    if (memory.number != 0) records.numbers.taken[edge] = memory.number;
+  }
+  return records;
+}
+
+// The leader's own word is the newest; the status follows.
+absl::StatusOr<Allocation> KubeControlPlane::AllocateFor(const Facts& facts) {
+  if (!epoch()) return Allocation{.records = StoredRecords(), .problems = {}};
+  if (!std::exchange(led_, true)) records_ = StoredRecords();
+  Allocation allocation = Allocate(records_, snapshot_.world, facts);
+  records_ = allocation.records;
+  return allocation;
+}
+
+absl::StatusOr<std::optional<IssuedToken>> KubeControlPlane::Token(
+    const std::string& edge) const {
+  return MemoryOf(edge).token;
+}
+
+std::optional<EdgeEnrolment> KubeControlPlane::Shared(
+    const std::string& edge) const {
+  const EdgeEnrolment enrolment = MemoryOf(edge).enrolment;
+  if (enrolment.registered_with.is_zero()) return std::nullopt;
+  return enrolment;
+}
+
+void KubeControlPlane::Share(const std::string& edge,
+                             const EdgeEnrolment& enrolment,
+                             std::function<void()> done) {
+  if (!epoch()) return;
+  const json keys = MemoryJson({.enrolment = enrolment});
+  client_->MergePatch({kube::kEdgeNodes, "", edge, "status"},
+                      {{"status", keys}},
+                      [this, done = std::move(done)](
+                          const absl::StatusOr<json>& object) {
+                        Note("keys of edges", object.status());
+                        if (object.ok()) done();
+                      });
+}
+
+// ---- telling ----
+
+void KubeControlPlane::Tell(const Telling& telling) {
+  if (has_uplink_) TellOwn(telling);
+  if (!epoch()) return;
+  std::map<ObjectKey, const PlannedObject*> planned;
+  for (const PlannedObject& object : telling.plan.port_bindings) {
+    planned[object.key] = &object;
+  }
+  for (const ObjectStatus& status : telling.statuses) {
+    if (status.object.kind == Kind::kEdgeNode) {
+      TellEdgeNode(telling, status);
+    } else if (status.object.kind == Kind::kPortBinding) {
+      const auto found = planned.find(status.object);
+      TellPortBinding(status,
+                      found == planned.end() ? nullptr : found->second);
+    }
+  }
+  TellServices(telling);
+}
+
+void KubeControlPlane::TellOwn(const Telling& telling) {
+  const auto own =
+      uplinks_->held().find({options_.name_space, options_.uplink_name});
+  if (own == uplinks_->held().end()) return;
+  writer_->Want(
+      {kube::kUplinks, options_.name_space, options_.uplink_name, "status"},
+      kStatus, own->second.status, own->second.resource_version,
+      UplinkStatusJson(telling.own_keys, telling.plan));
+}
+
+void KubeControlPlane::TellEdgeNode(const Telling& telling,
+                                    const ObjectStatus& status) {
+  const std::string& name = status.object.name;
+  const KubeObject* object = source_->Find(status.object);
+  if (object == nullptr) return;
+  EdgeMemory memory = ReadMemory(object->status);
+  const auto record = records_.edges.find(name);
+  if (record != records_.edges.end()) {
+    memory.record = record->second;
+    memory.number = records_.numbers.Find(name).value_or(0);
+  }
+  const auto joined = telling.joined.find(name);
+  if (joined != telling.joined.end()) memory.enrolment = joined->second;
+  const kube::ObjectRef ref{kube::kEdgeNodes, "", name, "status"};
+  const json known = writer_->Known(ref, kEdgeNodeStatus, object->status,
+                                    object->resource_version);
+  writer_->Want(ref, kEdgeNodeStatus, object->status, object->resource_version,
+                EdgeNodeStatusJson(status, telling.plan.Edge(name), memory,
+                                   known, Now()));
+  KeepFinalizer(*object, status, !memory.enrolment.registered_with.is_zero());
+}
+
+// An edge is cleared when it has confirmed the state without mappings that an
+// EdgeNode in deletion is planned with.
+void KubeControlPlane::KeepFinalizer(const KubeObject& object,
+                                     const ObjectStatus& status,
+                                     bool enrolled) {
+  std::vector<std::string> wanted = object.finalizers;
+  const auto ours = std::ranges::find(wanted, kFinalizer);
+  if (!object.meta.deleting) {
+    if (ours != wanted.end()) return;
+    wanted.emplace_back(kFinalizer);
+  } else {
+    if (ours == wanted.end()) return;
+    const auto skip = object.meta.annotations.find(kSkipDeprovision);
+    const bool skips =
+        skip != object.meta.annotations.end() && skip->second == "true";
+    const Condition* programmed = status.Find("Programmed");
+    const bool cleared = programmed != nullptr &&
+                         programmed->status == ConditionStatus::kTrue;
+    if (enrolled && !skips && !cleared) return;
+    wanted.erase(ours);
+    spdlog::info("{}: {}", status.object.ToString(),
+                 cleared    ? "its edge is cleared"
+                 : enrolled ? "its edge is not cleared, as asked for"
+                            : "had no edge");
+  }
+  writer_->Want({kube::kEdgeNodes, "", object.meta.name, ""}, kFinalizers,
+                {{"finalizers", object.finalizers}}, object.resource_version,
+                {{"finalizers", wanted}});
+}
+
+void KubeControlPlane::TellPortBinding(const ObjectStatus& status,
+                                       const PlannedObject* planned) {
+  const KubeObject* object = source_->Find(status.object);
+  if (object == nullptr || object->meta.deleting) return;
+  const kube::ObjectRef ref{kube::kPortBindings, status.object.name_space,
+                            status.object.name, "status"};
+  const json known =
+      writer_->Known(ref, kStatus, object->status, object->resource_version);
+  const auto* wish =
+      object->object ? std::get_if<PortBinding>(&*object->object) : nullptr;
+  writer_->Want(ref, kStatus, object->status, object->resource_version,
+                PortBindingStatusJson(status, planned, wish, known, Now()));
+}
+
+void KubeControlPlane::TellServices(const Telling& telling) {
+  std::map<std::pair<std::string, std::string>,
+           std::pair<const PlannedObject*, const ObjectStatus*>>
+      exposed;
+  for (const PlannedObject& object : telling.plan.port_bindings) {
+    if (object.key.kind != Kind::kService) continue;
+    exposed[{object.key.name_space, object.key.name}].first = &object;
+  }
+  for (const ObjectStatus& status : telling.statuses) {
+    if (status.object.kind != Kind::kService) continue;
+    exposed[{status.object.name_space, status.object.name}].second = &status;
+  }
+  if (!snapshot_.world.cluster) return;
+  for (const Service& service : snapshot_.world.cluster->services) {
+    const auto* object =
+        source_->FindService(service.meta.name_space, service.meta.name);
+    if (object == nullptr || object->meta.deleting) continue;
+    const auto found =
+        exposed.find({service.meta.name_space, service.meta.name});
+    if (found == exposed.end()) {
+      TellService(*object, nullptr, nullptr);
+    } else {
+      TellService(*object, found->second.first, found->second.second);
+    }
+  }
+}
+
+// Its status where it is ours to write, else the annotation. What we said of
+// one that is exposed no more is taken back.
+void KubeControlPlane::TellService(const kube::ServiceObject& service,
+                                   const PlannedObject* planned,
+                                   const ObjectStatus* status) {
+  const ObjectMeta& meta = service.meta;
+  const bool is_exposed = planned != nullptr && status != nullptr;
+  const bool has_status =
+      service.type == "LoadBalancer" && !service.status_is_others &&
+      (service.load_balancer_class.empty() ||
+       service.load_balancer_class == kLoadBalancerClass);
+  if (has_status) {
+    const json balancer =
+        is_exposed ? LoadBalancerJson(*planned, *status) : json::object();
+    writer_->Want({kube::kServices, meta.name_space, meta.name, "status"},
+                  kLoadBalancer, {{"loadBalancer", service.load_balancer}},
+                  service.resource_version, {{"loadBalancer", balancer}});
+  }
+  json annotations = json::object();
+  if (is_exposed && !has_status) {
+    if (const std::string text = AddressesText(*planned); !text.empty()) {
+      annotations[kPublicAddressesAnnotation] = text;
+    }
+  }
+  json now = json::object();
+  const auto held = meta.annotations.find(kPublicAddressesAnnotation);
+  if (held != meta.annotations.end()) now[held->first] = held->second;
+  writer_->Want({kube::kServices, meta.name_space, meta.name, ""}, kAddresses,
+                {{"annotations", now}}, service.resource_version,
+                {{"annotations", annotations}});
+}
+
+// ---- the end ----
+
+// Another replica leads at once; what flows through this one has a while.
+void KubeControlPlane::Stop(std::function<void()> done) {
+  lease_->Release([] {});
+  stop_timer_ = loop_.After(options_.drain, std::move(done));
+}
+
+}  // namespace edged::agent

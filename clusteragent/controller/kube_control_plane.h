@@ -1,0 +1,132 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "clusteragent/control_plane.h"
+#include "clusteragent/controller/status_writer.h"
+#include "clusteragent/kube/client_config.h"
+#include "clusteragent/kube/kind_mirror.h"
+#include "clusteragent/kube/lease_client.h"
+#include "clusteragent/kube/rest_client.h"
+#include "clusteragent/source/kube_source.h"
+#include "clusteragent/source/memory_json.h"
+#include "common/event_loop.h"
+
+namespace edged::agent {
+
+// Edges are cleared before their EdgeNode goes.
+inline constexpr char kFinalizer[] = "edged.dev/edge";
+// "true" on an EdgeNode: it goes though its edge cannot be cleared.
+inline constexpr char kSkipDeprovision[] = "edged.dev/skip-deprovision";
+// The Secret with the control key, and the Lease; in the agent's namespace.
+inline constexpr char kControlSecret[] = "clusteragent";
+inline constexpr char kControlKeyEntry[] = "control-key";
+
+struct KubeOptions {
+  kube::ClientConfig config;
+  std::string name_space;                     // of Uplinks and the Secret
+  std::string lease_namespace;                // empty: the same
+  std::vector<std::string> watch_namespaces;  // empty: all
+  std::string uplink_name;                    // of this replica
+  std::string node_name;                      // may be empty
+  std::string pod_uid;                        // empty: not in a Pod
+  std::chrono::seconds resync = std::chrono::minutes(5);
+  std::chrono::milliseconds drain = std::chrono::seconds(5);
+};
+
+// Kubernetes: wishes are its objects, the memory is the status of the EdgeNodes
+// (source/memory_json.h), one Secret and an Uplink for each replica, and the
+// term that of a Lease. Only the leader writes about objects.
+class KubeControlPlane final : public ControlPlane {
+ public:
+  static absl::StatusOr<std::unique_ptr<KubeControlPlane>> Create(
+      EventLoop& loop, const KubeOptions& options);
+  ~KubeControlPlane() override;
+
+  absl::Status Start(std::function<void()> changed) override;
+  bool ready() const override;
+  const ClusterIdentity& identity() const override { return identity_; }
+  const Snapshot& snapshot() override;
+  std::optional<Epoch> epoch() const override;
+  Labels own_labels() const override;
+  std::vector<UplinkFacts> other_uplinks() const override;
+  absl::StatusOr<Allocation> AllocateFor(const Facts& facts) override;
+  absl::StatusOr<std::optional<IssuedToken>> Token(
+      const std::string& edge) const override;
+  std::optional<EdgeEnrolment> Shared(const std::string& edge) const override;
+  void Share(const std::string& edge, const EdgeEnrolment& enrolment,
+             std::function<void()> done) override;
+  void Tell(const Telling& telling) override;
+  bool drains() const override { return true; }
+  void Stop(std::function<void()> done) override;
+
+  // Why this replica cannot do its work, a sentence each; empty: it can.
+  std::vector<std::string> NotReady() const;
+
+ private:
+  struct UplinkObject {
+    ObjectMeta meta;
+    std::map<std::string, PublicKey> keys;  // by EdgeNode name
+    nlohmann::json status;
+    std::string resource_version;
+    bool operator==(const UplinkObject& other) const {
+      return meta == other.meta && keys == other.keys;
+    }
+  };
+
+  KubeControlPlane(EventLoop& loop, const KubeOptions& options);
+  static std::optional<UplinkObject> ReadUplink(const nlohmann::json& object);
+
+  void Change();
+  void Note(const std::string& what, const absl::Status& why);
+  void FindSecret();
+  void MakeSecret();
+  void FindSecretLater();
+  void MakeUplink();
+  EdgeMemory MemoryOf(const std::string& edge) const;
+  Records StoredRecords() const;
+
+  void TellOwn(const Telling& telling);
+  void TellEdgeNode(const Telling& telling, const ObjectStatus& status);
+  void TellPortBinding(const ObjectStatus& status,
+                       const PlannedObject* planned);
+  void TellServices(const Telling& telling);
+  void TellService(const kube::ServiceObject& service,
+                   const PlannedObject* planned, const ObjectStatus* status);
+  void KeepFinalizer(const KubeObject& object, const ObjectStatus& status,
+                     bool enrolled);
+
+  EventLoop& loop_;
+  const KubeOptions options_;
+  std::function<void()> changed_;
+  std::unique_ptr<kube::RestClient> client_;
+  std::unique_ptr<kube::RestClient> lease_rest_;
+  std::unique_ptr<KubeSource> source_;
+  std::unique_ptr<kube::KindMirror<UplinkObject>> uplinks_;
+  std::unique_ptr<kube::LeaseClient> lease_;
+  std::unique_ptr<StatusWriter> writer_;
+  ClusterIdentity identity_;
+  bool has_secret_ = false;
+  bool has_uplink_ = false;
+  Snapshot snapshot_;
+  bool stale_ = true;                      // `snapshot_` is
+  Records records_;                        // as last allocated
+  bool led_ = false;                       // `records_` are of this term
+  std::map<std::string, std::string> troubles_;  // by what they are about
+  std::set<std::string> refusals_;  // those that an operator must act on
+  kube::RestClient::CallId secret_call_ = 0;
+  kube::RestClient::CallId uplink_call_ = 0;
+  EventLoop::TimerId secret_timer_ = 0;
+  EventLoop::TimerId uplink_timer_ = 0;
+  EventLoop::TimerId resync_timer_ = 0;
+  EventLoop::TimerId stop_timer_ = 0;
+};
+
+}  // namespace edged::agent

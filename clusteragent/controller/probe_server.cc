@@ -1,0 +1,147 @@
+#include "clusteragent/controller/probe_server.h"
+
+#include <absl/strings/numbers.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <netinet/in.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "common/socket_address.h"
+#include "common/status.h"
+
+namespace edged::agent {
+namespace {
+
+constexpr size_t kMostConnections = 16;
+constexpr size_t kLongestRequest = 8192;
+constexpr auto kPatience = std::chrono::seconds(5);
+
+absl::Status Failed(const SocketAddress& address) {
+  return ErrnoStatus(errno, "probes on " + address.ToString());
+}
+
+}  // namespace
+
+absl::StatusOr<SocketAddress> ParseBindAddress(std::string_view text) {
+  if (text.starts_with(':')) {
+    int port = 0;
+    if (!absl::SimpleAtoi(absl::string_view(text.data() + 1, text.size() - 1),
+                          &port) ||
+        port < 1 || port > 65535) {
+      return InvalidArgument("\"{}\" is not an address with a port", text);
+    }
+    return SocketAddress{*IpAddress::Parse("::"), static_cast<uint16_t>(port)};
+  }
+  return SocketAddress::Parse(text);
+}
+
+absl::StatusOr<std::unique_ptr<ProbeServer>> ProbeServer::Start(
+    EventLoop& loop, const SocketAddress& address, NotReady not_ready) {
+  SocketAddress at = address;
+  UniqueFd fd(socket(at.address.is_ipv4() ? AF_INET : AF_INET6,
+                     SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd && errno == EAFNOSUPPORT && at.address.is_unspecified()) {
+    at.address = *IpAddress::Parse("0.0.0.0");  // a kernel without IPv6
+    fd.reset(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  }
+  if (!fd) return Failed(at);
+  const int on = 1;
+  const int off = 0;
+  setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (at.address.is_unspecified() && !at.address.is_ipv4()) {
+    setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+  }
+  const auto [storage, length] = ToSockaddr(at);
+  if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&storage), length) !=
+          0 ||
+      listen(fd.get(), kMostConnections) != 0) {
+    return Failed(at);
+  }
+  std::unique_ptr<ProbeServer> server(
+      new ProbeServer(loop, std::move(fd), std::move(not_ready)));
+  RETURN_IF_ERROR(
+      loop.Watch(server->listener_.get(), EPOLLIN,
+                 [raw = server.get()](uint32_t) { raw->Accept(); }));
+  return server;
+}
+
+ProbeServer::ProbeServer(EventLoop& loop, UniqueFd listener, NotReady not_ready)
+    : loop_(loop),
+      listener_(std::move(listener)),
+      not_ready_(std::move(not_ready)) {}
+
+ProbeServer::~ProbeServer() {
+  loop_.Unwatch(listener_.get());
+  while (!connections_.empty()) Close(connections_.begin()->first);
+}
+
+void ProbeServer::Accept() {
+  UniqueFd fd(accept4(listener_.get(), nullptr, nullptr,
+                      SOCK_CLOEXEC | SOCK_NONBLOCK));
+  // Beyond that somebody plays: those that are there end in 5 s.
+  if (!fd || connections_.size() >= kMostConnections) return;
+  const int number = fd.get();
+  Connection& connection = connections_[number];
+  connection.fd = std::move(fd);
+  connection.timer =
+      loop_.After(kPatience, [this, number] { Close(number); });
+  const absl::Status watched = loop_.Watch(
+      number, EPOLLIN, [this, number](uint32_t) { Read(number); });
+  if (!watched.ok()) Close(number);
+}
+
+void ProbeServer::Read(int fd) {
+  Connection& connection = connections_.at(fd);
+  char bytes[2048];
+  const ssize_t size = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT);
+  if (size < 0 && errno == EAGAIN) return;
+  if (size <= 0) return Close(fd);
+  connection.received.append(bytes, static_cast<size_t>(size));
+  if (connection.received.size() > kLongestRequest) return Close(fd);
+  if (connection.received.find("\r\n\r\n") == std::string::npos) return;
+  // A few hundred bytes: they fit, or the prober is none.
+  const std::string answer = Answer(connection.received);
+  send(fd, answer.data(), answer.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  Close(fd);
+}
+
+void ProbeServer::Close(int fd) {
+  const auto found = connections_.find(fd);
+  if (found == connections_.end()) return;
+  loop_.Cancel(found->second.timer);
+  loop_.Unwatch(fd);
+  connections_.erase(found);
+}
+
+std::string ProbeServer::Answer(std::string_view request) const {
+  const std::string_view line = request.substr(0, request.find("\r\n"));
+  std::string status = "200 OK";
+  std::string body = "ok\n";
+  if (!line.starts_with("GET ")) {
+    status = "405 Method Not Allowed";
+    body = "GET alone\n";
+  } else {
+    std::string_view path = line.substr(4);
+    path = path.substr(0, path.find_first_of(" ?"));
+    if (path == "/readyz") {
+      const std::vector<std::string> why = not_ready_();
+      if (!why.empty()) {
+        status = "503 Service Unavailable";
+        body = fmt::format("{}\n", fmt::join(why, "\n"));
+      }
+    } else if (path != "/healthz") {
+      status = "404 Not Found";
+      body = "/healthz and /readyz are here\n";
+    }
+  }
+  return fmt::format(
+      "HTTP/1.1 {}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+      "Content-Length: {}\r\nConnection: close\r\n\r\n{}",
+      status, body.size(), body);
+}
+
+}  // namespace edged::agent

@@ -1,0 +1,77 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "clusteragent/kube/resource.h"
+#include "clusteragent/kube/rest_client.h"
+#include "common/event_loop.h"
+
+namespace edged::agent {
+
+// Keeps parts of objects at what is wanted, by merge patches of what differs:
+// nothing is sent where nothing does. One request for an object at a time; what
+// comes meanwhile waits and the newest counts. What fails is tried again every
+// few seconds. Belongs to the loop thread.
+class StatusWriter {
+ public:
+  // The part of an object that is written: where it stands, and what of it is
+  // ours.
+  struct Part {
+    std::string field;  // "status", "metadata"
+    // Of what stands in `field`.
+    nlohmann::json (*ours)(const nlohmann::json& value);
+  };
+  // Why an object cannot be written; OK when it could.
+  using Trouble = std::function<void(const absl::Status&)>;
+
+  // Borrows loop and client.
+  StatusWriter(EventLoop& loop, kube::RestClient& client, Trouble trouble);
+  ~StatusWriter();
+
+  // What the API server has: `value` in `version`, or what was written later.
+  nlohmann::json Known(const kube::ObjectRef& object, const Part& part,
+                       const nlohmann::json& value,
+                       const std::string& version) const;
+  // `value` and `version` as for Known().
+  void Want(const kube::ObjectRef& object, const Part& part,
+            const nlohmann::json& value, const std::string& version,
+            nlohmann::json wanted);
+  // Nothing is wanted any more, what is under way is given up.
+  void Clear();
+
+ private:
+  using Key = std::pair<std::string, std::string>;  // path, field
+  struct Slot {
+    kube::ObjectRef object;
+    Part part;
+    nlohmann::json known;
+    std::string version;  // of `known`
+    std::optional<nlohmann::json> wanted;
+    // What was written last, and what the server made of it: where its schema
+    // is another, it is not asked for the same again.
+    nlohmann::json sent;
+    nlohmann::json answered;
+    kube::RestClient::CallId call = 0;
+  };
+
+  static Key KeyOf(const kube::ObjectRef& object, const Part& part) {
+    return {object.Path(), part.field};
+  }
+  void Write(const Key& key, Slot& slot);
+  void OnWritten(const Key& key, const absl::StatusOr<nlohmann::json>& object);
+  void TryAgain();
+
+  EventLoop& loop_;
+  kube::RestClient& client_;
+  const Trouble trouble_;
+  std::map<Key, Slot> slots_;
+  EventLoop::TimerId again_timer_ = 0;
+};
+
+}  // namespace edged::agent

@@ -1,0 +1,105 @@
+#include "clusteragent/manifest_control_plane.h"
+
+#include <utility>
+
+#include "common/status.h"
+
+namespace edged::agent {
+namespace {
+
+constexpr auto kTellAgain = std::chrono::seconds(2);  // after a failure
+constexpr auto kResyncInterval = std::chrono::seconds(30);
+
+}  // namespace
+
+ManifestControlPlane::ManifestControlPlane(EventLoop& loop,
+                                           const StateFolder& state,
+                                           StateKeeper& keeper,
+                                           std::string manifests)
+    : loop_(loop),
+      state_(state),
+      keeper_(keeper),
+      folder_(std::move(manifests)),
+      source_(folder_),
+      writer_(loop) {}
+
+ManifestControlPlane::~ManifestControlPlane() {
+  loop_.Cancel(resync_timer_);
+  loop_.Cancel(again_timer_);
+}
+
+absl::Status ManifestControlPlane::Start(std::function<void()> changed) {
+  changed_ = std::move(changed);
+  RETURN_IF_ERROR(MakeFolders(state_.path() + "/tokens"));
+  RETURN_IF_ERROR(ListFolder(folder_).status());
+  ASSIGN_OR_RETURN(identity_, state_.Identity());
+  ASSIGN_OR_RETURN(const uint64_t last_epoch, state_.LastEpoch());
+  epoch_ = last_epoch + 1;
+  // Not durable, it is given out again at the next start: an edge takes the
+  // same one twice.
+  keeper_.Keep("epoch", [this] { return state_.SetEpoch(epoch_); });
+  RETURN_IF_ERROR(WatchFolders());
+  resync_timer_ =
+      loop_.Every(kResyncInterval, [this] { reader_->ReadSoon(); });
+  snapshot_ = source_.Read();
+  reader_ =
+      std::make_unique<SourceReader>(loop_, source_, [this](Snapshot snapshot) {
+        snapshot_ = std::move(snapshot);
+        changed_();
+      });
+  return absl::OkStatus();
+}
+
+absl::Status ManifestControlPlane::WatchFolders() {
+  ASSIGN_OR_RETURN(
+      manifests_watch_,
+      FolderWatch::Start(loop_, folder_, [this] { reader_->ReadSoon(); }));
+  ASSIGN_OR_RETURN(tokens_watch_,
+                   FolderWatch::Start(loop_, state_.path() + "/tokens",
+                                      [this] { changed_(); }));
+  return absl::OkStatus();
+}
+
+// Where the disk refuses what was allocated, it goes on from memory.
+absl::StatusOr<Allocation> ManifestControlPlane::AllocateFor(
+    const Facts& facts) {
+  std::optional<Allocation> allocation;
+  const auto updated = state_.UpdateRecords([&](const Records& on_disk) {
+    const bool durable = keeper_.IsDurable("records");
+    allocation = Allocate(durable ? on_disk : records_, snapshot_.world, facts);
+    return allocation->records;
+  });
+  if (!allocation) return updated.status();
+  records_ = allocation->records;
+  keeper_.Keep("records", updated.status(), [this] {
+    return state_.UpdateRecords([this](const Records&) { return records_; })
+        .status();
+  });
+  return *std::move(allocation);
+}
+
+void ManifestControlPlane::Tell(const Telling& telling) {
+  told_ = Told{telling.statuses, telling.errors};
+  Write();
+}
+
+void ManifestControlPlane::Write() {
+  writer_.Write(
+      [&state = state_, told = *told_] {
+        RETURN_IF_ERROR(state.SaveErrors(told.errors));
+        return state.SaveStatuses(told.statuses);
+      },
+      [this](const absl::Status& saved) { OnTold(saved); });
+}
+
+// Tried again by the same writer, with what is to be told by then.
+void ManifestControlPlane::OnTold(const absl::Status& saved) {
+  keeper_.Hear("status files", saved);
+  if (saved.ok() || again_timer_ != 0) return;
+  again_timer_ = loop_.After(kTellAgain, [this] {
+    again_timer_ = 0;
+    Write();
+  });
+}
+
+}  // namespace edged::agent

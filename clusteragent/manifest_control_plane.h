@@ -1,0 +1,82 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "clusteragent/control_plane.h"
+#include "clusteragent/source/manifest_dir.h"
+#include "clusteragent/source/source_reader.h"
+#include "clusteragent/state_folder.h"
+#include "clusteragent/state_keeper.h"
+#include "common/background_writer.h"
+#include "common/event_loop.h"
+#include "common/files.h"
+
+namespace edged::agent {
+
+// A folder of manifests, and the state folder as memory. The one replica there
+// is leads, in a term that begins with the process.
+class ManifestControlPlane final : public ControlPlane {
+ public:
+  // All but the folder's name are borrowed.
+  ManifestControlPlane(EventLoop& loop, const StateFolder& state,
+                       StateKeeper& keeper, std::string manifests);
+  ~ManifestControlPlane() override;
+
+  absl::Status Start(std::function<void()> changed) override;
+  bool ready() const override { return true; }
+  const ClusterIdentity& identity() const override { return identity_; }
+  const Snapshot& snapshot() override { return snapshot_; }
+  std::optional<Epoch> epoch() const override {
+    return Epoch{identity_.uid, epoch_};
+  }
+  Labels own_labels() const override { return {}; }
+  std::vector<UplinkFacts> other_uplinks() const override { return {}; }
+  absl::StatusOr<Allocation> AllocateFor(const Facts& facts) override;
+  absl::StatusOr<std::optional<IssuedToken>> Token(
+      const std::string& edge) const override {
+    return state_.LoadToken(edge);
+  }
+  std::optional<EdgeEnrolment> Shared(const std::string&) const override {
+    return std::nullopt;
+  }
+  // The state folder has it already.
+  void Share(const std::string&, const EdgeEnrolment&,
+             std::function<void()> done) override {
+    done();
+  }
+  void Tell(const Telling& telling) override;
+  bool drains() const override { return false; }
+  void Stop(std::function<void()> done) override { done(); }
+
+ private:
+  absl::Status WatchFolders();
+  void OnTold(const absl::Status& saved);
+  void Write();
+
+  EventLoop& loop_;
+  const StateFolder& state_;
+  StateKeeper& keeper_;
+  const std::string folder_;
+  std::function<void()> changed_;
+  ClusterIdentity identity_;
+  uint64_t epoch_ = 0;
+  ManifestDir source_;
+  Snapshot snapshot_;  // as last read
+  Records records_;    // as last allocated
+  struct Told {
+    std::vector<ObjectStatus> statuses;
+    std::vector<std::string> errors;
+  };
+  std::optional<Told> told_;
+  BackgroundWriter writer_;
+  std::unique_ptr<SourceReader> reader_;
+  std::unique_ptr<FolderWatch> manifests_watch_;
+  std::unique_ptr<FolderWatch> tokens_watch_;
+  EventLoop::TimerId resync_timer_ = 0;
+  EventLoop::TimerId again_timer_ = 0;
+};
+
+}  // namespace edged::agent

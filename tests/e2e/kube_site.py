@@ -1,0 +1,122 @@
+"""A private Kubernetes behind a NAT, edges on the internet, and the agent installed as a
+user would: the world of tests/netns with a node in the place of the home."""
+
+import json
+
+from cluster import Cluster
+from configs import PODS
+from expect import eventually, expect
+from image import agent_image
+from lab import ROOT
+from product import Edge, condition
+from world import A, HOME, World
+
+MANIFESTS = ROOT / "packaging/kubernetes/userspace"
+CLASS = "edged.dev/edge"
+
+
+def deployment(name, *command, replicas=1):
+    """Pods that run testbox; a page listens on 8080, an echo on 7000."""
+    labels = {"app": name}
+    return {
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {
+                    "terminationGracePeriodSeconds": 0,
+                    "containers": [{
+                        "name": "testbox", "image": "tests.local/testbox:1",
+                        "imagePullPolicy": "Never", "args": [*command, name],
+                    }],
+                },
+            },
+        },
+    }
+
+
+def service(name, port=80, target_port=8080, protocol="TCP", **spec):
+    return {
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "selector": {"app": name},
+            "ports": [{"name": "main", "port": port, "targetPort": target_port,
+                       "protocol": protocol}],
+            **spec,
+        },
+    }
+
+
+class Site:
+    def __init__(self, lab, edges=("a",)):
+        self.lab = lab
+        self.world = World(lab, edges)
+        # The provider's router knows the way to Pods, which nobody masquerades.
+        self.world.cgnat.ip(f"route add {PODS[0]} via {HOME}")
+        self.edges = {name: Edge(host) for name, host in self.world.edges.items()}
+        self.cluster = Cluster(self.world.home, HOME)
+
+    def start(self):
+        """The node, with the agent applied to it."""
+        self.start_node()
+        self.install()
+        return self
+
+    def start_node(self):
+        self.cluster.start_node(images=[agent_image(self.lab.folder)])
+
+    def install(self):
+        self.cluster.kubectl("apply", "-k", MANIFESTS, seconds=60)
+
+    def add_edge(self, name="vps", edge="a", **spec):
+        """An EdgeNode, and edged on its host."""
+        self.cluster.apply({
+            "apiVersion": "edged.dev/v1alpha1", "kind": "EdgeNode",
+            "metadata": {"name": name}, "spec": {"address": A, **spec},
+        })
+        return self.edges[edge].run()
+
+    def join(self, name="vps", edge="a"):
+        """The edge joins by a token of the agent; until it is Ready."""
+        token = eventually(lambda: self.agent("token", name), 60, pause=0.5)
+        self.edges[edge].join(token)
+        self.cluster.wait("edgenode", name, "condition=Ready", seconds=60)
+
+    def agent(self, *words):
+        """What a command prints in a Pod of the agent."""
+        return self.cluster.kubectl(
+            "-n", "edged", "exec", "deployment/clusteragent", "--", "/usr/bin/clusteragent",
+            *words,
+        ).stdout
+
+    def serve(self, name, *command, replicas=1):
+        """Pods that run testbox, ready."""
+        self.cluster.apply(deployment(name, *command, replicas=replicas))
+        self.cluster.wait("deployment", name, "condition=Available", seconds=60)
+
+    def public_address(self, name):
+        """Waits until the Service has one."""
+
+        def look():
+            balancer = self.cluster.get("service", name)["status"]["loadBalancer"]
+            [ingress] = balancer.get("ingress") or [None]
+            expect(bool(ingress), True, f"{name} has a public address")
+            return ingress["ip"]
+
+        return eventually(look, 30, pause=0.1)
+
+    def condition(self, kind, name, what="Ready"):
+        status = self.cluster.get(kind, name).get("status", {})
+        return condition(status.get("conditions", []), what)
+
+    def ask(self, question, *arguments):
+        """A question of ask.py from the internet."""
+        with self.world.client.network():
+            return question(*arguments)
+
+    def patch(self, kind, name, patch):
+        self.cluster.kubectl("patch", kind, name, "--type=merge", "-p", json.dumps(patch))

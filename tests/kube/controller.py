@@ -1,0 +1,144 @@
+"""The product with a control plane: edges on the internet, agents that are
+uplinks and controllers, and one backend behind them.
+
+    client --- internet --- a (VPS)
+                  |
+                cgnat --- home (agent) --- backend
+                            |
+                         control (Kubernetes)
+"""
+
+import json
+
+import ask
+from cluster import Cluster
+from expect import becomes, eventually, expect, expect_in
+from lab import ROOT
+from product import CLUSTERAGENT, STATE, WIREGUARD_GO, Edge, condition, edge_node
+from world import A, A2, BACKEND, HOME_LAN, World
+
+CRDS = ROOT / "packaging/kubernetes/crds"
+NAMESPACE = "edged"
+PROBES = "127.0.0.1:8081"
+SAW = f"backend:8080 saw {HOME_LAN}"
+
+
+class Controller:
+    """clusteragent on one host, with Kubernetes."""
+
+    def __init__(self, host, cluster, name="home", config=None):
+        self.host = host
+        self.cluster = cluster
+        self.name = name
+        self.config = config or cluster.admin
+        self.process = None
+
+    def run(self, *options):
+        command = [
+            CLUSTERAGENT, "run", "--kubeconfig", self.config, "--namespace", NAMESPACE,
+            "--name", self.name, "--state", STATE, "--wireguard-go", WIREGUARD_GO,
+            "--health-probe-bind-address", PROBES, "--drain-time", "500ms", *options,
+        ]
+        self.process = self.host.start(command, f"clusteragent-{self.name}")
+        return self
+
+    def token(self, edge, **options):
+        words = [CLUSTERAGENT, "token", edge, "--kubeconfig", self.cluster.admin,
+                 "--namespace", NAMESPACE]
+        return self.host.run(words, **options)
+
+    def probe(self, path):
+        """(status, body) of a GET."""
+        done = self.host.run(["curl", "-s", "-w", "\n%{http_code}", f"http://{PROBES}{path}"])
+        body, _, status = done.stdout.rpartition("\n")
+        return int(status), body
+
+    def log(self):
+        return self.process.output()
+
+
+class Setup:
+    """A world, a control plane and the CRDs; no agent yet."""
+
+    def __init__(self, lab, with_crds=True):
+        self.lab = lab
+        self.world = World(lab, ("a",))
+        self.edge = Edge(self.world.edges["a"])
+        self.cluster = Cluster(lab.host("control"), "10.77.0.2")
+        lab.wire(self.world.home, "control", "10.77.0.1/24",
+                 self.cluster.host, "eth0", "10.77.0.2/24")
+        self.cluster.start()
+        self.cluster.kubectl("create", "namespace", NAMESPACE)
+        if with_crds:
+            self.add_crds()
+        self.agent = Controller(self.world.home, self.cluster)
+        self.world.serve(self.world.backend, "backend", "page:8080")
+
+    def add_crds(self):
+        self.cluster.kubectl("apply", "-k", CRDS)
+        for plural in ("edgenodes", "portbindings", "uplinks"):
+            self.cluster.wait("crd", f"{plural}.edged.dev", "condition=Established")
+
+    def join(self):
+        """An EdgeNode, a token, a join, until it is Ready."""
+        self.cluster.apply(edge_node("a", A, (A, A2)))
+        self.edge.run()
+        token = eventually(lambda: self.agent.token("a"), 20, pause=0.2).stdout
+        self.edge.join(token)
+        self.wait_ready("edgenode", "a")
+        return self
+
+    def wait_ready(self, kind, name, seconds=15):
+        def attempt():
+            status, reason, message = self.condition(kind, name)
+            expect(status, "True", f"{kind} {name} Ready: {reason} {message}")
+
+        eventually(attempt, seconds, pause=0.1)
+
+    def condition(self, kind, name, what="Ready", namespace="default"):
+        found = self.cluster.get("-n", namespace, kind, name)
+        return condition(found.get("status", {}).get("conditions", []), what)
+
+    def page(self, port=80, address=A):
+        with self.world.client.network():
+            return ask.page(address, port)
+
+    def becomes_served(self, port=80, address=A, seconds=10):
+        becomes(lambda: self.page(port, address), SAW, seconds)
+
+    def add_backend(self, name="web", port=80, namespace="default", **spec):
+        """A Service without selector, and its endpoint: the backend's page."""
+        self.cluster.apply(*service(name, port, namespace, **spec))
+
+
+def service(name, port=80, namespace="default", annotations=None, **spec):
+    meta = {"name": name, "namespace": namespace, "annotations": annotations or {}}
+    port_name = "http"
+    return [
+        {"apiVersion": "v1", "kind": "Service", "metadata": meta,
+         "spec": {"ports": [{"name": port_name, "port": port}], **spec}},
+        {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+         "metadata": {"name": f"{name}-1", "namespace": namespace,
+                      "labels": {"kubernetes.io/service-name": name}},
+         "addressType": "IPv4",
+         "endpoints": [{"addresses": [BACKEND], "conditions": {"ready": True}}],
+         "ports": [{"name": port_name, "port": 8080, "protocol": "TCP"}]},
+    ]
+
+
+def events_of(cluster, kind, name):
+    """(reason, message) of each event about an object."""
+    done = cluster.kubectl("get", "events", "-A", "-o", "json",
+                           f"--field-selector=involvedObject.kind={kind},"
+                           f"involvedObject.name={name}")
+    return [(one["reason"], one["message"]) for one in json.loads(done.stdout)["items"]]
+
+
+def ingress(cluster, name, namespace="default"):
+    """The addresses in the status of a Service."""
+    found = cluster.get("-n", namespace, "service", name)
+    return found["status"].get("loadBalancer", {}).get("ingress", [])
+
+
+__all__ = ["A", "A2", "SAW", "Controller", "Setup", "events_of", "expect_in", "ingress",
+           "service"]

@@ -1,0 +1,3 @@
+module edged.dev/tests/kube/tools/testbox
+
+go 1.26
