@@ -3,6 +3,7 @@
 
 usage: ./dev demo                       shows it and cleans up
        ./dev demo --keep                leaves it up and says what to try
+       ./dev demo --kubernetes [--keep] the same to a Service of a real cluster
        ./dev demo --in HOST COMMAND...  runs a command on a host of a kept demo
        ./dev demo --clean               removes kept demos
 """
@@ -166,18 +167,38 @@ def show(edge):
 
 
 def demo(keep):
+    with demo_lab(keep) as lab:
+        world, edge, agent = set_up(lab)
+        fetch(world)
+        show(edge)
+        if keep:
+            logs = lab.folder / "logs"
+            print(TRY.format(vps=A, api=API, manifests=agent.manifests, logs=logs))
+
+
+def demo_with_kubernetes(keep):
+    import kubernetes
+
+    if reason := kubernetes.why_not("control", "node"):
+        sys.exit(f"demo: cannot run here: {reason}")
+    with demo_lab(keep) as lab:
+        site = kubernetes.set_up(lab, step)
+        kubernetes.fetch(site, step)
+        kubernetes.show(site, step)
+        if keep:
+            print(kubernetes.TRY.format(vps=A, logs=lab.folder / "logs"))
+
+
+@contextlib.contextmanager
+def demo_lab(keep):
+    """A lab that goes at the end, unless all went well and it is to be kept."""
     if reason := why_not():
         sys.exit(f"demo: cannot run here: {reason}")
     lab = Lab.create("demo")
     kept = False
     try:
-        world, edge, agent = set_up(lab)
-        fetch(world)
-        show(edge)
+        yield lab
         kept = keep
-        if kept:
-            logs = lab.folder / "logs"
-            print(TRY.format(vps=A, api=API, manifests=agent.manifests, logs=logs))
     except DemoFailed as failure:
         logs = BUILD / "demo-logs"
         lab.save_logs(logs)
@@ -196,13 +217,29 @@ def run_in(name, command):
     if host is None:
         sys.exit(f"demo: no host {name}; there are {', '.join(sorted(labs[-1].hosts))}")
     words = host.command(command)
-    os.environ["PATH"] = f"{EDGED.parent}:{CLUSTERAGENT.parent}:{os.environ['PATH']}"
+    folders = [EDGED.parent, CLUSTERAGENT.parent, *kubectl_of(labs[-1]), os.environ["PATH"]]
+    os.environ["PATH"] = ":".join(map(str, folders))
     os.execvp(words[0], words)
+
+
+def kubectl_of(lab):
+    """The folder of kubectl where the lab has a cluster, which it then means."""
+    found = list(lab.folder.glob("*/kubernetes/admin.conf"))
+    if not found:
+        return []
+    import kubernetes
+
+    os.environ["KUBECONFIG"] = str(found[0])
+    return [kubernetes.path_of("kubectl").parent]
 
 
 def clean():
     labs = Lab.existing("demo")
     for lab in labs:
+        if list(lab.folder.glob("*/kubernetes")):
+            import kubernetes
+
+            kubernetes.put_back_with(lab)
         lab.remove()
     print(f"{len(labs)} demos removed")
 
@@ -214,6 +251,10 @@ def main(words):
             demo(keep=False)
         case ["--keep"]:
             demo(keep=True)
+        case ["--kubernetes"]:
+            demo_with_kubernetes(keep=False)
+        case ["--kubernetes", "--keep"]:
+            demo_with_kubernetes(keep=True)
         case ["--clean"]:
             clean()
         case ["--in", name, *command] if command:

@@ -41,7 +41,8 @@ def add_program(image, program):
 def main(program, archive):
     version = subprocess.run([program, "version"], capture_output=True, text=True, check=True)
     name = f"edged.dev/clusteragent:{version.stdout.split()[-1]}"
-    image = oci.Image(folders=set(FOLDERS))
+    # wireguard-go has its socket below /var/run.
+    image = oci.Image(folders=set(FOLDERS), links={"var/run": "/run"})
     add_program(image, program)
     add_program(image, WIREGUARD_GO)
     archive.parent.mkdir(parents=True, exist_ok=True)

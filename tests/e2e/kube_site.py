@@ -1,8 +1,6 @@
 """A private Kubernetes behind a NAT, edges on the internet, and the agent installed as a
 user would: the world of tests/netns with a node in the place of the home."""
 
-import json
-
 from cluster import Cluster
 from configs import PODS
 from expect import eventually, expect
@@ -15,12 +13,12 @@ MANIFESTS = ROOT / "packaging/kubernetes/userspace"
 CLASS = "edged.dev/edge"
 
 
-def deployment(name, *command, replicas=1):
+def deployment(name, *command, replicas=1, namespace="default"):
     """Pods that run testbox; a page listens on 8080, an echo on 7000."""
     labels = {"app": name}
     return {
         "apiVersion": "apps/v1", "kind": "Deployment",
-        "metadata": {"name": name, "namespace": "default"},
+        "metadata": {"name": name, "namespace": namespace},
         "spec": {
             "replicas": replicas,
             "selector": {"matchLabels": labels},
@@ -38,15 +36,33 @@ def deployment(name, *command, replicas=1):
     }
 
 
-def service(name, port=80, target_port=8080, protocol="TCP", **spec):
+def service(name, port=80, target_port=8080, protocol="TCP", namespace="default", **spec):
     return {
         "apiVersion": "v1", "kind": "Service",
-        "metadata": {"name": name, "namespace": "default"},
+        "metadata": {"name": name, "namespace": namespace},
         "spec": {
             "selector": {"app": name},
             "ports": [{"name": "main", "port": port, "targetPort": target_port,
                        "protocol": protocol}],
             **spec,
+        },
+    }
+
+
+def namespace(name, **labels):
+    return {"apiVersion": "v1", "kind": "Namespace",
+            "metadata": {"name": name, "labels": labels}}
+
+
+def port_binding(name, port, target, edge="vps"):
+    """One binding to the Service that `target` says."""
+    return {
+        "apiVersion": "edged.dev/v1alpha1", "kind": "PortBinding",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "edgeNodeRef": {"name": edge},
+            "bindings": [{"name": "main", "protocol": "TCP", "listenPort": port,
+                          "target": {"service": target}}],
         },
     }
 
@@ -93,10 +109,10 @@ class Site:
             *words,
         ).stdout
 
-    def serve(self, name, *command, replicas=1):
+    def serve(self, name, *command, namespace="default", **options):
         """Pods that run testbox, ready."""
-        self.cluster.apply(deployment(name, *command, replicas=replicas))
-        self.cluster.wait("deployment", name, "condition=Available", seconds=60)
+        self.cluster.apply(deployment(name, *command, namespace=namespace, **options))
+        self.cluster.wait("deployment", name, "condition=Available", 60, namespace)
 
     def public_address(self, name):
         """Waits until the Service has one."""
@@ -109,14 +125,25 @@ class Site:
 
         return eventually(look, 30, pause=0.1)
 
-    def condition(self, kind, name, what="Ready"):
-        status = self.cluster.get(kind, name).get("status", {})
-        return condition(status.get("conditions", []), what)
+    def becomes(self, name, reason, seconds=20):
+        """Waits until the PortBinding has this reason; the message."""
+
+        def look():
+            status = self.cluster.get("portbinding", name).get("status", {})
+            _, found, message = condition(status.get("conditions", []), "Ready")
+            expect(found, reason, message)
+            return message
+
+        return eventually(look, seconds, pause=0.1)
+
+    def kill(self, pod):
+        """Ends the agent in a Pod without a word; its container is started again."""
+        labels = {"pod.name": pod, "container.name": "clusteragent"}
+        wanted = ",".join(f'labels."io.kubernetes.{name}"=={one}' for name, one in labels.items())
+        for container in self.cluster.ctr("containers", "ls", "-q", wanted).stdout.split():
+            self.cluster.ctr("tasks", "kill", "-s", "SIGKILL", container)
 
     def ask(self, question, *arguments):
         """A question of ask.py from the internet."""
         with self.world.client.network():
             return question(*arguments)
-
-    def patch(self, kind, name, patch):
-        self.cluster.kubectl("patch", kind, name, "--type=merge", "-p", json.dumps(patch))

@@ -165,11 +165,11 @@ class Cluster:
         ]
 
     def _begin(self, programs, mounts):
-        for name in ("certs", "cni", "off", "lib", "log", "cgroup"):
+        for name in ("certs", "cni", "off", "lib", "cgroup"):
             (self.folder / name).mkdir(parents=True)
-        # The lab keeps its logs folder when a case fails.
+        # The lab keeps its logs folder when a case fails: programs, and Pods below log/.
         logs = self.host.lab.folder / "logs" / "kubernetes"
-        logs.mkdir(parents=True, exist_ok=True)
+        (logs / "log").mkdir(parents=True)
         (self.folder / "logs").symlink_to(logs)
         self._write_configs()
         path = f"{path_of('containerd').parent}:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -250,7 +250,7 @@ def _node_mounts(folder):
         ["mount", "-t", "sysfs", "sysfs", "/sys"],
         ["mount", "--move", f"{folder}/cgroup", str(CGROUPS)],
         ["mount", "--bind", f"{folder}/lib", "/var/lib"],
-        ["mount", "--bind", f"{folder}/log", "/var/log"],
+        ["mount", "--bind", f"{folder}/logs/log", "/var/log"],
         ["mount", "-t", "tmpfs", "tmpfs", "/run"],
         ["mkdir", "-p", "/run/containerd", "/run/netns", "/var/lib/kubelet", "/var/log/pods",
          "/var/lib/containerd", "/var/log/containers"],

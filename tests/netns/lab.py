@@ -294,7 +294,7 @@ class Lab:
     def save_logs(self, folder):
         """Keeps the logs of the lab's programs."""
         shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(self.folder / "logs", folder)
+        shutil.copytree(self.folder / "logs", folder, symlinks=True)
 
     def remove(self):
         """Ends every process in the namespaces, then removes these and the folder. A second
