@@ -1,5 +1,6 @@
 #include "clusteragent/agent.h"
 
+#include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
@@ -128,16 +129,57 @@ absl::Status Agent::OpenControlPlane() {
   }
   ASSIGN_OR_RETURN(auto plane,
                    KubeControlPlane::Create(*loop_, *options_.kube));
-  if (!options_.health_address.empty()) {
-    ASSIGN_OR_RETURN(const SocketAddress address,
-                     ParseBindAddress(options_.health_address));
-    ASSIGN_OR_RETURN(probes_, ProbeServer::Start(*loop_, address,
-                                                 [plane = plane.get()] {
-                                                   return plane->NotReady();
-                                                 }));
-  }
+  const KubeControlPlane* raw = plane.get();
   control_plane_ = std::move(plane);
-  return absl::OkStatus();
+  const auto serve = [this](const std::string& text, ProbeServer::Pages pages,
+                            std::unique_ptr<ProbeServer>& server) {
+    if (text.empty()) return absl::OkStatus();
+    ASSIGN_OR_RETURN(const SocketAddress address, ParseBindAddress(text));
+    ASSIGN_OR_RETURN(server,
+                     ProbeServer::Start(*loop_, address, std::move(pages)));
+    return absl::OkStatus();
+  };
+  RETURN_IF_ERROR(serve(
+      options_.health_address,
+      {{"/healthz", [] { return ProbePage{200, "ok\n"}; }},
+       {"/readyz",
+        [raw] {
+          const std::vector<std::string> why = raw->NotReady();
+          if (why.empty()) return ProbePage{200, "ok\n"};
+          return ProbePage{503, fmt::format("{}\n", fmt::join(why, "\n"))};
+        }}},
+      probes_));
+  return serve(options_.metrics_address,
+               {{"/metrics", [this] { return ProbePage{200, Metrics()}; }}},
+               metrics_);
+}
+
+// In the format of Prometheus.
+std::string Agent::Metrics() const {
+  size_t up = 0;
+  for (const auto& [name, link] : links_) up += link->Report().tunnel_up;
+  size_t mappings = 0;
+  for (const EdgePlan& edge : plan_.edges) mappings += edge.mappings.size();
+  size_t ready = 0;
+  for (const auto& [object, text] : told_ready_) {
+    ready += text.starts_with("Ready=True");
+  }
+  std::string page;
+  const auto gauge = [&page](std::string_view name, std::string_view help,
+                             size_t value) {
+    page += fmt::format(
+        "# HELP clusteragent_{0} {1}\n# TYPE clusteragent_{0} gauge\n"
+        "clusteragent_{0} {2}\n",
+        name, help, value);
+  };
+  gauge("leader", "Whether this replica leads.", epoch_ ? 1 : 0);
+  gauge("edges", "Edges that are served.", plan_.edges.size());
+  gauge("tunnels_up", "Edges whose tunnel is up from here.", up);
+  gauge("mappings", "Listeners that are wanted on all edges.", mappings);
+  gauge("objects", "Objects that have a status.", told_ready_.size());
+  gauge("objects_ready", "Those that are Ready.", ready);
+  gauge("uplink_applied", "Whether this host is as planned.", applied_ ? 1 : 0);
+  return page;
 }
 
 // The second signal does not wait.

@@ -44,6 +44,7 @@ struct AgentOptions {
   // Where /healthz and /readyz are served, ":8081"; empty: nowhere. Only with
   // `kube`.
   std::string health_address;
+  std::string metrics_address;  // likewise, /metrics for Prometheus
 };
 
 // The process: plans what the control plane wishes for, carries the uplink and,
@@ -69,6 +70,7 @@ class Agent {
   Agent(const AgentOptions& options, std::unique_ptr<EventLoop> loop,
         FileLock lock, NamespaceLock namespace_lock, Kernel kernel);
   absl::Status OpenControlPlane();
+  std::string Metrics() const;
   absl::Status Begin();
   void Stop(int signal);
 
@@ -114,6 +116,7 @@ class Agent {
   StateKeeper keeper_;
   std::unique_ptr<ControlPlane> control_plane_;
   std::unique_ptr<ProbeServer> probes_;
+  std::unique_ptr<ProbeServer> metrics_;
   std::optional<Epoch> epoch_;  // as the links follow it
   bool stopping_ = false;
   Uplink uplink_;

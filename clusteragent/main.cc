@@ -257,6 +257,9 @@ int Main(int argc, char** argv) {
   run_command->add_option("--health-probe-bind-address",
                           arguments.agent.health_address,
                           "Serve /healthz and /readyz here, for example :8081");
+  run_command->add_option("--metrics-bind-address",
+                          arguments.agent.metrics_address,
+                          "Serve /metrics for Prometheus here; off by default");
   run_command->add_option("--wireguard-go", arguments.agent.wireguard_program,
                           "Path of wireguard-go, to start one where the kernel "
                           "has no WireGuard");

@@ -93,6 +93,7 @@ absl::Status KubeControlPlane::Start(std::function<void()> changed) {
   writer_ = std::make_unique<StatusWriter>(
       loop_, *client_,
       [this](const absl::Status& why) { Note("status", why); });
+  events_ = std::make_unique<EventRecorder>(*client_, options_.uplink_name);
   source_ = std::make_unique<KubeSource>(
       loop_, *client_, options_.watch_namespaces,
       KubeSource::Told{
@@ -425,6 +426,7 @@ void KubeControlPlane::TellEdgeNode(const Telling& telling,
   writer_->Want(ref, kEdgeNodeStatus, object->status, object->resource_version,
                 EdgeNodeStatusJson(status, telling.plan.Edge(name), memory,
                                    known, Now()));
+  TellNews(status, object->meta.uid, known);
   KeepFinalizer(*object, status, !memory.enrolment.registered_with.is_zero());
 }
 
@@ -470,6 +472,18 @@ void KubeControlPlane::TellPortBinding(const ObjectStatus& status,
       object->object ? std::get_if<PortBinding>(&*object->object) : nullptr;
   writer_->Want(ref, kStatus, object->status, object->resource_version,
                 PortBindingStatusJson(status, planned, wish, known, Now()));
+  TellNews(status, object->meta.uid, known);
+}
+
+void KubeControlPlane::TellNews(const ObjectStatus& status,
+                                const std::string& uid, const json& before) {
+  std::vector<Happening> news = NewsOf(before, status);
+  // Until the API server has the status, they stay new.
+  std::vector<Happening>& told = told_news_[status.object];
+  if (std::exchange(told, news) == news) return;
+  for (const Happening& happening : news) {
+    events_->Record(status.object, uid, happening);
+  }
 }
 
 void KubeControlPlane::TellServices(const Telling& telling) {
@@ -506,6 +520,7 @@ void KubeControlPlane::TellService(const kube::ServiceObject& service,
                                    const ObjectStatus* status) {
   const ObjectMeta& meta = service.meta;
   const bool is_exposed = planned != nullptr && status != nullptr;
+  TellServiceNews(service, planned);
   const bool has_status =
       service.type == "LoadBalancer" && !service.status_is_others &&
       (service.load_balancer_class.empty() ||
@@ -529,6 +544,38 @@ void KubeControlPlane::TellService(const kube::ServiceObject& service,
   writer_->Want({kube::kServices, meta.name_space, meta.name, ""}, kAddresses,
                 {{"annotations", now}}, service.resource_version,
                 {{"annotations", annotations}});
+}
+
+// A refused one has no place of its own for the reason.
+void KubeControlPlane::TellServiceNews(const kube::ServiceObject& service,
+                                       const PlannedObject* planned) {
+  const ObjectKey key{Kind::kService, service.meta.name_space,
+                      service.meta.name};
+  if (planned == nullptr) {
+    told_services_.erase(key);
+    return;
+  }
+  const std::string addresses = AddressesText(*planned);
+  const bool refused = planned->refused.has_value();
+  const std::string word = refused ? planned->refused->reason : addresses;
+  const auto [told, is_new] = told_services_.try_emplace(key, "");
+  if (std::exchange(told->second, word) == word) return;
+  if (refused) {
+    events_->Record(key, service.meta.uid,
+                    {true, word, planned->refused->message});
+    return;
+  }
+  // After a restart it has them already.
+  std::vector<IpAddress> held = service.load_balancer_ips;
+  const auto annotation =
+      service.meta.annotations.find(kPublicAddressesAnnotation);
+  const bool known =
+      (annotation != service.meta.annotations.end() &&
+       annotation->second == addresses) ||
+      (!held.empty() && held.front().ToString() == addresses);
+  if (addresses.empty() || (is_new && known)) return;
+  events_->Record(key, service.meta.uid,
+                  {false, "Allocated", "public addresses: " + addresses});
 }
 
 // ---- the end ----

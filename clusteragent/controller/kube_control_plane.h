@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "clusteragent/control_plane.h"
+#include "clusteragent/controller/event_recorder.h"
 #include "clusteragent/controller/status_writer.h"
 #include "clusteragent/kube/client_config.h"
 #include "clusteragent/kube/kind_mirror.h"
@@ -100,6 +101,10 @@ class KubeControlPlane final : public ControlPlane {
   void TellServices(const Telling& telling);
   void TellService(const kube::ServiceObject& service,
                    const PlannedObject* planned, const ObjectStatus* status);
+  void TellServiceNews(const kube::ServiceObject& service,
+                       const PlannedObject* planned);
+  void TellNews(const ObjectStatus& status, const std::string& uid,
+                const nlohmann::json& before);
   void KeepFinalizer(const KubeObject& object, const ObjectStatus& status,
                      bool enrolled);
 
@@ -112,6 +117,10 @@ class KubeControlPlane final : public ControlPlane {
   std::unique_ptr<kube::KindMirror<UplinkObject>> uplinks_;
   std::unique_ptr<kube::LeaseClient> lease_;
   std::unique_ptr<StatusWriter> writer_;
+  std::unique_ptr<EventRecorder> events_;
+  std::map<ObjectKey, std::vector<Happening>> told_news_;
+  // Of Services that have no conditions: the word last told.
+  std::map<ObjectKey, std::string> told_services_;
   ClusterIdentity identity_;
   bool has_secret_ = false;
   bool has_uplink_ = false;

@@ -2,7 +2,6 @@
 
 #include <absl/strings/numbers.h>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <netinet/in.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -24,6 +23,19 @@ absl::Status Failed(const SocketAddress& address) {
   return ErrnoStatus(errno, "probes on " + address.ToString());
 }
 
+std::string_view ReasonOf(int code) {
+  switch (code) {
+    case 200:
+      return "OK";
+    case 404:
+      return "Not Found";
+    case 405:
+      return "Method Not Allowed";
+    default:
+      return "Service Unavailable";
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<SocketAddress> ParseBindAddress(std::string_view text) {
@@ -40,7 +52,7 @@ absl::StatusOr<SocketAddress> ParseBindAddress(std::string_view text) {
 }
 
 absl::StatusOr<std::unique_ptr<ProbeServer>> ProbeServer::Start(
-    EventLoop& loop, const SocketAddress& address, NotReady not_ready) {
+    EventLoop& loop, const SocketAddress& address, Pages pages) {
   SocketAddress at = address;
   UniqueFd fd(socket(at.address.is_ipv4() ? AF_INET : AF_INET6,
                      SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
@@ -62,17 +74,15 @@ absl::StatusOr<std::unique_ptr<ProbeServer>> ProbeServer::Start(
     return Failed(at);
   }
   std::unique_ptr<ProbeServer> server(
-      new ProbeServer(loop, std::move(fd), std::move(not_ready)));
+      new ProbeServer(loop, std::move(fd), std::move(pages)));
   RETURN_IF_ERROR(
       loop.Watch(server->listener_.get(), EPOLLIN,
                  [raw = server.get()](uint32_t) { raw->Accept(); }));
   return server;
 }
 
-ProbeServer::ProbeServer(EventLoop& loop, UniqueFd listener, NotReady not_ready)
-    : loop_(loop),
-      listener_(std::move(listener)),
-      not_ready_(std::move(not_ready)) {}
+ProbeServer::ProbeServer(EventLoop& loop, UniqueFd listener, Pages pages)
+    : loop_(loop), listener_(std::move(listener)), pages_(std::move(pages)) {}
 
 ProbeServer::~ProbeServer() {
   loop_.Unwatch(listener_.get());
@@ -103,7 +113,7 @@ void ProbeServer::Read(int fd) {
   connection.received.append(bytes, static_cast<size_t>(size));
   if (connection.received.size() > kLongestRequest) return Close(fd);
   if (connection.received.find("\r\n\r\n") == std::string::npos) return;
-  // A few hundred bytes: they fit, or the prober is none.
+  // A few kilobytes at most: they fit, or the prober is none.
   const std::string answer = Answer(connection.received);
   send(fd, answer.data(), answer.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
   Close(fd);
@@ -119,29 +129,18 @@ void ProbeServer::Close(int fd) {
 
 std::string ProbeServer::Answer(std::string_view request) const {
   const std::string_view line = request.substr(0, request.find("\r\n"));
-  std::string status = "200 OK";
-  std::string body = "ok\n";
-  if (!line.starts_with("GET ")) {
-    status = "405 Method Not Allowed";
-    body = "GET alone\n";
-  } else {
-    std::string_view path = line.substr(4);
-    path = path.substr(0, path.find_first_of(" ?"));
-    if (path == "/readyz") {
-      const std::vector<std::string> why = not_ready_();
-      if (!why.empty()) {
-        status = "503 Service Unavailable";
-        body = fmt::format("{}\n", fmt::join(why, "\n"));
-      }
-    } else if (path != "/healthz") {
-      status = "404 Not Found";
-      body = "/healthz and /readyz are here\n";
-    }
+  ProbePage page{405, "GET alone\n"};
+  if (line.starts_with("GET ")) {
+    const std::string_view rest = line.substr(4);
+    const auto found =
+        pages_.find(std::string(rest.substr(0, rest.find_first_of(" ?"))));
+    page = found == pages_.end() ? ProbePage{404, "no such page\n"}
+                                 : found->second();
   }
   return fmt::format(
-      "HTTP/1.1 {}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+      "HTTP/1.1 {} {}\r\nContent-Type: text/plain; charset=utf-8\r\n"
       "Content-Length: {}\r\nConnection: close\r\n\r\n{}",
-      status, body.size(), body);
+      page.code, ReasonOf(page.code), page.body.size(), page.body);
 }
 
 }  // namespace edged::agent

@@ -5,7 +5,6 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "absl/status/statusor.h"
 #include "common/event_loop.h"
@@ -17,17 +16,21 @@ namespace edged::agent {
 // ":8081" (all addresses, both families), "127.0.0.1:8081", "[::1]:8081".
 absl::StatusOr<SocketAddress> ParseBindAddress(std::string_view text);
 
-// Answers the kubelet's probes on the loop: GET /healthz is 200 while the loop
-// turns, GET /readyz 200 or 503 with what is in the way. One request for a
-// connection, which is then closed; nobody gets more than a few.
+struct ProbePage {
+  int code = 200;  // or 503
+  std::string body;
+};
+
+// Answers the kubelet and Prometheus on the loop: GET alone, of a few short
+// pages that are made when they are asked for. One request for a connection,
+// which is then closed; nobody gets more than a few.
 class ProbeServer {
  public:
-  // Why not ready, a sentence each; empty: ready.
-  using NotReady = std::function<std::vector<std::string>()>;
+  using Pages = std::map<std::string, std::function<ProbePage()>>;  // by path
 
-  // `loop` outlives it. Unavailable names the address.
+  // `loop` outlives it. An error names the address.
   static absl::StatusOr<std::unique_ptr<ProbeServer>> Start(
-      EventLoop& loop, const SocketAddress& address, NotReady not_ready);
+      EventLoop& loop, const SocketAddress& address, Pages pages);
   ~ProbeServer();
 
  private:
@@ -37,7 +40,7 @@ class ProbeServer {
     EventLoop::TimerId timer = 0;
   };
 
-  ProbeServer(EventLoop& loop, UniqueFd listener, NotReady not_ready);
+  ProbeServer(EventLoop& loop, UniqueFd listener, Pages pages);
   void Accept();
   void Read(int fd);
   void Close(int fd);
@@ -45,7 +48,7 @@ class ProbeServer {
 
   EventLoop& loop_;
   UniqueFd listener_;
-  const NotReady not_ready_;
+  const Pages pages_;
   std::map<int, Connection> connections_;
 };
 

@@ -54,7 +54,12 @@ class Controller:
         return int(status), body
 
     def log(self):
+        """Of all its processes."""
         return self.process.output()
+
+    def leads(self, times=1):
+        """That it began to lead so often."""
+        expect(self.log().count("leading cluster") >= times, True, "leads")
 
 
 class Setup:

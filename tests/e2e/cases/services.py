@@ -148,3 +148,14 @@ def columns_tell_the_story(setup):
     expect(line[:4], ["vps", A, "True", "Ready"])
     expect(int(line[4]), 2, "uplinks")
     expect(int(line[5]) > 0, True, f"{line[5]} mappings")
+
+
+@case
+def the_agent_asks_for_nothing_it_may_not(setup):
+    """After all that, no replica was refused anything, and none was started again."""
+    for pod in setup.cluster.get("-n", "edged", "pods")["items"]:
+        name = pod["metadata"]["name"]
+        log = setup.cluster.kubectl("-n", "edged", "logs", name).stdout
+        expect([line for line in log.splitlines() if "forbidden" in line], [], name)
+        [container] = pod["status"]["containerStatuses"]
+        expect(container["restartCount"], 0, name)

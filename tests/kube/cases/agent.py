@@ -3,7 +3,7 @@
 import time
 
 from case import case
-from controller import A, A2, Setup, ingress, service
+from controller import A, A2, Setup, events_of, ingress, service
 from expect import eventually, expect, expect_in
 from product import port_binding, tcp
 from world import BACKEND
@@ -57,6 +57,10 @@ def one_wrong_object_holds_up_nobody(setup):
 
     eventually(refused, 10)
     setup.wait_ready("pb", "old")
+    told = [reason for reason, _ in events_of(setup.cluster, "PortBinding", "young")]
+    expect(told, ["ListenerConflict"])
+    told = [reason for reason, _ in events_of(setup.cluster, "EdgeNode", "a")]
+    expect(sorted(told), ["Enrolled", "Ready"])
     setup.cluster.kubectl("delete", "pb", "old")
     setup.wait_ready("pb", "young")
     setup.becomes_served(82)
@@ -119,7 +123,7 @@ def a_resync_writes_nothing(setup):
     before = versions()
     setup.agent.process.kill()
     setup.agent.run()
-    eventually(lambda: expect_in("leading cluster", setup.agent.log()), 40, pause=0.5)
+    eventually(lambda: setup.agent.leads(2), 40, pause=0.5)
     setup.wait_ready("edgenode", "a")
     time.sleep(3)
     after = versions()

@@ -1,0 +1,119 @@
+#include "clusteragent/controller/event_recorder.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <string_view>
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "clusteragent/kube/cluster_json.h"
+#include "clusteragent/kube/json_reading.h"
+
+namespace edged::agent {
+namespace {
+
+using kube::Field;
+using kube::Items;
+using kube::Text;
+using nlohmann::json;
+
+const kube::Resource kEvents{"", "v1", "Event", "events"};
+constexpr size_t kMostCalls = 32;
+constexpr size_t kLongestMessage = 1'024;  // the API's
+constexpr char kClusterEvents[] = "default";
+
+// Reasons of what is under way.
+constexpr std::array<std::string_view, 4> kPassing = {
+    "NotProgrammed", "NotCarried", "NotEnrolled", "EdgeNodeNotReady"};
+
+// Status and reason of a condition, empty where there is none.
+std::pair<std::string, std::string> Was(const json& status,
+                                        std::string_view type) {
+  for (const json& condition : Items(Field(status, "conditions"))) {
+    if (Text(Field(condition, "type")) == type) {
+      return {Text(Field(condition, "status")),
+              Text(Field(condition, "reason"))};
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+std::vector<Happening> NewsOf(const json& before, const ObjectStatus& status) {
+  std::vector<Happening> news;
+  const Condition* enrolled = status.Find("Enrolled");
+  if (enrolled != nullptr && enrolled->status == ConditionStatus::kTrue &&
+      Was(before, "Enrolled").first != "True") {
+    news.push_back({false, "Enrolled", "the edge has joined"});
+  }
+  const Condition* ready = status.Find("Ready");
+  if (ready == nullptr) return news;
+  const auto [was, why] = Was(before, "Ready");
+  if (ready->status == ConditionStatus::kTrue) {
+    if (was != "True") news.push_back({false, "Ready", "it is served"});
+    return news;
+  }
+  if (why == ready->reason ||
+      std::ranges::find(kPassing, ready->reason) != kPassing.end()) {
+    return news;
+  }
+  // An edge that goes is news for its own object alone.
+  const bool edge = status.object.kind == Kind::kEdgeNode;
+  if (ready->reason == "TunnelDown" && (!edge || was != "True")) return news;
+  news.push_back({true, ready->reason, ready->message});
+  return news;
+}
+
+EventRecorder::EventRecorder(kube::RestClient& client, std::string instance)
+    : client_(client), instance_(std::move(instance)) {}
+
+EventRecorder::~EventRecorder() {
+  for (const auto call : calls_) client_.Cancel(call);
+}
+
+void EventRecorder::Record(const ObjectKey& object, const std::string& uid,
+                           const Happening& happening) {
+  if (calls_.size() >= kMostCalls) return;
+  const absl::Time now = absl::Now();
+  const std::string time =
+      absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", now, absl::UTCTimeZone());
+  const std::string name_space =
+      object.name_space.empty() ? kClusterEvents : object.name_space;
+  // Names of events are as long as those of other objects at most.
+  const std::string name =
+      fmt::format("{}.{:x}{:x}", object.name.substr(0, 200),
+                  absl::ToUnixNanos(now), count_++ & 0xff);
+  json about = {{"apiVersion", object.kind == Kind::kService
+                                   ? "v1"
+                                   : kApiVersion},
+                {"kind", std::string(ToString(object.kind))},
+                {"name", object.name},
+                {"uid", uid}};
+  if (!object.name_space.empty()) about["namespace"] = object.name_space;
+  json body = {{"apiVersion", "v1"},
+               {"kind", "Event"},
+               {"metadata", {{"name", name}, {"namespace", name_space}}},
+               {"involvedObject", std::move(about)},
+               {"reason", happening.reason},
+               {"message", happening.message.substr(0, kLongestMessage)},
+               {"type", happening.warning ? "Warning" : "Normal"},
+               {"source", {{"component", kube::kFieldManager}}},
+               {"reportingComponent", kube::kFieldManager},
+               {"reportingInstance", instance_},
+               {"firstTimestamp", time},
+               {"lastTimestamp", time},
+               {"count", 1}};
+  auto call = std::make_shared<kube::RestClient::CallId>(0);
+  *call = client_.Create({kEvents, name_space, name, ""}, std::move(body),
+                         [this, call](const absl::StatusOr<json>&) {
+                           std::erase(calls_, *call);
+                         });
+  calls_.push_back(*call);
+}
+
+}  // namespace edged::agent

@@ -1,0 +1,138 @@
+"""What networks and API servers do to the agent, by a proxy between them."""
+
+import time
+from contextlib import contextmanager
+
+import faulty_proxy
+from case import case
+from configs import PORT, kubeconfig
+from controller import SAW, Setup
+from expect import becomes, eventually, expect
+from faulty_proxy import FaultyProxy
+from product import port_binding, tcp
+from world import BACKEND
+
+LIMIT_SECONDS = 120
+
+
+def build(lab):
+    setup = Setup(lab)
+    cluster = setup.cluster
+    setup.proxy = FaultyProxy(setup.world.home, cluster, (cluster.address, PORT))
+    config = cluster.folder / "through-proxy.conf"
+    text = kubeconfig(cluster.folder, cluster.address, "admin")
+    config.write_text(text.replace(f"https://{cluster.address}:{PORT}", setup.proxy.url))
+    setup.agent.config = config
+    setup.agent.run()
+    lab.on_removed.append(lambda: setup.proxy.__exit__())
+    setup.join()
+    setup.ports = iter(range(8000, 9000))
+    return setup
+
+
+@contextmanager
+def under(setup, fault=None, pause=0.0):
+    setup.proxy.fault, setup.proxy.pause = fault, pause
+    try:
+        yield setup.proxy
+    finally:
+        setup.proxy.fault, setup.proxy.pause = None, 0.0
+
+
+def changes_are_followed(setup, seconds=30):
+    """A new object is served; it goes again."""
+    port = next(setup.ports)
+    name = f"port-{port}"
+    setup.cluster.apply(port_binding(name, tcp(port, f"{BACKEND}:8080")))
+    becomes(lambda: setup.page(port), SAW, seconds)
+    setup.cluster.kubectl("delete", "portbinding", name)
+    eventually(lambda: expect(setup.page(port)[:3], "no:"), seconds)
+
+
+def expires(setup, fault):
+    """Every watch expires again and again: the agent lists anew without a busy loop, and
+    goes on when that is over."""
+    with under(setup, fault) as proxy:
+        proxy.cut()
+        before = len(proxy.requests)
+        time.sleep(5)
+        asked = len(proxy.requests) - before
+        expect(4 < asked < 300, True, f"{asked} requests in 5 s")
+        expect(proxy.count("limit=") > 0, True, "it listed")
+    changes_are_followed(setup)
+
+
+@case
+def an_expired_watch_by_its_status(setup):
+    """410 as the answer to each watch."""
+    expires(setup, faulty_proxy.gone)
+
+
+@case
+def an_expired_watch_by_an_event(setup):
+    """An ERROR event of code 410 in each stream."""
+    expires(setup, faulty_proxy.gone_in_stream)
+
+
+@case
+def an_expired_watch_by_silence(setup):
+    """200 and an empty body for each watch."""
+    expires(setup, faulty_proxy.empty)
+
+
+@case
+def cut_streams_lose_nothing(setup):
+    """Connections that end in the middle are made again; no change is missed."""
+    changes_are_followed(setup, 60)
+    for _ in range(3):
+        time.sleep(1.5)  # a watch that ends sooner counts as one that failed
+        setup.proxy.cut()
+        changes_are_followed(setup)
+
+
+@case
+def an_overloaded_server_is_left_in_peace(setup):
+    """429 with Retry-After: a request each second, and no more; then all goes on."""
+    with under(setup, faulty_proxy.too_many) as proxy:
+        proxy.cut()
+        time.sleep(1)
+        before = len(proxy.requests)
+        time.sleep(5)
+        asked = len(proxy.requests) - before
+        expect(asked < 100, True, f"{asked} requests in 5 s")
+    changes_are_followed(setup, 60)
+
+
+@case
+def a_broken_server_withdraws_nothing(setup):
+    """500 for everything: what was served is served on, and changes are followed after."""
+    port = next(setup.ports)
+    setup.cluster.apply(port_binding("stays", tcp(port, f"{BACKEND}:8080")))
+    becomes(lambda: setup.page(port), SAW, 20)
+    with under(setup, faulty_proxy.broken) as proxy:
+        proxy.cut()
+        for _ in range(10):
+            expect(setup.page(port), SAW)
+            time.sleep(0.5)
+    changes_are_followed(setup, 60)
+    expect(setup.page(port), SAW)
+    setup.cluster.kubectl("delete", "portbinding", "stays")
+
+
+@case
+def slow_bytes_are_waited_for(setup):
+    """A stream whose bytes come one by one is a stream."""
+    with under(setup, pause=0.0005):
+        changes_are_followed(setup, 60)
+
+
+@case
+def at_rest_it_asks_for_nothing(setup):
+    """But its watches and the Lease."""
+    changes_are_followed(setup)
+    time.sleep(3)
+    before = len(setup.proxy.requests)
+    time.sleep(8)
+    asked = [target for _, target in setup.proxy.requests[before:]]
+    beside = [one for one in asked if "/leases/" not in one and "watch=" not in one]
+    expect(beside, [], "requests at rest")

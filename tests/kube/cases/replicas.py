@@ -1,0 +1,76 @@
+"""Several replicas: each is an uplink, one of them leads."""
+
+import signal
+
+from case import case
+from controller import A, Controller, Setup
+from expect import eventually, expect, expect_in
+from product import port_binding, tcp
+from world import BACKEND
+
+LIMIT_SECONDS = 120
+
+
+def build(lab):
+    setup = Setup(lab)
+    setup.agent.run()
+    setup.join()
+    setup.cluster.apply(port_binding("web", tcp(80, f"{BACKEND}:8080")))
+    setup.wait_ready("pb", "web")
+    second = lab.host("second")
+    wire_second(lab, setup, second)
+    setup.second = Controller(second, setup.cluster, "second").run()
+    return setup
+
+
+def wire_second(lab, setup, host):
+    """Another node of the home: beside the first one, with ways of its own."""
+    world = setup.world
+    lab.wire(host, "eth0", "192.168.2.2/24", world.cgnat, "lan2", "192.168.2.1/24")
+    host.ip("route add default via 192.168.2.1")
+    lab.wire(host, "lan", "10.244.2.1/24", world.backend, "eth1", "10.244.2.5/24")
+    host.ip(f"route add {BACKEND}/32 via 10.244.2.5")
+    lab.wire(host, "control", "10.78.0.1/24", setup.cluster.host, "eth1", "10.78.0.2/24")
+    host.ip("route add 10.77.0.2/32 via 10.78.0.2")
+
+
+def alive(setup):
+    return sorted(one["name"] for one in setup.edge.status()["uplinks"]
+                  if one.get("life", one).get("alive"))
+
+
+@case
+def every_replica_is_an_uplink(setup):
+    """A second replica gets a block and a peer on the edge, and the first one leads on."""
+
+    def both():
+        expect(alive(setup), ["home", "second"])
+
+    eventually(both, 15, pause=0.2)
+    expect("leading" in setup.second.log(), False)
+    setup.wait_ready("edgenode", "a")
+    for _ in range(8):
+        expect_in("backend:8080 saw 10.244.", setup.page())
+
+
+@case
+def another_one_leads_after_sigterm(setup):
+    """The lease is handed over, uplinks drain, and changes go on being served."""
+    setup.agent.process.signal(signal.SIGTERM)
+    eventually(lambda: expect_in("leading cluster", setup.second.log()), 10)
+    setup.cluster.apply(port_binding("later", tcp(81, f"{BACKEND}:8080")))
+    eventually(lambda: expect_in("saw 10.244.2.1", setup.page(81)), 10)
+    eventually(lambda: expect_in("draining", setup.agent.log()), 5)
+
+
+@case
+def a_killed_leader_is_followed(setup):
+    """A replica that comes back joins again; when the leader is killed it leads."""
+    setup.agent.run()
+    eventually(lambda: expect(alive(setup), ["home", "second"]), 20, pause=0.2)
+    setup.second.process.kill()
+    eventually(lambda: setup.agent.leads(2), 30, pause=0.5)
+    setup.cluster.apply(port_binding("last", tcp(82, f"{BACKEND}:8080")))
+    setup.wait_ready("pb", "last")
+    eventually(lambda: expect_in("saw 10.244.1.1", setup.page(82)), 10)
+    expect_in(A, setup.cluster.kubectl("get", "en", "a", "--no-headers").stdout)

@@ -1,0 +1,120 @@
+"""What goes wrong with the API server, and what the agent says of it."""
+
+import json
+
+from case import case
+from controller import SAW, Controller, Setup
+from expect import eventually, expect, expect_in
+from lab import ROOT
+from product import port_binding, tcp
+from world import BACKEND
+
+LIMIT_SECONDS = 150
+PACKAGING = ROOT / "packaging/kubernetes/agent"
+
+
+@case
+def without_crds_it_waits(lab):
+    """Without our kinds the agent says so and waits; then it goes on by itself."""
+    setup = Setup(lab, with_crds=False)
+    setup.agent.run()
+    eventually(lambda: expect_in("edgenodes", setup.agent.probe("/readyz")[1]), 20, pause=0.3)
+    expect(setup.agent.probe("/readyz")[0], 503)
+    expect(setup.agent.probe("/healthz")[0], 200)
+    setup.add_crds()
+    eventually(lambda: expect(setup.agent.probe("/readyz"), (200, "ok\n")), 60, pause=0.5)
+    setup.join()
+
+
+@case
+def an_api_server_that_is_gone_withdraws_nothing(lab):
+    """While the API server is away everything goes on, also over a restart of the edge."""
+    setup = Setup(lab)
+    setup.agent.run()
+    setup.join()
+    setup.cluster.apply(port_binding("web", tcp(80, f"{BACKEND}:8080")))
+    setup.wait_ready("pb", "web")
+    setup.cluster.stop("kube-apiserver")
+    eventually(lambda: expect_in("not leading any more", setup.agent.log()), 40, pause=0.5)
+    expect(setup.page(), SAW)
+    setup.edge.process.kill()
+    setup.edge.run()
+    setup.becomes_served(80, seconds=20)
+    setup.cluster.start_again("kube-apiserver")
+
+    def leads_again():
+        expect(setup.agent.log().count("leading cluster") > 1, True, "it leads again")
+
+    eventually(leads_again, 60, pause=0.5)
+    setup.wait_ready("edgenode", "a")
+    setup.cluster.apply(port_binding("later", tcp(81, f"{BACKEND}:8080")))
+    setup.wait_ready("pb", "later", seconds=40)
+    setup.becomes_served(81)
+
+
+@case
+def an_object_that_cannot_be_read_is_told_alone(lab):
+    """An object that only the schema's absence let in says what is wrong; its last good
+    version serves on, and others do, too."""
+    setup = Setup(lab)
+    setup.agent.run()
+    setup.join()
+    loosen(setup)
+    setup.cluster.apply(port_binding("web", tcp(80, f"{BACKEND}:8080")),
+                        port_binding("other", tcp(81, f"{BACKEND}:8080")))
+    setup.wait_ready("pb", "web")
+    wrong = port_binding("web", tcp(80, f"{BACKEND}:8080"))
+    wrong["spec"]["colour"] = "red"
+    setup.cluster.apply(wrong)
+
+    def told():
+        status, reason, message = setup.condition("pb", "web")
+        expect((status, reason), ("False", "Invalid"))
+        expect_in("colour", message)
+
+    eventually(told, 10)
+    setup.becomes_served(80)
+    setup.wait_ready("pb", "other")
+
+
+def loosen(setup):
+    """Lets PortBindings say anything, as a schema of another version may."""
+    crd = setup.cluster.get("crd", "portbindings.edged.dev")
+    schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    schema["properties"]["spec"] = {
+        "type": "object", "x-kubernetes-preserve-unknown-fields": True,
+    }
+    schema.pop("x-kubernetes-validations", None)
+    for name in ("managedFields", "resourceVersion", "uid", "creationTimestamp"):
+        crd["metadata"].pop(name, None)
+    crd.pop("status", None)
+    setup.cluster.kubectl("replace", "-f", "-", input=json.dumps(crd))
+
+
+@case
+def a_missing_verb_is_named(lab):
+    """RBAC that lacks a verb: the log and /readyz say which, and it comes alive by itself."""
+    setup = Setup(lab)
+    setup.cluster.kubectl("apply", "-k", PACKAGING, check=False)
+    setup.cluster.kubectl(
+        "patch", "clusterrole", "edged-clusteragent", "--type=json",
+        "-p", '[{"op": "replace", "path": "/rules/2/verbs", "value": ["get"]}]',
+    )
+    token = setup.cluster.kubectl("-n", "edged", "create", "token", "clusteragent").stdout.strip()
+    config = json.loads(setup.cluster.admin.read_text())
+    config["users"][0]["user"]["token"] = token
+    path = setup.cluster.folder / "agent.conf"
+    path.write_text(json.dumps(config))
+    agent = Controller(setup.world.home, setup.cluster, "home", path).run()
+    setup.agent = agent
+
+    def named():
+        status, body = agent.probe("/readyz")
+        expect(status, 503)
+        expect_in("endpointslices", body)
+        expect_in("forbidden", body)
+
+    eventually(named, 20, pause=0.3)
+    setup.cluster.kubectl("apply", "-k", PACKAGING, check=False)
+    eventually(lambda: expect(agent.probe("/readyz"), (200, "ok\n")), 60, pause=0.5)
+    setup.join()
