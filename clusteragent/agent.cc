@@ -141,7 +141,10 @@ absl::Status Agent::OpenControlPlane() {
   };
   RETURN_IF_ERROR(serve(
       options_.health_address,
-      {{"/healthz", [] { return ProbePage{200, "ok\n"}; }},
+      {{"/healthz",
+        [] {
+          return ProbePage{200, "ok\n"};
+        }},
        {"/readyz",
         [raw] {
           const std::vector<std::string> why = raw->NotReady();
@@ -150,7 +153,10 @@ absl::Status Agent::OpenControlPlane() {
         }}},
       probes_));
   return serve(options_.metrics_address,
-               {{"/metrics", [this] { return ProbePage{200, Metrics()}; }}},
+               {{"/metrics",
+                 [this] {
+                   return ProbePage{200, Metrics()};
+                 }}},
                metrics_);
 }
 

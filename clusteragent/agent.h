@@ -131,7 +131,7 @@ class Agent {
   std::vector<std::string> told_errors_;
   std::optional<std::chrono::steady_clock::time_point> missing_since_;
   std::map<std::string, std::string> told_ready_;  // by object
-  UplinkPlan uplink_plan_;              // as it was last applied
+  UplinkPlan uplink_plan_;                         // as it was last applied
   std::map<std::string, int> devices_;  // by name: those that are as planned
   bool applied_ = false;                // the whole of it was
   bool flows_stand_ = false;            // the table says where its flows go

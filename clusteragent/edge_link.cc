@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/protocol/epoch_refusal.h"
 #include "common/protocol/overlay.h"
 #include "common/status.h"
 
@@ -43,8 +44,7 @@ EdgeLink::EdgeLink(const Context& context, std::string edge,
       take_path_mtu_(context.loop, kAsksAtOnce, kAskPause,
                      [this] { TakePathMtu(); }),
       keys_(context.loop, context.state, context.uplink, edge_,
-            {.say_stored =
-                 [this](const PublicKey& key) { SayStored(key); },
+            {.say_stored = [this](const PublicKey& key) { SayStored(key); },
              .hears = [this] { return heartbeats_ && heartbeats_->hears(); },
              .replan = [this] { replan_.Ask(); }}),
       backoff_(milliseconds(300), milliseconds(5'000)) {
@@ -168,8 +168,8 @@ void EdgeLink::Introduce() {
   }
   introducer_ = DialEdge(context_.loop, ApiAddress(*plan_));
   introducer_->Register(
-      *epoch, {context_.uplink_name, own_key(), plan_->own_block},
-      edge_, [this, alive = alive_](const absl::Status& status) {
+      *epoch, {context_.uplink_name, own_key(), plan_->own_block}, edge_,
+      [this, alive = alive_](const absl::Status& status) {
         if (*alive) OnRegistered(status);
       });
 }
@@ -180,6 +180,7 @@ void EdgeLink::OnRegistered(const absl::Status& status) {
   replan_.Ask();  // the own device gets the route to the edge back
   if (!status.ok()) {
     const std::string trouble(Message(status));
+    HearEpoch(trouble);
     if (trouble != trouble_) {
       spdlog::warn("edge {}: no contact yet: {}", edge_, trouble);
     }
@@ -190,8 +191,9 @@ void EdgeLink::OnRegistered(const absl::Status& status) {
   }
   trouble_.clear();
   backoff_.Reset();
-  keys_.Registered(token_ ? token_->edge_key : keys_.enrolment().registered_with,
-                   introduced_to_);
+  keys_.Registered(
+      token_ ? token_->edge_key : keys_.enrolment().registered_with,
+      introduced_to_);
   spdlog::info("edge {}: registered, its key {}", edge_,
                introduced_to_.Short());
   last_contact_ = std::chrono::steady_clock::now();
@@ -288,16 +290,22 @@ void EdgeLink::StartSync() {
   if (!epoch) return;
   if (!client_) client_ = DialEdge(context_.loop, ApiAddress(*plan_));
   if (!syncer_) {
-    syncer_ =
-        std::make_unique<EdgeSyncer>(context_.loop, *client_, *epoch, edge_,
-                                     [this] { OnProgress(); });
+    syncer_ = std::make_unique<EdgeSyncer>(context_.loop, *client_, *epoch,
+                                           edge_, [this] { OnProgress(); });
     syncer_->OnKeys(
         [this](const EdgeKeyNotice& notice) { keys_.OnNotice(notice); });
   }
   syncer_->Want(wanted_);
 }
 
+void EdgeLink::HearEpoch(const std::string& trouble) {
+  if (const auto seen = protocol::SeenEpoch(trouble)) {
+    context_.control_plane.Exceed(*seen);
+  }
+}
+
 void EdgeLink::OnProgress() {
+  HearEpoch(syncer_->progress().trouble);
   const auto& uplinks = syncer_->progress().report.uplinks;
   const auto own =
       std::ranges::find(uplinks, context_.uplink_name, &UplinkLife::name);

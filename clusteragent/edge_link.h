@@ -25,7 +25,8 @@ namespace edged::agent {
 
 // One edge as this agent reaches it: looks its address up and keeps the
 // heartbeats; while it leads, also introduces itself with the control key where
-// the edge does not know its own key yet, and keeps the Sync stream. Belongs to the loop thread.
+// the edge does not know its own key yet, and keeps the Sync stream. Belongs to
+// the loop thread.
 class EdgeLink {
  public:
   // Shared by all links; borrowed.
@@ -82,6 +83,7 @@ class EdgeLink {
   void IntroduceIfNew();
   void Introduce();
   void OnRegistered(const absl::Status& status);
+  void HearEpoch(const std::string& trouble);
   void OnProgress();
   void OnHeartbeats();
   void TakePathMtu();

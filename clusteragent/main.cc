@@ -62,9 +62,8 @@ absl::StatusOr<KubeOptions> KubeOptionsOf(const Arguments& arguments) {
     ASSIGN_OR_RETURN(options.config,
                      kube::ReadPodConfig(kube::GetPodEnvironment()));
   } else {
-    ASSIGN_OR_RETURN(
-        options.config,
-        kube::ReadKubeconfig(arguments.kubeconfig, arguments.context));
+    ASSIGN_OR_RETURN(options.config, kube::ReadKubeconfig(arguments.kubeconfig,
+                                                          arguments.context));
   }
   options.name_space = arguments.name_space;
   if (options.name_space.empty()) {
@@ -240,8 +239,7 @@ int Main(int argc, char** argv) {
                  "Replicas agree by a Lease on who speaks to edges; a single "
                  "one has it at once. Always on with Kubernetes")
       ->capture_default_str();
-  run_command->add_option("--leader-elect-namespace",
-                          arguments.lease_namespace,
+  run_command->add_option("--leader-elect-namespace", arguments.lease_namespace,
                           "Of the Lease; by default --namespace");
   run_command->add_option("--watch-namespaces", arguments.watch_namespaces,
                           "Only PortBindings and Services of these, separated "

@@ -39,8 +39,7 @@ absl::Status ManifestControlPlane::Start(std::function<void()> changed) {
   // same one twice.
   keeper_.Keep("epoch", [this] { return state_.SetEpoch(epoch_); });
   RETURN_IF_ERROR(WatchFolders());
-  resync_timer_ =
-      loop_.Every(kResyncInterval, [this] { reader_->ReadSoon(); });
+  resync_timer_ = loop_.Every(kResyncInterval, [this] { reader_->ReadSoon(); });
   snapshot_ = source_.Read();
   reader_ =
       std::make_unique<SourceReader>(loop_, source_, [this](Snapshot snapshot) {
@@ -51,9 +50,9 @@ absl::Status ManifestControlPlane::Start(std::function<void()> changed) {
 }
 
 absl::Status ManifestControlPlane::WatchFolders() {
-  ASSIGN_OR_RETURN(
-      manifests_watch_,
-      FolderWatch::Start(loop_, folder_, [this] { reader_->ReadSoon(); }));
+  ASSIGN_OR_RETURN(manifests_watch_, FolderWatch::Start(loop_, folder_, [this] {
+                     reader_->ReadSoon();
+                   }));
   ASSIGN_OR_RETURN(tokens_watch_,
                    FolderWatch::Start(loop_, state_.path() + "/tokens",
                                       [this] { changed_(); }));

@@ -32,6 +32,9 @@ class ManifestControlPlane final : public ControlPlane {
   std::optional<Epoch> epoch() const override {
     return Epoch{identity_.uid, epoch_};
   }
+  // Somebody else has a copy of the state folder, or it was put back: which of
+  // them should go on is a person's to say.
+  void Exceed(uint64_t) override {}
   Labels own_labels() const override { return {}; }
   std::vector<UplinkFacts> other_uplinks() const override { return {}; }
   absl::StatusOr<Allocation> AllocateFor(const Facts& facts) override;

@@ -88,12 +88,11 @@ void EventRecorder::Record(const ObjectKey& object, const std::string& uid,
   const std::string name =
       fmt::format("{}.{:x}{:x}", object.name.substr(0, 200),
                   absl::ToUnixNanos(now), count_++ & 0xff);
-  json about = {{"apiVersion", object.kind == Kind::kService
-                                   ? "v1"
-                                   : kApiVersion},
-                {"kind", std::string(ToString(object.kind))},
-                {"name", object.name},
-                {"uid", uid}};
+  json about = {
+      {"apiVersion", object.kind == Kind::kService ? "v1" : kApiVersion},
+      {"kind", std::string(ToString(object.kind))},
+      {"name", object.name},
+      {"uid", uid}};
   if (!object.name_space.empty()) about["namespace"] = object.name_space;
   json body = {{"apiVersion", "v1"},
                {"kind", "Event"},
@@ -109,10 +108,9 @@ void EventRecorder::Record(const ObjectKey& object, const std::string& uid,
                {"lastTimestamp", time},
                {"count", 1}};
   auto call = std::make_shared<kube::RestClient::CallId>(0);
-  *call = client_.Create({kEvents, name_space, name, ""}, std::move(body),
-                         [this, call](const absl::StatusOr<json>&) {
-                           std::erase(calls_, *call);
-                         });
+  *call = client_.Create(
+      {kEvents, name_space, name, ""}, std::move(body),
+      [this, call](const absl::StatusOr<json>&) { std::erase(calls_, *call); });
   calls_.push_back(*call);
 }
 

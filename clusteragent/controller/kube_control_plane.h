@@ -56,6 +56,7 @@ class KubeControlPlane final : public ControlPlane {
   const ClusterIdentity& identity() const override { return identity_; }
   const Snapshot& snapshot() override;
   std::optional<Epoch> epoch() const override;
+  void Exceed(uint64_t seen) override;
   Labels own_labels() const override;
   std::vector<UplinkFacts> other_uplinks() const override;
   absl::StatusOr<Allocation> AllocateFor(const Facts& facts) override;
@@ -125,9 +126,9 @@ class KubeControlPlane final : public ControlPlane {
   bool has_secret_ = false;
   bool has_uplink_ = false;
   Snapshot snapshot_;
-  bool stale_ = true;                      // `snapshot_` is
-  Records records_;                        // as last allocated
-  bool led_ = false;                       // `records_` are of this term
+  bool stale_ = true;                            // `snapshot_` is
+  Records records_;                              // as last allocated
+  bool led_ = false;                             // `records_` are of this term
   std::map<std::string, std::string> troubles_;  // by what they are about
   std::set<std::string> refusals_;  // those that an operator must act on
   kube::RestClient::CallId secret_call_ = 0;

@@ -90,17 +90,16 @@ ProbeServer::~ProbeServer() {
 }
 
 void ProbeServer::Accept() {
-  UniqueFd fd(accept4(listener_.get(), nullptr, nullptr,
-                      SOCK_CLOEXEC | SOCK_NONBLOCK));
+  UniqueFd fd(
+      accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
   // Beyond that somebody plays: those that are there end in 5 s.
   if (!fd || connections_.size() >= kMostConnections) return;
   const int number = fd.get();
   Connection& connection = connections_[number];
   connection.fd = std::move(fd);
-  connection.timer =
-      loop_.After(kPatience, [this, number] { Close(number); });
-  const absl::Status watched = loop_.Watch(
-      number, EPOLLIN, [this, number](uint32_t) { Read(number); });
+  connection.timer = loop_.After(kPatience, [this, number] { Close(number); });
+  const absl::Status watched =
+      loop_.Watch(number, EPOLLIN, [this, number](uint32_t) { Read(number); });
   if (!watched.ok()) Close(number);
 }
 

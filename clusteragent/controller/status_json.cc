@@ -165,12 +165,11 @@ json PortBindingStatusJson(const ObjectStatus& status,
                            const PlannedObject* planned,
                            const PortBinding* object, const json& before,
                            const std::string& now) {
-  json result = {
-      {"observedGeneration", status.observed_generation},
-      {"conditions",
-       ConditionsJson(status.conditions, status.observed_generation,
-                      Field(before, "conditions"), now)},
-      {"summary", SummaryJson(planned, object)}};
+  json result = {{"observedGeneration", status.observed_generation},
+                 {"conditions",
+                  ConditionsJson(status.conditions, status.observed_generation,
+                                 Field(before, "conditions"), now)},
+                 {"summary", SummaryJson(planned, object)}};
   json& bindings = result["bindings"] = json::array();
   std::set<std::string> names;  // the schema's key
   for (const BindingStatus& binding : status.bindings) {
@@ -198,8 +197,7 @@ json LoadBalancerJson(const PlannedObject& planned,
         if (listener.public_address != address) continue;
         json port = {
             {"port", listener.ports.first},
-            {"protocol",
-             listener.protocol == Protocol::kTcp ? "TCP" : "UDP"}};
+            {"protocol", listener.protocol == Protocol::kTcp ? "TCP" : "UDP"}};
         const Condition& ready = status.bindings[i].ready;
         if (ready.status != ConditionStatus::kTrue) {
           port["error"] = kErrorPrefix + ready.reason;

@@ -26,7 +26,8 @@ inline constexpr char kEdgeNodesAnnotation[] = "edged.dev/edge-nodes";
 // "true": an address that nobody else uses.
 inline constexpr char kDedicatedIpAnnotation[] = "edged.dev/dedicated-ip";
 // Written by us where the Service's status is not ours: its addresses.
-inline constexpr char kPublicAddressesAnnotation[] = "edged.dev/public-addresses";
+inline constexpr char kPublicAddressesAnnotation[] =
+    "edged.dev/public-addresses";
 
 struct Exposure {
   Service service;

@@ -99,11 +99,10 @@ const ServiceObject* ClusterMirror::FindService(const std::string& name_space,
 
 std::optional<agent::Cluster> ClusterMirror::cluster() const {
   if (!complete()) return std::nullopt;
-  return agent::Cluster{
-      .services = Held<agent::Service>(services_),
-      .slices = Held<agent::EndpointSlice>(slices_),
-      .namespaces = Held<agent::Namespace>(namespaces_),
-      .grants = Held<agent::ReferenceGrant>(grants_)};
+  return agent::Cluster{.services = Held<agent::Service>(services_),
+                        .slices = Held<agent::EndpointSlice>(slices_),
+                        .namespaces = Held<agent::Namespace>(namespaces_),
+                        .grants = Held<agent::ReferenceGrant>(grants_)};
 }
 
 void ClusterMirror::Change() {

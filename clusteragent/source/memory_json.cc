@@ -90,11 +90,11 @@ EdgeMemory ReadMemory(const json& status) {
   const json& token = Field(status, kToken);
   if (const PublicKey key = ReadKey(Field(token, "edgePublicKey"));
       !key.is_zero()) {
-    memory.token =
-        IssuedToken{.id = Text(Field(token, "id")),
-                    .expires = std::chrono::sys_seconds(std::chrono::seconds(
-                        kube::Number(Field(token, "expires"), 0))),
-                    .edge_key = key};
+    memory.token = IssuedToken{
+        .id = Text(Field(token, "id")),
+        .expires = std::chrono::sys_seconds(
+            std::chrono::seconds(kube::Number(Field(token, "expires"), 0))),
+        .edge_key = key};
   }
   return memory;
 }

@@ -1,5 +1,6 @@
 #include "edged/core/epoch_gate.h"
 
+#include "common/protocol/epoch_refusal.h"
 #include "common/status.h"
 
 namespace edged::edge {
@@ -26,9 +27,7 @@ absl::Status EpochGate::Check(const Epoch& epoch) const {
   }
   if (seen_ && epoch.number < seen_->number) {
     return FailedPrecondition(
-        "epoch {} is older than {}, which this edge has seen; another agent of "
-        "the cluster leads, or its count began anew",
-        epoch.number, seen_->number);
+        "{}", protocol::OlderEpochText(epoch.number, seen_->number));
   }
   return absl::OkStatus();
 }

@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "common/protocol/epoch_refusal.h"
 #include "common/status.h"
 
 namespace edged::edge {
@@ -72,6 +73,17 @@ TEST_CASE("epoch_gate: a forgotten epoch lets its cluster count anew",
   CHECK(Decision(gate, {"y", 9}) ==
         "FAILED_PRECONDITION: this edge belongs to cluster x, not to y; `edged "
         "reset --owner` on the edge frees it");
+}
+
+TEST_CASE("epoch_gate: a refusal says which term was seen", "[epoch_gate]") {
+  CHECK(protocol::SeenEpoch(protocol::OlderEpochText(3, 7)) == 7);
+  CHECK(protocol::SeenEpoch("edge a: " + protocol::OlderEpochText(0, 90)) ==
+        90);
+  for (const char* other : {"", "epoch 3 is older than ", " is older than 7",
+                            "epoch 3 is older than 99999999999999999999",
+                            "this edge belongs to cluster a, not to b"}) {
+    CHECK_FALSE(protocol::SeenEpoch(other));
+  }
 }
 
 }  // namespace

@@ -26,13 +26,15 @@ std::string NewsText(const json& before, const ObjectStatus& status) {
   return text;
 }
 
-TEST_CASE("event_recorder: what changed for good is news, what is under way not",
-          "[event_recorder]") {
+TEST_CASE(
+    "event_recorder: what changed for good is news, what is under way not",
+    "[event_recorder]") {
   const auto yes = ConditionStatus::kTrue;
   const auto no = ConditionStatus::kFalse;
   const Kind object = Kind::kPortBinding;
   CHECK(NewsText(json(), Status(object, yes, "Ready")) == "Ready;");
-  CHECK(NewsText(Before("True", "Ready"), Status(object, yes, "Ready")).empty());
+  CHECK(
+      NewsText(Before("True", "Ready"), Status(object, yes, "Ready")).empty());
   CHECK(NewsText(json(), Status(object, no, "NotProgrammed")).empty());
   CHECK(NewsText(Before("True", "Ready"),
                  Status(object, no, "ListenerConflict")) ==

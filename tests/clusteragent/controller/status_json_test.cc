@@ -58,8 +58,8 @@ TEST_CASE("status_json: a Service's addresses with the errors of their ports",
        .placements = {{.edge = "vps",
                        .listener = {address, Protocol::kTcp, {80, 80}}}}},
       {.name = "udp-53",
-       .placements = {{.edge = "vps",
-                       .listener = {address, Protocol::kUdp, {53, 53}}}}}};
+       .placements = {
+           {.edge = "vps", .listener = {address, Protocol::kUdp, {53, 53}}}}}};
   status.bindings = {
       {"tcp-80", {}, Ready(ConditionStatus::kTrue)},
       {"udp-53",

@@ -84,8 +84,7 @@ TEST_CASE("status_writer: sends what differs, and nothing twice",
   setup.Want({{"a", 1}});
   setup.Want({{"a", 2}});
   REQUIRE(setup.runner.Until([&] {
-    return setup.api.Patches() ==
-           R"({"status":{"a":1}};{"status":{"a":2}};)";
+    return setup.api.Patches() == R"({"status":{"a":1}};{"status":{"a":2}};)";
   }));
 }
 

@@ -118,3 +118,23 @@ def a_missing_verb_is_named(lab):
     setup.cluster.kubectl("apply", "-k", PACKAGING, check=False)
     eventually(lambda: expect(agent.probe("/readyz"), (200, "ok\n")), 60, pause=0.5)
     setup.join()
+
+
+@case
+def a_lost_count_begins_above_what_edges_know(lab):
+    """Lease and control Secret deleted while no agent runs: the next one leads with the same
+    edge, in a term that the edge takes."""
+    setup = Setup(lab)
+    setup.agent.run()
+    setup.join()
+    setup.agent.process.kill()
+    setup.agent.run()
+    eventually(lambda: setup.agent.leads(2), 30, pause=0.5)
+    expect_in("in term 2", setup.agent.log())
+    eventually(lambda: expect(setup.edge.status()["epoch"]["number"], "2"), 10)
+    setup.agent.process.kill()
+    setup.cluster.kubectl("-n", "edged", "delete", "secret/clusteragent", "lease/clusteragent")
+    setup.agent.run()
+    setup.cluster.apply(port_binding("web", tcp(80, f"{BACKEND}:8080")))
+    setup.wait_ready("pb", "web", seconds=30)
+    setup.becomes_served(80)

@@ -1,0 +1,259 @@
+// The part of KubeControlPlane that writes about objects.
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "clusteragent/controller/kube_control_plane.h"
+#include "clusteragent/controller/status_json.h"
+#include "clusteragent/core/exposure.h"
+#include "clusteragent/kube/json_reading.h"
+#include "common/status.h"
+
+namespace edged::agent {
+namespace {
+
+using kube::Field;
+using kube::Items;
+using nlohmann::json;
+
+std::string Now() {
+  return absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", absl::Now(),
+                          absl::UTCTimeZone());
+}
+
+json AllOf(const json& value) {
+  return value.is_object() ? value : json::object();
+}
+
+const StatusWriter::Part kStatus{"status", AllOf};
+
+// `clusteragent token` writes the token.
+const StatusWriter::Part kEdgeNodeStatus{"status", [](const json& value) {
+                                           json ours = AllOf(value);
+                                           ours.erase("token");
+                                           return ours;
+                                         }};
+
+const StatusWriter::Part kLoadBalancer{"status", [](const json& value) -> json {
+                                         const json& ours =
+                                             Field(value, "loadBalancer");
+                                         return {{"loadBalancer", AllOf(ours)}};
+                                       }};
+
+const StatusWriter::Part kAddresses{
+    "metadata", [](const json& value) -> json {
+      const json& ours =
+          Field(value, "annotations", kPublicAddressesAnnotation);
+      if (!ours.is_string()) return {{"annotations", json::object()}};
+      return {{"annotations", {{kPublicAddressesAnnotation, ours}}}};
+    }};
+
+const StatusWriter::Part kFinalizers{
+    "metadata", [](const json& value) -> json {
+      return {{"finalizers", Items(Field(value, "finalizers"))}};
+    }};
+
+}  // namespace
+
+void KubeControlPlane::Tell(const Telling& telling) {
+  if (has_uplink_) TellOwn(telling);
+  if (!epoch()) return;
+  std::map<ObjectKey, const PlannedObject*> planned;
+  for (const PlannedObject& object : telling.plan.port_bindings) {
+    planned[object.key] = &object;
+  }
+  for (const ObjectStatus& status : telling.statuses) {
+    if (status.object.kind == Kind::kEdgeNode) {
+      TellEdgeNode(telling, status);
+    } else if (status.object.kind == Kind::kPortBinding) {
+      const auto found = planned.find(status.object);
+      TellPortBinding(status, found == planned.end() ? nullptr : found->second);
+    }
+  }
+  TellServices(telling);
+}
+
+void KubeControlPlane::TellOwn(const Telling& telling) {
+  const auto own =
+      uplinks_->held().find({options_.name_space, options_.uplink_name});
+  if (own == uplinks_->held().end()) return;
+  writer_->Want(
+      {kube::kUplinks, options_.name_space, options_.uplink_name, "status"},
+      kStatus, own->second.status, own->second.resource_version,
+      UplinkStatusJson(telling.own_keys, telling.plan));
+}
+
+void KubeControlPlane::TellEdgeNode(const Telling& telling,
+                                    const ObjectStatus& status) {
+  const std::string& name = status.object.name;
+  const KubeObject* object = source_->Find(status.object);
+  if (object == nullptr) return;
+  EdgeMemory memory = ReadMemory(object->status);
+  const auto record = records_.edges.find(name);
+  if (record != records_.edges.end()) {
+    memory.record = record->second;
+    memory.number = records_.numbers.Find(name).value_or(0);
+  }
+  const auto joined = telling.joined.find(name);
+  if (joined != telling.joined.end()) memory.enrolment = joined->second;
+  const kube::ObjectRef ref{kube::kEdgeNodes, "", name, "status"};
+  const json known = writer_->Known(ref, kEdgeNodeStatus, object->status,
+                                    object->resource_version);
+  writer_->Want(ref, kEdgeNodeStatus, object->status, object->resource_version,
+                EdgeNodeStatusJson(status, telling.plan.Edge(name), memory,
+                                   known, Now()));
+  TellNews(status, object->meta.uid, known);
+  KeepFinalizer(*object, status, !memory.enrolment.registered_with.is_zero());
+}
+
+// An edge is cleared when it has confirmed the state without mappings that an
+// EdgeNode in deletion is planned with.
+void KubeControlPlane::KeepFinalizer(const KubeObject& object,
+                                     const ObjectStatus& status,
+                                     bool enrolled) {
+  std::vector<std::string> wanted = object.finalizers;
+  const auto ours = std::ranges::find(wanted, kFinalizer);
+  if (!object.meta.deleting) {
+    if (ours != wanted.end()) return;
+    wanted.emplace_back(kFinalizer);
+  } else {
+    if (ours == wanted.end()) return;
+    const auto skip = object.meta.annotations.find(kSkipDeprovision);
+    const bool skips =
+        skip != object.meta.annotations.end() && skip->second == "true";
+    const Condition* programmed = status.Find("Programmed");
+    const bool cleared =
+        programmed != nullptr && programmed->status == ConditionStatus::kTrue;
+    if (enrolled && !skips && !cleared) return;
+    wanted.erase(ours);
+    spdlog::info("{}: {}", status.object.ToString(),
+                 cleared    ? "its edge is cleared"
+                 : enrolled ? "its edge is not cleared, as asked for"
+                            : "had no edge");
+  }
+  writer_->Want({kube::kEdgeNodes, "", object.meta.name, ""}, kFinalizers,
+                {{"finalizers", object.finalizers}}, object.resource_version,
+                {{"finalizers", wanted}});
+}
+
+void KubeControlPlane::TellPortBinding(const ObjectStatus& status,
+                                       const PlannedObject* planned) {
+  const KubeObject* object = source_->Find(status.object);
+  if (object == nullptr || object->meta.deleting) return;
+  const kube::ObjectRef ref{kube::kPortBindings, status.object.name_space,
+                            status.object.name, "status"};
+  const json known =
+      writer_->Known(ref, kStatus, object->status, object->resource_version);
+  const auto* wish =
+      object->object ? std::get_if<PortBinding>(&*object->object) : nullptr;
+  writer_->Want(ref, kStatus, object->status, object->resource_version,
+                PortBindingStatusJson(status, planned, wish, known, Now()));
+  TellNews(status, object->meta.uid, known);
+}
+
+void KubeControlPlane::TellNews(const ObjectStatus& status,
+                                const std::string& uid, const json& before) {
+  std::vector<Happening> news = NewsOf(before, status);
+  // Until the API server has the status, they stay new.
+  std::vector<Happening>& told = told_news_[status.object];
+  if (std::exchange(told, news) == news) return;
+  for (const Happening& happening : news) {
+    events_->Record(status.object, uid, happening);
+  }
+}
+
+void KubeControlPlane::TellServices(const Telling& telling) {
+  std::map<std::pair<std::string, std::string>,
+           std::pair<const PlannedObject*, const ObjectStatus*>>
+      exposed;
+  for (const PlannedObject& object : telling.plan.port_bindings) {
+    if (object.key.kind != Kind::kService) continue;
+    exposed[{object.key.name_space, object.key.name}].first = &object;
+  }
+  for (const ObjectStatus& status : telling.statuses) {
+    if (status.object.kind != Kind::kService) continue;
+    exposed[{status.object.name_space, status.object.name}].second = &status;
+  }
+  if (!snapshot_.world.cluster) return;
+  for (const Service& service : snapshot_.world.cluster->services) {
+    const auto* object =
+        source_->FindService(service.meta.name_space, service.meta.name);
+    if (object == nullptr || object->meta.deleting) continue;
+    const auto found =
+        exposed.find({service.meta.name_space, service.meta.name});
+    if (found == exposed.end()) {
+      TellService(*object, nullptr, nullptr);
+    } else {
+      TellService(*object, found->second.first, found->second.second);
+    }
+  }
+}
+
+// Its status where it is ours to write, else the annotation. What we said of
+// one that is exposed no more is taken back.
+void KubeControlPlane::TellService(const kube::ServiceObject& service,
+                                   const PlannedObject* planned,
+                                   const ObjectStatus* status) {
+  const ObjectMeta& meta = service.meta;
+  const bool is_exposed = planned != nullptr && status != nullptr;
+  TellServiceNews(service, planned);
+  const bool has_status = service.type == "LoadBalancer" &&
+                          !service.status_is_others &&
+                          (service.load_balancer_class.empty() ||
+                           service.load_balancer_class == kLoadBalancerClass);
+  if (has_status) {
+    const json balancer =
+        is_exposed ? LoadBalancerJson(*planned, *status) : json::object();
+    writer_->Want({kube::kServices, meta.name_space, meta.name, "status"},
+                  kLoadBalancer, {{"loadBalancer", service.load_balancer}},
+                  service.resource_version, {{"loadBalancer", balancer}});
+  }
+  json annotations = json::object();
+  if (is_exposed && !has_status) {
+    if (const std::string text = AddressesText(*planned); !text.empty()) {
+      annotations[kPublicAddressesAnnotation] = text;
+    }
+  }
+  json now = json::object();
+  const auto held = meta.annotations.find(kPublicAddressesAnnotation);
+  if (held != meta.annotations.end()) now[held->first] = held->second;
+  writer_->Want({kube::kServices, meta.name_space, meta.name, ""}, kAddresses,
+                {{"annotations", now}}, service.resource_version,
+                {{"annotations", annotations}});
+}
+
+// A refused one has no place of its own for the reason.
+void KubeControlPlane::TellServiceNews(const kube::ServiceObject& service,
+                                       const PlannedObject* planned) {
+  const ObjectKey key{Kind::kService, service.meta.name_space,
+                      service.meta.name};
+  if (planned == nullptr) {
+    told_services_.erase(key);
+    return;
+  }
+  const std::string addresses = AddressesText(*planned);
+  const bool refused = planned->refused.has_value();
+  const std::string word = refused ? planned->refused->reason : addresses;
+  const auto [told, is_new] = told_services_.try_emplace(key, "");
+  if (std::exchange(told->second, word) == word) return;
+  if (refused) {
+    events_->Record(key, service.meta.uid,
+                    {true, word, planned->refused->message});
+    return;
+  }
+  // After a restart it has them already.
+  std::vector<IpAddress> held = service.load_balancer_ips;
+  const auto annotation =
+      service.meta.annotations.find(kPublicAddressesAnnotation);
+  const bool known = (annotation != service.meta.annotations.end() &&
+                      annotation->second == addresses) ||
+                     (!held.empty() && held.front().ToString() == addresses);
+  if (addresses.empty() || (is_new && known)) return;
+  events_->Record(key, service.meta.uid,
+                  {false, "Allocated", "public addresses: " + addresses});
+}
+
+}  // namespace edged::agent
