@@ -68,7 +68,7 @@ endforeach()
 static_group(absl ${absl_names})
 static_group(protobuf_static protobuf)
 target_link_libraries(protobuf_static INTERFACE z)
-static_group(grpc_static grpc++_reflection grpc++_unsecure grpc_unsecure gpr
+static_group(grpc_static grpc++_unsecure grpc_unsecure gpr
              upb address_sorting protobuf re2 cares ${absl_names})
 target_link_libraries(grpc_static INTERFACE z)
 

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 
@@ -21,6 +22,8 @@ constexpr int kDumpTries = 3;
 constexpr int kReceiveBuffer = 1 << 20;
 // The kernel fills a dump's datagram up to the largest read it has seen.
 constexpr size_t kDatagram = 32 * 1024;
+// Small answers that one system call reads.
+constexpr size_t kBurst = 32;
 // What a message may cost beyond its bytes before the kernel says EMSGSIZE.
 constexpr size_t kSendOverhead = 4096;
 
@@ -81,6 +84,38 @@ absl::StatusOr<std::span<const uint8_t>> ReadDatagram(
   return std::span<const uint8_t>(buffer).first(got);
 }
 
+// Reads what is there of up to kBurst datagrams into `buffer`, one slot of
+// kSmallAnswer bytes for each; leaves out what is not the kernel's.
+absl::StatusOr<std::vector<std::span<const uint8_t>>> ReadBurst(
+    int fd, std::vector<uint8_t>& buffer) {
+  constexpr size_t kSlot = Socket::kSmallAnswer;
+  if (buffer.size() < kBurst * kSlot) buffer.resize(kBurst * kSlot);
+  std::array<iovec, kBurst> slots;
+  std::array<sockaddr_nl, kBurst> from{};
+  std::array<mmsghdr, kBurst> datagrams{};
+  for (size_t i = 0; i < kBurst; ++i) {
+    slots[i] = {buffer.data() + i * kSlot, kSlot};
+    datagrams[i].msg_hdr = {.msg_name = &from[i],
+                            .msg_namelen = sizeof from[i],
+                            .msg_iov = &slots[i],
+                            .msg_iovlen = 1};
+  }
+  const int count =
+      ::recvmmsg(fd, datagrams.data(), datagrams.size(), MSG_DONTWAIT, nullptr);
+  if (count < 0 && errno != EAGAIN && errno != EINTR) {
+    return ReceiveError(errno);
+  }
+  std::vector<std::span<const uint8_t>> read;
+  for (size_t i = 0; static_cast<int>(i) < count; ++i) {
+    if ((datagrams[i].msg_hdr.msg_flags & MSG_TRUNC) != 0) {
+      return Internal("netlink: a datagram was cut to {} bytes", kSlot);
+    }
+    if (from[i].nl_pid != 0) continue;
+    read.emplace_back(buffer.data() + i * kSlot, datagrams[i].msg_len);
+  }
+  return read;
+}
+
 }  // namespace
 
 Socket::Socket(Handle handle)
@@ -119,7 +154,12 @@ absl::Status Socket::Transact(MessageBuilder& message, std::string_view what) {
 
 absl::Status Socket::Request(MessageBuilder& message, std::string_view what,
                              const MessageConsumer& consume) {
-  return Exchange(message, NLM_F_ACK, what, consume).status();
+  return Exchange(message, Answers::kFew, what, consume).status();
+}
+
+absl::Status Socket::RequestMany(MessageBuilder& message, std::string_view what,
+                                 const MessageConsumer& consume) {
+  return Exchange(message, Answers::kMany, what, consume).status();
 }
 
 absl::Status Socket::Dump(MessageBuilder& message, std::string_view what,
@@ -127,7 +167,7 @@ absl::Status Socket::Dump(MessageBuilder& message, std::string_view what,
                           const MessageConsumer& consume) {
   for (int i = 0; i < kDumpTries; ++i) {
     restart();
-    const auto outcome = Exchange(message, NLM_F_DUMP, what, consume);
+    const auto outcome = Exchange(message, Answers::kDump, what, consume);
     if (outcome.ok() && *outcome == Outcome::kComplete) return absl::OkStatus();
     if (!outcome.ok() && !WasLost(outcome.status())) return outcome.status();
   }
@@ -137,13 +177,13 @@ absl::Status Socket::Dump(MessageBuilder& message, std::string_view what,
 
 // One request and its answers. kInterrupted can only come from a dump.
 absl::StatusOr<Socket::Outcome> Socket::Exchange(
-    MessageBuilder& message, uint16_t flags, std::string_view what,
+    MessageBuilder& message, Answers answers, std::string_view what,
     const MessageConsumer& consume) {
   auto bytes = message.Finish();
   if (!bytes.ok()) return Annotate(bytes.status(), what);
   nlmsghdr header;
   std::memcpy(&header, bytes->data(), sizeof header);
-  header.nlmsg_flags |= flags;
+  header.nlmsg_flags |= answers == Answers::kDump ? NLM_F_DUMP : NLM_F_ACK;
   header.nlmsg_seq = NextSequence();
   std::memcpy(bytes->data(), &header, sizeof header);
   if (const absl::Status sent = Send(*bytes); !sent.ok()) {
@@ -153,7 +193,7 @@ absl::StatusOr<Socket::Outcome> Socket::Exchange(
   absl::Status consumed;
   KernelError refusal;
   const absl::Status received = AwaitAnswers(
-      header.nlmsg_seq, flags == NLM_F_DUMP, outcome,
+      header.nlmsg_seq, answers, outcome,
       [&](const MessageView& answer) -> absl::Status {
         if (answer.type == NLMSG_ERROR || answer.type == NLMSG_DONE) {
           ASSIGN_OR_RETURN(refusal, ReadAck(answer));
@@ -173,14 +213,16 @@ absl::StatusOr<Socket::Outcome> Socket::Exchange(
 
 // Hands over every message that answers `sequence`, up to and including the
 // one that ends them.
-absl::Status Socket::AwaitAnswers(uint32_t sequence, bool dump,
+absl::Status Socket::AwaitAnswers(uint32_t sequence, Answers answers,
                                   Outcome& outcome,
                                   const MessageConsumer& consume) {
+  const auto receive =
+      answers == Answers::kMany ? &Socket::ReceiveBurst : &Socket::Receive;
   bool ended = false;
   auto deadline = Clock::now() + kAnswerDeadline;
   while (!ended) {
     if (Clock::now() >= deadline) return TooLate();
-    RETURN_IF_ERROR(Receive(
+    RETURN_IF_ERROR((this->*receive)(
         Left(deadline), [&](const MessageView& message) -> absl::Status {
           // Others answer a request that timed out, or are events.
           if (message.sequence != sequence || message.port != port()) {
@@ -192,7 +234,7 @@ absl::Status Socket::AwaitAnswers(uint32_t sequence, bool dump,
             outcome = Outcome::kInterrupted;
           }
           ended = message.type == NLMSG_ERROR ||
-                  (dump && message.type == NLMSG_DONE);
+                  (answers == Answers::kDump && message.type == NLMSG_DONE);
           return consume(message);
         }));
   }
@@ -250,6 +292,18 @@ absl::Status Socket::Receive(std::chrono::milliseconds deadline,
     if (!datagram->empty()) return ForEachMessage(*datagram, consume);
     if (Clock::now() >= end) return TooLate();
   }
+}
+
+absl::Status Socket::ReceiveBurst(std::chrono::milliseconds deadline,
+                                  const MessageConsumer& consume) {
+  RETURN_IF_ERROR(AwaitInput(fd(), Clock::now() + deadline));
+  const auto datagrams = ReadBurst(fd(), receive_buffer_);
+  if (WasLost(datagrams.status())) Drain();
+  RETURN_IF_ERROR(datagrams.status());
+  for (const auto& datagram : *datagrams) {
+    RETURN_IF_ERROR(ForEachMessage(datagram, consume));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Socket::Join(uint32_t group) {

@@ -36,14 +36,21 @@ class Socket {
   // Sends `message` with NLM_F_ACK and waits for the acknowledgement. `what`
   // begins the error message ("add address 10.0.0.1/32 to edged0").
   // Unavailable when no answer came within 5 s or messages were lost (ENOBUFS):
-  // what became of the request is not known then. This holds for the next two
-  // as well; answers that belong to an earlier request are skipped.
+  // what became of the request is not known then. This holds for the next
+  // three as well; answers that belong to an earlier request are skipped.
   absl::Status Transact(MessageBuilder& message, std::string_view what);
 
   // Sends a request with NLM_F_ACK that is answered by messages and then the
   // ack: each answer goes to `consume`. Its first error is returned.
   absl::Status Request(MessageBuilder& message, std::string_view what,
                        const MessageConsumer& consume);
+
+  // The same where each answer is a small message in a datagram of its own, and
+  // there are many: they are read in bursts. Internal when one has more than
+  // kSmallAnswer bytes.
+  static constexpr size_t kSmallAnswer = 1024;
+  absl::Status RequestMany(MessageBuilder& message, std::string_view what,
+                           const MessageConsumer& consume);
 
   // Sends a dump request. `restart` is called before every try, so that the
   // caller can forget what an interrupted try (NLM_F_DUMP_INTR, ENOBUFS) gave
@@ -77,12 +84,16 @@ class Socket {
  private:
   using Handle = std::unique_ptr<mnl_socket, int (*)(mnl_socket*)>;
   enum class Outcome { kComplete, kInterrupted };
+  // How the answers to a request come.
+  enum class Answers { kFew, kMany, kDump };
 
   explicit Socket(Handle handle);
-  absl::StatusOr<Outcome> Exchange(MessageBuilder& message, uint16_t flags,
+  absl::StatusOr<Outcome> Exchange(MessageBuilder& message, Answers answers,
                                    std::string_view what,
                                    const MessageConsumer& consume);
-  absl::Status AwaitAnswers(uint32_t sequence, bool dump, Outcome& outcome,
+  absl::Status AwaitAnswers(uint32_t sequence, Answers answers,
+                            Outcome& outcome, const MessageConsumer& consume);
+  absl::Status ReceiveBurst(std::chrono::milliseconds deadline,
                             const MessageConsumer& consume);
   void Drain();
   void RaiseSendBuffer(size_t size);

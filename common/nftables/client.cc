@@ -33,8 +33,10 @@ constexpr int kListTries = 3;
 // The kernel answers each key with a message of its own, and all of them wait
 // in the receive buffer at once.
 constexpr size_t kKeysPerRequest = 64;
-// From here on the whole set is read sooner than key after key.
-constexpr size_t kManyKeys = 4'096;
+// Each key that is not there costs a request. From so many on the whole set is
+// read; else each key is asked for, also of thousands: a dump takes time with
+// the square of the set's size, because the kernel goes on by counting anew.
+constexpr size_t kManyMissing = 256;
 
 absl::Status NoNfTables() {
   return FailedPrecondition(
@@ -116,14 +118,16 @@ class KernelClient : public Client {
       const std::vector<Element>& keys) override {
     // The kernel finds the two ends of a split range apart from each other, so
     // these are picked from the whole set: only true ranges are in such sets.
-    if (SplitsRanges(set) || keys.size() >= kManyKeys) {
-      return Pick(table, set, keys);
-    }
+    if (SplitsRanges(set)) return Pick(table, set, keys);
     std::vector<Element> found;
+    found.reserve(keys.size());
+    size_t missing = 0;
     for (size_t next = 0; next < keys.size();) {
-      ASSIGN_OR_RETURN(const size_t tried,
+      if (missing >= kManyMissing) return Pick(table, set, keys);
+      ASSIGN_OR_RETURN(const Settled settled,
                        GetSome(table, set, keys, next, found));
-      next += tried;
+      next += settled.keys;
+      missing += settled.missing ? 1 : 0;
     }
     return found;
   }
@@ -165,12 +169,16 @@ class KernelClient : public Client {
     return refusal;
   }
 
+  struct Settled {
+    size_t keys = 0;
+    bool missing = false;  // the last of them
+  };
+
   // Asks for keys from `next` on and appends those that are there. The kernel
-  // answers in order and stops at the first one that is missing. Returns how
-  // many keys are settled.
-  absl::StatusOr<size_t> GetSome(const std::string& table, const Set& set,
-                                 const std::vector<Element>& keys, size_t next,
-                                 std::vector<Element>& found) {
+  // answers in order and stops at the first one that is missing.
+  absl::StatusOr<Settled> GetSome(const std::string& table, const Set& set,
+                                  const std::vector<Element>& keys, size_t next,
+                                  std::vector<Element>& found) {
     MessageBuilder request = TableMessage(NFT_MSG_GETSETELEM);
     request.PutString(NFTA_SET_ELEM_LIST_TABLE, table);
     request.PutString(NFTA_SET_ELEM_LIST_SET, set.name);
@@ -181,7 +189,7 @@ class KernelClient : public Client {
     }
     request.EndNest(list);
     size_t answered = 0;
-    const absl::Status status = socket_.Request(
+    const absl::Status status = socket_.RequestMany(
         request, fmt::format("get elements of {} {}", table, set.name),
         [&](const MessageView& message) {
           return ForEachEntry(message, [&](const Entry& entry) {
@@ -194,14 +202,14 @@ class KernelClient : public Client {
             return absl::OkStatus();
           });
         });
-    if (status.ok()) return count;
+    if (status.ok()) return Settled{.keys = count};
     if (!IsRefusedFor(status, ENOENT) || answered == count) return status;
     // Unless the refusal points into the list, the table or the set may be what
     // is missing.
     if (netlink::KernelErrorOf(status)->offset < list) {
       RETURN_IF_ERROR(FindSet(table, set.name));
     }
-    return answered + 1;
+    return Settled{.keys = answered + 1, .missing = true};
   }
 
   absl::Status FindSet(const std::string& table, const std::string& set) {

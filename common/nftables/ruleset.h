@@ -59,7 +59,8 @@ enum class Field {
 // Bits as in `ct state` and `ct status` (NF_CT_STATE_BIT, IPS_*).
 inline constexpr uint32_t kCtInvalid = 1, kCtEstablished = 2, kCtRelated = 4,
                           kCtNew = 8;
-inline constexpr uint32_t kCtStatusSnat = 16, kCtStatusDnat = 32;
+inline constexpr uint32_t kCtStatusAssured = 4, kCtStatusSnat = 16,
+                          kCtStatusDnat = 32;
 inline constexpr uint8_t kCtOriginal = 0, kCtReply = 1;
 inline constexpr uint8_t kTcpSyn = 2;
 

@@ -25,7 +25,7 @@ constexpr Named kCtStateNames[] = {{kCtInvalid, "invalid"},
                                    {kCtNew, "new"},
                                    {64, "untracked"}};
 constexpr Named kCtStatusNames[] = {
-    {1, "expected"},  {2, "seen-reply"},       {4, "assured"},
+    {1, "expected"},  {2, "seen-reply"},       {kCtStatusAssured, "assured"},
     {8, "confirmed"}, {kCtStatusSnat, "snat"}, {kCtStatusDnat, "dnat"},
     {512, "dying"}};
 constexpr Named kProtocolNames[] = {

@@ -58,6 +58,12 @@ Statement Syn(bool negate = false) {
                .negate = negate};
 }
 
+// Both ends have spoken: all but the first packets of an established
+// connection, at the cost of one comparison.
+Rule AcceptAssured() {
+  return {{CtBits(Field::kCtStatus, nftables::kCtStatusAssured), Accept()}};
+}
+
 // Of both directions: an answer to a SYN is one, too.
 Rule ClampSyn() { return {{Syn(), nftables::ClampMss{}}}; }
 
@@ -165,12 +171,13 @@ Chain Chains::Back() const {
   return chain;
 }
 
-// Only here the packet has the address and port to be looked up.
+// Only here the packet has the address and port to be looked up. Every packet
+// comes here, so that what costs less is compared first.
 Chain Chains::BackCheck() const {
   return {.name = "back-check",
           .hook = Hook{ChainType::kFilter, HookPoint::kPostrouting,
                        kBackCheckPriority},
-          .rules = {{{In(), CtBits(Field::kCtState, nftables::kCtNew),
+          .rules = {{{CtBits(Field::kCtState, nftables::kCtNew), In(),
                       Jump("back-mapped")}}}};
 }
 
@@ -218,6 +225,7 @@ Chain Chains::ToTunnel() const {
             .mask = nftables::MarkBytes(GroupMarks::kMask)};
   return {.name = "to-tunnel",
           .rules = {
+              AcceptAssured(),
               ClampSyn(),
               {{Established(), Accept()}},
               {{CtBits(Field::kCtStatus, nftables::kCtStatusDnat), our_mark,
@@ -227,8 +235,9 @@ Chain Chains::ToTunnel() const {
 }
 
 Chain Chains::FromTunnel() const {
-  Chain chain{.name = "from-tunnel",
-              .rules = {ClampSyn(), {{Established(), Accept()}}}};
+  Chain chain{
+      .name = "from-tunnel",
+      .rules = {AcceptAssured(), ClampSyn(), {{Established(), Accept()}}}};
   for (const FamilyNames* names : names_) {
     const Statement from_overlay =
         Within(names->source, OverlayOf(*names).network());

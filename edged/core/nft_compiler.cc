@@ -277,6 +277,10 @@ void DeltaCompiler::ChangeGroups() {
 void DeltaCompiler::ChangeMappings() {
   MappingBatches gone = NoMappings();
   MappingBatches fresh = gone;
+  if (!accepted_.mappings.empty()) {
+    fresh[MappingSetIndex(accepted_.mappings.front().listener)]
+        .elements.reserve(accepted_.mappings.size());
+  }
   for (const auto& listener : accepted_.removed_mappings) {
     const protocol::Group* group = before_.FindMapping(listener);
     if (group && IsProgrammable(listener, facts_)) {

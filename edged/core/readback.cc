@@ -58,14 +58,35 @@ bool SameKey(const Element& a, const Element& b) {
   return a.key == b.key && a.key_end == b.key_end;
 }
 
-const Element* FindKey(const std::vector<Element>& sorted,
-                       const Element& wanted) {
-  auto at = std::ranges::lower_bound(sorted, wanted.key, {}, &Element::key);
-  for (; at != sorted.end() && at->key == wanted.key; ++at) {
-    if (SameKey(*at, wanted)) return &*at;
+// Finds elements in what was read. That comes in the order in which it was
+// asked for, so that the next one wanted is mostly the next one there.
+class Found {
+ public:
+  explicit Found(std::vector<Element> elements)
+      : elements_(std::move(elements)) {
+    if (!std::ranges::is_sorted(elements_, {}, &Element::key)) {
+      std::ranges::sort(elements_, {}, &Element::key);
+    }
   }
-  return nullptr;
-}
+
+  const Element* Find(const Element& wanted) {
+    if (next_ < elements_.size() && SameKey(elements_[next_], wanted)) {
+      return &elements_[next_++];
+    }
+    auto at =
+        std::ranges::lower_bound(elements_, wanted.key, {}, &Element::key);
+    for (; at != elements_.end() && at->key == wanted.key; ++at) {
+      if (!SameKey(*at, wanted)) continue;
+      next_ = static_cast<size_t>(at - elements_.begin()) + 1;
+      return &*at;
+    }
+    return nullptr;
+  }
+
+ private:
+  std::vector<Element> elements_;  // sorted by key
+  size_t next_ = 0;
+};
 
 }  // namespace
 
@@ -136,32 +157,32 @@ void KernelDigest::Add(const nftables::Listing& listing) {
 }
 
 std::vector<Element> TouchedElements::Keys() const {
-  std::vector<Element> keys;
-  keys.reserve(written.size() + removed.size());
-  for (const auto* elements : {&written, &removed}) {
-    for (const Element& element : *elements) {
-      keys.push_back({.key = element.key, .key_end = element.key_end});
-    }
-  }
+  std::vector<Element> keys = written;
+  keys.insert(keys.end(), removed.begin(), removed.end());
   return keys;
 }
 
-std::vector<TouchedElements> Touched(const GroupMarks& marks,
-                                     const HostFacts& facts,
-                                     const protocol::EdgeDelta& accepted) {
+std::vector<TouchedElements> Touched(
+    const GroupMarks& marks, const HostFacts& facts,
+    std::span<const protocol::Mapping> written,
+    std::span<const protocol::Listener> removed) {
   std::vector<TouchedElements> touched;
-  for (auto& set : MappingSets()) touched.push_back({std::move(set)});
+  for (auto& set : MappingSets()) touched.push_back({std::move(set), {}, {}});
+  if (!written.empty()) {
+    touched[MappingSetIndex(written.front().listener)].written.reserve(
+        written.size());
+  }
   const auto elements_for =
       [&](const protocol::Listener& listener) -> TouchedElements& {
     return touched[MappingSetIndex(listener)];
   };
-  for (const auto& mapping : accepted.mappings) {
+  for (const auto& mapping : written) {
     if (!IsProgrammable(mapping.listener, facts)) continue;
     elements_for(mapping.listener)
         .written.push_back(
             ElementOf(mapping.listener, marks.MarkOf(mapping.group), facts));
   }
-  for (const auto& listener : accepted.removed_mappings) {
+  for (const auto& listener : removed) {
     if (!IsProgrammable(listener, facts)) continue;
     Element element = ElementOf(listener, 0, facts);
     element.data.clear();
@@ -174,10 +195,10 @@ std::vector<TouchedElements> Touched(const GroupMarks& marks,
 }
 
 absl::Status CheckReadBack(const TouchedElements& touched,
-                           std::vector<Element> found) {
-  std::ranges::sort(found, {}, &Element::key);
+                           std::vector<Element> elements) {
+  Found found(std::move(elements));
   for (const Element& written : touched.written) {
-    const Element* there = FindKey(found, written);
+    const Element* there = found.Find(written);
     if (!there) {
       return absl::AbortedError(
           fmt::format("{} was written and is not there", Describe(written)));
@@ -188,7 +209,7 @@ absl::Status CheckReadBack(const TouchedElements& touched,
     }
   }
   for (const Element& removed : touched.removed) {
-    if (FindKey(found, removed)) {
+    if (found.Find(removed)) {
       return absl::AbortedError(
           fmt::format("{} was removed and is still there", Describe(removed)));
     }

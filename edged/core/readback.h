@@ -2,6 +2,7 @@
 
 #include <map>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -71,11 +72,12 @@ struct TouchedElements {
   // To be read back with Client::GetElements().
   std::vector<nftables::Element> Keys() const;
 };
-// One for each set that `accepted` touches. Before or after the commit, but
-// before the marks of removed groups are released.
-std::vector<TouchedElements> Touched(const GroupMarks& marks,
-                                     const HostFacts& facts,
-                                     const protocol::EdgeDelta& accepted);
+// One for each set that these mappings of an accepted delta touch. Before or
+// after the commit, but before the marks of removed groups are released.
+std::vector<TouchedElements> Touched(
+    const GroupMarks& marks, const HostFacts& facts,
+    std::span<const protocol::Mapping> written,
+    std::span<const protocol::Listener> removed);
 // OK when `found`, what the kernel has of the keys, is exactly what was
 // written; else Aborted, and the message names the first listener that differs.
 absl::Status CheckReadBack(const TouchedElements& touched,

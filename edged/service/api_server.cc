@@ -1,7 +1,6 @@
 #include "edged/service/api_server.h"
 
 #include <absl/strings/numbers.h>
-#include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/server_posix.h>
@@ -19,7 +18,7 @@
 #include "edged/service/call_pace.h"
 #include "edged/service/edge_service.h"
 #include "edged/service/listener.h"
-#include "grpc/health/v1/health.pb.h"
+#include "edged/service/reflection_service.h"
 
 namespace edged::edge {
 namespace {
@@ -69,6 +68,7 @@ class GrpcApiServer final : public ApiServer {
   absl::Status Listen(const std::string& address, EventLoop& loop) {
     grpc::ServerBuilder builder;
     builder.RegisterService(&service_);
+    builder.RegisterService(&reflection_);
     builder.RegisterCallbackGenericService(&unknown_);
     std::vector<
         std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>>
@@ -111,6 +111,7 @@ class GrpcApiServer final : public ApiServer {
   }
 
   EdgeService service_;
+  ReflectionService reflection_;
   // Calls of methods that are not there: gRPC's own way takes them in without a
   // limit.
   grpc::CallbackGenericService unknown_;
@@ -122,13 +123,7 @@ class GrpcApiServer final : public ApiServer {
 
 absl::StatusOr<std::unique_ptr<ApiServer>> ApiServer::Start(
     const std::string& address, EventLoop& loop, EdgeApi& api) {
-  static const bool plugins = [] {
-    grpc::EnableDefaultHealthCheckService(true);
-    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
-    // Named here, so that its descriptor is linked and reflection knows it.
-    return grpc::health::v1::HealthCheckRequest::descriptor() != nullptr;
-  }();
-  static_cast<void>(plugins);
+  grpc::EnableDefaultHealthCheckService(true);
   auto server = std::make_unique<GrpcApiServer>(loop, api);
   RETURN_IF_ERROR(server->Listen(address, loop));
   return server;

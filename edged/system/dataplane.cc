@@ -1,6 +1,7 @@
 #include "edged/system/dataplane.h"
 
 #include <algorithm>
+#include <span>
 #include <tuple>
 #include <utility>
 
@@ -21,6 +22,8 @@
 
 namespace edged::edge {
 namespace {
+
+constexpr size_t kReadBackSlice = 1'024;
 
 void AddLine(const std::string& line, std::string& text) {
   if (line.empty()) return;
@@ -233,14 +236,33 @@ absl::Status Dataplane::ApplyDelta(const EdgeModel& before,
         CompileDelta(before, marks_, facts_, accepted);
     if (!change.empty()) RETURN_IF_ERROR(kernel_.nft.Apply(change));
   }
-  for (const TouchedElements& touched : Touched(marks_, facts_, accepted)) {
-    ASSIGN_OR_RETURN(
-        std::vector<nftables::Element> found,
-        kernel_.nft.GetElements(kTable, touched.set, touched.Keys()));
-    RETURN_IF_ERROR(CheckReadBack(touched, std::move(found)));
-  }
+  RETURN_IF_ERROR(ReadBack(accepted));
   marks_.Release(accepted);
   return absl::OkStatus();
+}
+
+// In slices, for the memory. What was removed is not: where much is missing the
+// client reads the whole set.
+absl::Status Dataplane::ReadBack(const protocol::EdgeDelta& accepted) {
+  const auto check =
+      [this](std::span<const protocol::Mapping> written,
+             std::span<const protocol::Listener> removed) -> absl::Status {
+    for (const auto& touched : Touched(marks_, facts_, written, removed)) {
+      ASSIGN_OR_RETURN(
+          std::vector<nftables::Element> found,
+          kernel_.nft.GetElements(
+              kTable, touched.set,
+              touched.removed.empty() ? touched.written : touched.Keys()));
+      RETURN_IF_ERROR(CheckReadBack(touched, std::move(found)));
+    }
+    return absl::OkStatus();
+  };
+  const std::span<const protocol::Mapping> written(accepted.mappings);
+  for (size_t at = 0; at < written.size(); at += kReadBackSlice) {
+    const size_t size = std::min(kReadBackSlice, written.size() - at);
+    RETURN_IF_ERROR(check(written.subspan(at, size), {}));
+  }
+  return check({}, accepted.removed_mappings);
 }
 
 absl::Status Dataplane::WriteKey() {

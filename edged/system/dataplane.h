@@ -131,6 +131,7 @@ class Dataplane {
 
  private:
   absl::StatusOr<protocol::Digest> AuditOnce(const EdgeModel& model) const;
+  absl::Status ReadBack(const protocol::EdgeDelta& accepted);
   absl::Status ObserveHost(const EdgeModel& model);
   void ResolveAddresses(const EdgeModel& model);
   const netlink::Link* FindLink(const std::string& name) const;  // observed

@@ -11,6 +11,17 @@ namespace {
 // of the silence.
 constexpr size_t kManyElements = 256;
 
+// Of the anonymous maps of a rule.
+size_t CountElements(const nftables::Rule& rule) {
+  size_t count = 0;
+  for (const auto& statement : rule.statements) {
+    if (const auto* nat = std::get_if<nftables::NatByHash>(&statement)) {
+      count += nat->slots.size();
+    }
+  }
+  return count;
+}
+
 size_t CountElements(const nftables::Transaction& transaction) {
   size_t count = 0;
   for (const auto& operation : transaction.operations()) {
@@ -19,6 +30,8 @@ size_t CountElements(const nftables::Transaction& transaction) {
     } else if (const auto* removal =
                    std::get_if<nftables::DeleteElements>(&operation)) {
       count += removal->elements.size();
+    } else if (const auto* add = std::get_if<nftables::AddRule>(&operation)) {
+      count += CountElements(add->rule);
     }
   }
   return count;

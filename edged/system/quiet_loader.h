@@ -12,8 +12,8 @@
 namespace edged::edge {
 
 // An nf_tables client that stops its own listening around loads of many
-// elements, which would take ten times as long and a page of kernel memory for
-// each element.
+// elements, the slots of a group among them, which would take ten times as long
+// and a page of kernel memory for each element.
 class QuietLoader final : public nftables::Client {
  public:
   // `client` is borrowed.

@@ -3,12 +3,13 @@
     client 203.0.113.9  --- few 203.0.113.1   10.200.0.1 ---+
            198.51.100.9 --- many 198.51.100.1 10.200.4.1 ---+--- target
            192.0.2.9    --- router 192.0.2.1  10.9.0.1   ---+    10.9.0.2
+           192.0.3.9    --- rule 192.0.3.1    10.9.4.1   ---+    10.9.4.2
 
 few and many run edged. Their tunnel device `edged0` is one end of a cable to the
 target, and bench_device answers for it as wireguard-go would: so edged's own
 table, routes and settings carry the traffic, and no packet is encrypted. router
-does no more than route, and is where the proxies run. All cables to the target
-have the MTU that edged gives its device.
+does no more than route, and is where the proxies run; rule translates by one
+rule of nft. All cables to the target have the MTU that edged gives its device.
 """
 
 import base64
@@ -55,7 +56,19 @@ class Way:
 FEW = Way("few", "203.0.113", "10.200.0")
 MANY = Way("many", "198.51.100", "10.200.4")
 ROUTER = Way("router", "192.0.2", "10.9.0")
+RULE = Way("rule", "192.0.3", "10.9.4")
 TARGET = f"{ROUTER.inner}.2"
+
+
+# The least that nftables can do for two ports.
+ONE_RULE = """
+table ip one {
+  chain prerouting {
+    type nat hook prerouting priority dstnat
+    ip daddr %s tcp dport { %d, %d } dnat to %s
+  }
+}
+""" % (RULE.address, BULK_PORT, WORD_PORT, f"{RULE.inner}.2")
 
 
 def random_key():
@@ -207,7 +220,9 @@ class Place:
         self.hosts = {}
         for way in (FEW, MANY):
             self._wire(way, lab.host(way.name), "edged0", "")
-        self._wire(ROUTER, lab.host("router", {"ip_forward": "1"}), "target", f"{ROUTER.inner}.1/24")
+        for way in (ROUTER, RULE):
+            self._wire(way, lab.host(way.name, {"ip_forward": "1"}), "target", f"{way.inner}.1/24")
+        self.hosts[RULE.name].run(["nft", "-f", "-"], input=ONE_RULE)
         self.client.ip(f"route add {TARGET} via {ROUTER.address}")
         for way in (FEW, MANY):
             self._serve_device(self.hosts[way.name])
@@ -249,7 +264,7 @@ class Place:
 
     def flush_connections(self):
         """Forgets all connections, so that each run finds the tables empty."""
-        for way in (FEW, MANY):
+        for way in (FEW, MANY, RULE):
             self.hosts[way.name].run(["conntrack", "-F"])
 
 

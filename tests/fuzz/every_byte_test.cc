@@ -19,7 +19,7 @@ std::vector<uint8_t> BytesOf(const std::string& seed) {
 
 }  // namespace
 
-TEST_CASE(TARGET_NAME ": takes every seed whole", "[fuzz]") {
+TEST_CASE("fuzz: takes every seed whole", "[fuzz]") {
   const auto seeds = Seeds();
   REQUIRE_FALSE(seeds.empty());
   for (size_t i = 0; i < seeds.size(); ++i) {
@@ -29,7 +29,7 @@ TEST_CASE(TARGET_NAME ": takes every seed whole", "[fuzz]") {
   }
 }
 
-TEST_CASE(TARGET_NAME ": survives truncation at every byte", "[fuzz]") {
+TEST_CASE("fuzz: survives truncation at every byte", "[fuzz]") {
   size_t refused = 0;
   for (const std::string& seed : Seeds()) {
     for (size_t size = 0; size < seed.size(); ++size) {
@@ -39,7 +39,7 @@ TEST_CASE(TARGET_NAME ": survives truncation at every byte", "[fuzz]") {
   CHECK(refused > 0);
 }
 
-TEST_CASE(TARGET_NAME ": survives a change of every byte", "[fuzz]") {
+TEST_CASE("fuzz: survives a change of every byte", "[fuzz]") {
   size_t refused = 0;
   for (const std::string& seed : Seeds()) {
     for (size_t at = 0; at < seed.size(); ++at) {

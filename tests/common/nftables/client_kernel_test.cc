@@ -360,6 +360,9 @@ TEST_CASE("client: finds thousands of elements by their keys",
   REQUIRE(found.status() == absl::OkStatus());
   std::ranges::sort(*found, {}, &Element::key);
   CHECK((*found == there));
+  found = client->GetElements("many", ports, there);
+  REQUIRE(found.status() == absl::OkStatus());
+  CHECK((*found == there));  // in this order: key after key
 }
 
 TEST_CASE("client: a part of a range is not the range", "[client][kernel]") {

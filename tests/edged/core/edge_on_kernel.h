@@ -66,7 +66,8 @@ class EdgeOnKernel {
     const std::string commands = nftables::Print(transaction);
     INFO(commands);
     REQUIRE(kernel.Apply(transaction) == absl::OkStatus());
-    for (const auto& touched : Touched(marks, facts, accepted)) {
+    for (const auto& touched :
+         Touched(marks, facts, accepted.mappings, accepted.removed_mappings)) {
       const auto found =
           kernel.GetElements(kTable, touched.set, touched.Keys());
       REQUIRE(found.status() == absl::OkStatus());

@@ -90,7 +90,8 @@ TEST_CASE("nft_delta: one mapping among 60,000 costs less than a millisecond",
                                     judgement->accepted))
                 .ok());
     for (const auto& touched :
-         Touched(edge.marks, edge.facts, judgement->accepted)) {
+         Touched(edge.marks, edge.facts, judgement->accepted.mappings,
+                 judgement->accepted.removed_mappings)) {
       const auto found =
           edge.kernel.GetElements(kTable, touched.set, touched.Keys());
       REQUIRE(found.ok());

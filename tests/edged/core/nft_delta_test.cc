@@ -154,7 +154,9 @@ TEST_CASE("nft_delta: what does not arrive here is not touched",
   REQUIRE(judgement.ok());
   CHECK(CompileDelta(edge.model, edge.marks, edge.facts, judgement->accepted)
             .empty());
-  CHECK(Touched(edge.marks, edge.facts, judgement->accepted).empty());
+  CHECK(Touched(edge.marks, edge.facts, judgement->accepted.mappings,
+                judgement->accepted.removed_mappings)
+            .empty());
 }
 
 TEST_CASE(
@@ -229,7 +231,8 @@ TEST_CASE("readback: says what the kernel has otherwise than was written",
   const Edge edge;
   const EdgeDelta delta{.removed_mappings = {Udp(5000, 5999)},
                         .mappings = {{Tcp(80), "g1"}}};
-  auto touched = Touched(edge.marks, edge.facts, delta);
+  auto touched =
+      Touched(edge.marks, edge.facts, delta.mappings, delta.removed_mappings);
   REQUIRE(touched.size() == 2);
   CHECK(CheckReadBack(touched[0], {}).ToString() ==
         "ABORTED: 203.0.113.1 tcp/80 was written and is not there");

@@ -17,6 +17,7 @@
 #include "common/unique_fd.h"
 #include "common/version.h"
 #include "edged/service/local_client.h"
+#include "edged/service/reflection_service.h"
 #include "tests/edged/core/sample_edge.h"
 #include "tests/edged/service/running_service.h"
 
@@ -257,6 +258,34 @@ TEST_CASE("edge_service: health and reflection answer", "[edge_service]") {
       std::string("\x3a\x00", 2));
   CHECK_THAT(services, Catch::Contains("edged.v1.EdgeService") &&
                            Catch::Contains("grpc.health.v1.Health"));
+}
+
+TEST_CASE("reflection: files come with what they import, the rest by name",
+          "[reflection]") {
+  using Request = grpc::reflection::v1alpha::ServerReflectionRequest;
+  const auto files = [](const std::string& symbol) {
+    Request request;
+    request.set_file_containing_symbol(symbol);
+    std::string names;
+    const auto response = Reflect(request);
+    for (const std::string& bytes :
+         response.file_descriptor_response().file_descriptor_proto()) {
+      google::protobuf::FileDescriptorProto file;
+      REQUIRE(file.ParseFromString(bytes));
+      names += file.name() + " ";
+    }
+    return names + response.error_response().error_message();
+  };
+  CHECK_THAT(files("edged.v1.EdgeService"),
+             Catch::EndsWith("edged/v1/edge.proto "));
+  CHECK(files("grpc.health.v1.Health.Check") == "grpc/health/v1/health.proto ");
+  CHECK(files("edged.v1.Nothing") == "there is no edged.v1.Nothing");
+  CHECK(Reflect(Request()).error_response().error_message() ==
+        "nothing was asked");
+  Request extension;
+  extension.set_all_extension_numbers_of_type("edged.v1.Epoch");
+  CHECK(Reflect(extension).error_response().error_code() ==
+        grpc::StatusCode::NOT_FOUND);
 }
 
 TEST_CASE("api_server: only the owner may use the socket", "[api_server]") {

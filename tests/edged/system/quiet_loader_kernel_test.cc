@@ -93,6 +93,20 @@ TEST_CASE("quiet_loader: nobody listens to a load of many elements",
   CHECK(scene.missed == 0);
 }
 
+TEST_CASE("quiet_loader: nor to a rule of many slots",
+          "[quiet_loader][kernel]") {
+  SKIP_IF_IMPOSSIBLE();
+  const auto client = std::move(nftables::Client::Open().value());
+  Scene scene(*client);
+  nftables::NatByHash nat{.key = {nftables::Field::kIpSaddr}, .seed = 1};
+  nat.slots.assign(256, nftables::Bytes{10, 200, 0, 17});
+  nftables::Transaction load("edged");
+  load.Add(nftables::AddTable{});
+  load.AddChainWithRules({.name = "group", .rules = {{{nat}}}});
+  CHECK(scene.EventsOf(load) == 0);
+  CHECK(scene.missed == 0);
+}
+
 TEST_CASE("quiet_loader: says when others wrote meanwhile",
           "[quiet_loader][kernel]") {
   SKIP_IF_IMPOSSIBLE();
