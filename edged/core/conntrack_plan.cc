@@ -1,5 +1,7 @@
 #include "edged/core/conntrack_plan.h"
 
+#include <linux/netfilter/nf_conntrack_common.h>
+
 #include <algorithm>
 
 namespace edged::edge {
@@ -44,13 +46,15 @@ bool StaleFlows::IsStale(const netlink::Flow& flow) const {
   const netlink::FlowTuple& reply = flow.reply;
   const bool translated = reply.source != original.destination;
   if (translated && IsMappingAddress(reply.source)) {
-    return IsStaleVia(reply.source, {original.destination,
-                                     original.destination_port, protocol});
+    const bool answered = (flow.status & IPS_SEEN_REPLY) != 0;
+    return IsStaleVia(reply.source,
+                      {original.destination, original.destination_port,
+                       protocol, protocol == Protocol::kTcp && answered});
   }
   const bool came_back = reply.destination != original.source;
   if (came_back && IsMappingAddress(original.source)) {
-    return IsStaleVia(original.source,
-                      {reply.destination, original.source_port, protocol});
+    return IsStaleVia(original.source, {reply.destination, original.source_port,
+                                        protocol, protocol == Protocol::kTcp});
   }
   // Somebody else's translation, of a port that is mapped, is theirs.
   if (protocol == Protocol::kTcp || translated || came_back) return false;
@@ -75,7 +79,7 @@ bool StaleFlows::IsStaleVia(const IpAddress& mapping_address,
   const auto found = targets_.find(mapping_address);
   if (found == targets_.end()) return true;  // its uplink is removed
   const Target& target = found->second;
-  if (door.protocol == Protocol::kTcp) return target.long_dead;
+  if (door.connected) return target.long_dead;
 
   const protocol::Group* group = GroupAt(door);
   if (!group || group->public_address != target.public_address) return true;

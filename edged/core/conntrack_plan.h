@@ -19,8 +19,9 @@ namespace edged::edge {
 // UDP: a flow that we translated (or that came back by the way-back chains)
 // whose mapping is gone, points to a group without its uplink, or whose uplink
 // neither serves nor drains; and a flow on a listener that we map now but that
-// began untranslated. TCP: only flows of an uplink that is removed or in
-// `long_dead`. A slot that moved makes nothing stale.
+// began untranslated. TCP: flows of an uplink that is removed or in
+// `long_dead`, and as UDP those that nobody has answered: the client tries
+// again and reaches another uplink. A slot that moved makes nothing stale.
 class StaleFlows {
  public:
   StaleFlows(const EdgeModel& model, const HostFacts& facts,
@@ -38,6 +39,7 @@ class StaleFlows {
     IpAddress nic;
     uint16_t port = 0;
     Protocol protocol = Protocol::kUdp;
+    bool connected = false;  // TCP, and both ends have spoken
   };
 
   bool IsMappingAddress(const IpAddress& address) const;

@@ -1,6 +1,7 @@
 #include "edged/core/conntrack_plan.h"
 
 #include <fmt/format.h>
+#include <linux/netfilter/nf_conntrack_common.h>
 
 #include <catch2/catch.hpp>
 
@@ -19,7 +20,8 @@ netlink::Flow Translated(std::string_view nic, uint16_t port,
                          uint8_t protocol = kUdpNumber) {
   return {.protocol = protocol,
           .original = {Ip(kClient), Ip(nic), 40000, port},
-          .reply = {Ip(target), Ip(kClient), port, 40000}};
+          .reply = {Ip(target), Ip(kClient), port, 40000},
+          .status = IPS_SEEN_REPLY};
 }
 
 netlink::Flow Untranslated(std::string_view nic, uint16_t port,
@@ -147,6 +149,21 @@ TEST_CASE("conntrack_plan: TCP goes with an uplink that is dead for long",
   CHECK(!edge.IsStale(flow));
   edge.long_dead = {"a"};
   CHECK(edge.IsStale(flow));
+}
+
+TEST_CASE("conntrack_plan: a connection without an answer tries another uplink",
+          "[conntrack_plan]") {
+  Edge edge;
+  netlink::Flow attempt =
+      Translated("203.0.113.1", 443, "10.200.0.17", kTcpNumber);
+  attempt.status = 0;
+  CHECK(!edge.IsStale(attempt));
+  edge.facts.health["a"] = Health::kDead;
+  CHECK(edge.IsStale(attempt));
+  attempt.status = IPS_SEEN_REPLY;
+  CHECK(!edge.IsStale(attempt));
+  // Whoever came back by itself has spoken before.
+  CHECK(!edge.IsStale(WayBack("10.200.0.17", 443, "203.0.113.1", kTcpNumber)));
 }
 
 TEST_CASE("conntrack_plan: a UDP flow that began before its mapping goes",

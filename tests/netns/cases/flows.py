@@ -82,10 +82,14 @@ def foreign(count):
                f"-r {A} -q 192.0.2.77 --reply-port-src 2222 --reply-port-dst {port} -t 600")
 
 
-def translated(source, port, protocol="udp", to=MAPPING):
+CONNECTED = "--state ESTABLISHED -u SEEN_REPLY"
+TRIES = "--state SYN_SENT"
+
+
+def translated(source, port, protocol="udp", to=MAPPING, state=CONNECTED):
     """A client's flow to a mapping of A, as the edge has it."""
-    state = "--state ESTABLISHED" if protocol == "tcp" else ""
-    return (f"-p {protocol} -s {CLIENT} -d {A} --sport {source} --dport {port} {state} "
+    words = state if protocol == "tcp" else ""
+    return (f"-p {protocol} -s {CLIENT} -d {A} --sport {source} --dport {port} {words} "
             f"-r {to} -q {CLIENT} --reply-port-src {port} --reply-port-dst {source} -t 600")
 
 
@@ -386,10 +390,12 @@ def of_51000_flows_1000_go(setup):
 
 @case
 def a_dead_uplink_loses_its_flows(lab):
-    """D8: when an uplink dies its UDP flows go at once, its TCP connections after 30 s; flows
-    of others and of the edge itself stay."""
+    """D8: when an uplink dies its UDP flows and what tries to connect go at once, its TCP
+    connections after 30 s; flows of others and of the edge itself stay."""
     setup = build(lab)
     edge = setup.edge.host
+    attempt = translated(2010, 81, "tcp", state=TRIES)
+    insert(edge, [attempt])
     with others_stay(setup), UdpFlow(setup, 7000) as flow, setup.ask(ask.Held, A, 81) as held:
         expect(flow.ask(), f"{OF_A}: hello")
         expect(held.ask("one"), f"backend:8081 saw {HOME_LAN}: one")
@@ -398,6 +404,7 @@ def a_dead_uplink_loses_its_flows(lab):
             setup.world.home.run(["kill", "-9", str(pid)])
         eventually(lambda: expect_in("alive → ", setup.edge.process.output()), 5)
         becomes(lambda: flows_of(edge, flow), [], seconds=5)
+        expect(ports_left(edge, [attempt]), [], "an attempt to connect")
         expect(len(table(edge, "-p", "tcp", "--dport", "81")), 1, "TCP of the dead uplink")
         eventually(lambda: expect(flow.ask(), "nothing"), 2)
         expect(len(table(edge, "-p", "tcp", "--dport", "81")), 1, "TCP of the dead uplink")
