@@ -68,8 +68,10 @@ void EdgeLink::LoadEnrolment() {
     spdlog::error("edge {}: {}", edge_, trouble_);
     return;
   }
-  // Who leads hears it from the edge itself, and tells the others.
-  if (!context_.control_plane.epoch() || !registered()) {
+  // Who leads hears it from the edge itself, and tells the others; but what a
+  // new process finds on its disk may be older.
+  const bool first = !std::exchange(looked_, true);
+  if (first || !context_.control_plane.epoch() || !registered()) {
     if (const auto shared = context_.control_plane.Shared(edge_)) {
       adopted_ = adopted_ || !registered();
       keys_.Adopt(*shared);

@@ -114,6 +114,7 @@ class EdgeLink {
   uint32_t own_mtu_ = 0;            // as carried
   uint32_t path_mtu_ = 0;           // as planned with
   std::string trouble_;
+  bool looked_ = false;   // at what other replicas know
   bool adopted_ = false;  // what is known of it came from other replicas
   bool met_ = false;      // there was contact in this run
   bool draining_ = false;

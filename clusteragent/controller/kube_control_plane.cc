@@ -30,7 +30,9 @@ absl::StatusOr<std::unique_ptr<KubeControlPlane>> KubeControlPlane::Create(
   std::unique_ptr<KubeControlPlane> plane(new KubeControlPlane(loop, options));
   ASSIGN_OR_RETURN(plane->client_,
                    kube::RestClient::Create(loop, options.config));
-  // Of its own, so that no queue of writes makes a renewal late.
+  // Of their own, so that no queue of writes makes a watch or a renewal late.
+  ASSIGN_OR_RETURN(plane->writing_rest_,
+                   kube::RestClient::Create(loop, options.config));
   ASSIGN_OR_RETURN(plane->lease_rest_,
                    kube::RestClient::Create(loop, options.config,
                                             kube::LeaseRestSettings()));
@@ -52,9 +54,10 @@ KubeControlPlane::~KubeControlPlane() {
 absl::Status KubeControlPlane::Start(std::function<void()> changed) {
   changed_ = std::move(changed);
   writer_ = std::make_unique<StatusWriter>(
-      loop_, *client_,
+      loop_, *writing_rest_,
       [this](const absl::Status& why) { Note("status", why); });
-  events_ = std::make_unique<EventRecorder>(*client_, options_.uplink_name);
+  events_ =
+      std::make_unique<EventRecorder>(*writing_rest_, options_.uplink_name);
   source_ = std::make_unique<KubeSource>(
       loop_, *client_, options_.watch_namespaces,
       KubeSource::Told{
@@ -64,7 +67,7 @@ absl::Status KubeControlPlane::Start(std::function<void()> changed) {
   uplinks_ = std::make_unique<kube::KindMirror<UplinkObject>>(
       loop_, *client_,
       kube::Collection{kube::kUplinks, options_.name_space, "", ""}, ReadUplink,
-      [this] { Change(); },
+      [this] { OnUplinks(); },
       [this](const absl::Status& why) { Note("uplinks", why); });
   lease_ = std::make_unique<kube::LeaseClient>(
       loop_, *lease_rest_,
@@ -77,6 +80,7 @@ absl::Status KubeControlPlane::Start(std::function<void()> changed) {
               [this](const std::optional<kube::Term>& term) {
                 if (!term) writer_->Clear();
                 led_ = false;
+                records_ = {};
                 Change();
               },
           .trouble = [this](const absl::Status& why) { Note("lease", why); }});
@@ -84,7 +88,6 @@ absl::Status KubeControlPlane::Start(std::function<void()> changed) {
   uplinks_->Start();
   FindSecret();
   MakeUplink();
-  lease_->Start();
   resync_timer_ = loop_.Every(options_.resync, [this] {
     FindSecret();
     changed_();
@@ -98,7 +101,10 @@ bool KubeControlPlane::ready() const {
 
 void KubeControlPlane::Change() {
   stale_ = true;
-  if (ready()) changed_();
+  if (!ready()) return;
+  // Not before: else nobody leads while this one cannot.
+  if (!std::exchange(stands_, true)) lease_->Start();
+  changed_();
 }
 
 // Each word once. What an operator must act on is an error, what passes a
@@ -245,6 +251,20 @@ void KubeControlPlane::MakeUplink() {
           MakeUplink();
         });
       });
+}
+
+// Our own may be deleted by anybody.
+void KubeControlPlane::OnUplinks() {
+  const bool is_there =
+      uplinks_->held().contains({options_.name_space, options_.uplink_name});
+  if (!is_there && std::exchange(saw_uplink_, is_there)) {
+    spdlog::warn("Uplink {}/{}: was deleted; made anew", options_.name_space,
+                 options_.uplink_name);
+    has_uplink_ = false;
+    if (uplink_call_ == 0 && uplink_timer_ == 0) MakeUplink();
+  }
+  saw_uplink_ |= is_there;
+  Change();
 }
 
 Labels KubeControlPlane::own_labels() const {

@@ -92,6 +92,7 @@ class KubeControlPlane final : public ControlPlane {
   void MakeSecret();
   void FindSecretLater();
   void MakeUplink();
+  void OnUplinks();
   EdgeMemory MemoryOf(const std::string& edge) const;
   Records StoredRecords() const;
 
@@ -107,13 +108,14 @@ class KubeControlPlane final : public ControlPlane {
   void TellNews(const ObjectStatus& status, const std::string& uid,
                 const nlohmann::json& before);
   void KeepFinalizer(const KubeObject& object, const ObjectStatus& status,
-                     bool enrolled);
+                     const EdgePlan* plan, bool enrolled);
 
   EventLoop& loop_;
   const KubeOptions options_;
   std::function<void()> changed_;
   std::unique_ptr<kube::RestClient> client_;
   std::unique_ptr<kube::RestClient> lease_rest_;
+  std::unique_ptr<kube::RestClient> writing_rest_;
   std::unique_ptr<KubeSource> source_;
   std::unique_ptr<kube::KindMirror<UplinkObject>> uplinks_;
   std::unique_ptr<kube::LeaseClient> lease_;
@@ -125,6 +127,8 @@ class KubeControlPlane final : public ControlPlane {
   ClusterIdentity identity_;
   bool has_secret_ = false;
   bool has_uplink_ = false;
+  bool saw_uplink_ = false;  // our own
+  bool stands_ = false;      // for election
   Snapshot snapshot_;
   bool stale_ = true;                            // `snapshot_` is
   Records records_;                              // as last allocated

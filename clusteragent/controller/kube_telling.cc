@@ -52,15 +52,19 @@ const StatusWriter::Part kAddresses{
     }};
 
 const StatusWriter::Part kFinalizers{
-    "metadata", [](const json& value) -> json {
+    .field = "metadata",
+    .ours = [](const json& value) -> json {
       return {{"finalizers", Items(Field(value, "finalizers"))}};
-    }};
+    },
+    .guarded = true};
 
 }  // namespace
 
 void KubeControlPlane::Tell(const Telling& telling) {
+  writer_->BeginRound();
   if (has_uplink_) TellOwn(telling);
-  if (!epoch()) return;
+  // What was planned before this term is another leader's word.
+  if (!epoch() || !led_) return;
   std::map<ObjectKey, const PlannedObject*> planned;
   for (const PlannedObject& object : telling.plan.port_bindings) {
     planned[object.key] = &object;
@@ -74,6 +78,7 @@ void KubeControlPlane::Tell(const Telling& telling) {
     }
   }
   TellServices(telling);
+  writer_->EndRound();
 }
 
 void KubeControlPlane::TellOwn(const Telling& telling) {
@@ -106,14 +111,15 @@ void KubeControlPlane::TellEdgeNode(const Telling& telling,
                 EdgeNodeStatusJson(status, telling.plan.Edge(name), memory,
                                    known, Now()));
   TellNews(status, object->meta.uid, known);
-  KeepFinalizer(*object, status, !memory.enrolment.registered_with.is_zero());
+  KeepFinalizer(*object, status, telling.plan.Edge(name),
+                !memory.enrolment.registered_with.is_zero());
 }
 
 // An edge is cleared when it has confirmed the state without mappings that an
-// EdgeNode in deletion is planned with.
+// EdgeNode in deletion is planned with; `plan` may be of before the deletion.
 void KubeControlPlane::KeepFinalizer(const KubeObject& object,
                                      const ObjectStatus& status,
-                                     bool enrolled) {
+                                     const EdgePlan* plan, bool enrolled) {
   std::vector<std::string> wanted = object.finalizers;
   const auto ours = std::ranges::find(wanted, kFinalizer);
   if (!object.meta.deleting) {
@@ -125,8 +131,9 @@ void KubeControlPlane::KeepFinalizer(const KubeObject& object,
     const bool skips =
         skip != object.meta.annotations.end() && skip->second == "true";
     const Condition* programmed = status.Find("Programmed");
-    const bool cleared =
-        programmed != nullptr && programmed->status == ConditionStatus::kTrue;
+    const bool cleared = programmed != nullptr &&
+                         programmed->status == ConditionStatus::kTrue &&
+                         plan != nullptr && plan->wanted.mappings.empty();
     if (enrolled && !skips && !cleared) return;
     wanted.erase(ours);
     spdlog::info("{}: {}", status.object.ToString(),

@@ -29,6 +29,14 @@ void StatusWriter::Clear() {
   slots_.clear();
 }
 
+void StatusWriter::EndRound() {
+  std::erase_if(slots_, [this](const auto& entry) {
+    const bool unwanted = entry.second.round != round_;
+    if (unwanted) client_.Cancel(entry.second.call);
+    return unwanted;
+  });
+}
+
 json StatusWriter::Known(const kube::ObjectRef& object, const Part& part,
                          const json& value, const std::string& version) const {
   const auto found = slots_.find(KeyOf(object, part));
@@ -57,7 +65,8 @@ void StatusWriter::Want(const kube::ObjectRef& object, const Part& part,
     slot.version = version;
   }
   slot.wanted = std::move(wanted);
-  if (slot.call == 0) Write(key, slot);
+  slot.round = round_;
+  if (slot.call == 0 && !slot.failed) Write(key, slot);
 }
 
 // The slot may be gone afterwards.
@@ -68,7 +77,8 @@ void StatusWriter::Write(const Key& key, Slot& slot) {
     return;
   }
   slot.sent = *slot.wanted;
-  const json patch = {{slot.part.field, MergeDiff(slot.known, *slot.wanted)}};
+  json patch = {{slot.part.field, MergeDiff(slot.known, *slot.wanted)}};
+  if (slot.part.guarded) patch["metadata"]["resourceVersion"] = slot.version;
   slot.call = client_.MergePatch(
       slot.object, patch, [this, key](const absl::StatusOr<json>& object) {
         OnWritten(key, object);
@@ -79,13 +89,16 @@ void StatusWriter::OnWritten(const Key& key,
                              const absl::StatusOr<json>& object) {
   Slot& slot = slots_.at(key);
   slot.call = 0;
-  if (absl::IsNotFound(object.status())) {  // deleted meanwhile
+  // Deleted meanwhile, or changed by others: the next round will see.
+  if (absl::IsNotFound(object.status()) ||
+      (slot.part.guarded && absl::IsAborted(object.status()))) {
     slots_.erase(key);
     return;
   }
   trouble_(object.status());
   if (!object.ok()) {
     slot.sent = nullptr;
+    slot.failed = true;
     if (again_timer_ == 0) {
       again_timer_ = loop_.After(kAgain, [this] { TryAgain(); });
     }
@@ -100,6 +113,7 @@ void StatusWriter::OnWritten(const Key& key,
 void StatusWriter::TryAgain() {
   again_timer_ = 0;
   for (auto& [key, slot] : slots_) {
+    slot.failed = false;
     if (slot.call == 0) Write(key, slot);
   }
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -26,6 +27,8 @@ class StatusWriter {
     std::string field;  // "status", "metadata"
     // Of what stands in `field`.
     nlohmann::json (*ours)(const nlohmann::json& value);
+    // Others write there, too: only what is still as it was known is written.
+    bool guarded = false;
   };
   // Why an object cannot be written; OK when it could.
   using Trouble = std::function<void(const absl::Status&)>;
@@ -42,6 +45,9 @@ class StatusWriter {
   void Want(const kube::ObjectRef& object, const Part& part,
             const nlohmann::json& value, const std::string& version,
             nlohmann::json wanted);
+  // What is not wanted between the two is not wanted any more.
+  void BeginRound() { ++round_; }
+  void EndRound();
   // Nothing is wanted any more, what is under way is given up.
   void Clear();
 
@@ -58,6 +64,8 @@ class StatusWriter {
     nlohmann::json sent;
     nlohmann::json answered;
     kube::RestClient::CallId call = 0;
+    bool failed = false;  // waits for the next try
+    uint64_t round = 0;   // in which it was wanted last
   };
 
   static Key KeyOf(const kube::ObjectRef& object, const Part& part) {
@@ -71,6 +79,7 @@ class StatusWriter {
   kube::RestClient& client_;
   const Trouble trouble_;
   std::map<Key, Slot> slots_;
+  uint64_t round_ = 0;
   EventLoop::TimerId again_timer_ = 0;
 };
 

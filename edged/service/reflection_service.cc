@@ -20,6 +20,9 @@ constexpr const char* kServices[] = {
     "edged.v1.EdgeService", "grpc.health.v1.Health",
     "grpc.reflection.v1alpha.ServerReflection"};
 
+// The answer repeats it, and may wait for a reader.
+constexpr size_t kLongest = 4096;
+
 const DescriptorPool& Pool() {
   // Named here, so that the descriptor of what gRPC serves itself is linked.
   return *grpc::health::v1::HealthCheckRequest::descriptor()->file()->pool();
@@ -61,6 +64,10 @@ class Stream final : public grpc::ServerBidiReactor<Request, Response> {
   void OnReadDone(bool ok) override {
     if (!ok) {
       Finish(grpc::Status::OK);
+      return;
+    }
+    if (request_.ByteSizeLong() > kLongest) {
+      Finish({grpc::StatusCode::INVALID_ARGUMENT, "the question is too long"});
       return;
     }
     response_ = Reflect(request_);

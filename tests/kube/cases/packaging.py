@@ -25,7 +25,7 @@ GRANTED = (
     (("patch",), "portbindings.edged.dev/status", "-A"),
     (("patch",), "services", "-A"),
     (("patch",), "services/status", "-A"),
-    (("create", "patch"), "events", "-A"),
+    (("create",), "events", "-A"),
     ((*READ, "create"), "uplinks.edged.dev", "edged"),
     (("patch",), "uplinks.edged.dev/status", "edged"),
     (("create",), "leases.coordination.k8s.io", "edged"),
