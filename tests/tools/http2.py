@@ -46,8 +46,11 @@ def connect(where, seconds=2.0):
     if not isinstance(where, str):
         return socket.create_connection(where, seconds)
     connection = socket.socket(socket.AF_UNIX)
-    connection.settimeout(seconds)
+    # Without blocking, a queue that is full for a moment is an error.
+    limit = struct.pack("ll", int(seconds), 0)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
     connection.connect(where)
+    connection.settimeout(seconds)
     return connection
 
 
