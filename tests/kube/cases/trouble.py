@@ -65,7 +65,12 @@ def an_object_that_cannot_be_read_is_told_alone(lab):
     setup.wait_ready("pb", "web")
     wrong = port_binding("web", tcp(80, f"{BACKEND}:8080"))
     wrong["spec"]["colour"] = "red"
-    setup.cluster.apply(wrong)
+
+    def stored():  # the API server takes a moment to use the new schema
+        setup.cluster.apply(wrong)
+        expect(setup.cluster.get("pb", "web")["spec"].get("colour"), "red")
+
+    eventually(stored, 20, pause=0.5)
 
     def told():
         status, reason, message = setup.condition("pb", "web")
