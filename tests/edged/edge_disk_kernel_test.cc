@@ -71,7 +71,7 @@ TEST_CASE("edge: Register and a new epoch are on the disk when they are told",
 
   host->store.disk.Hold();
   host->store.disk.ReleaseAfter(kBlink);
-  Stream stream;
+  Stream& stream = host->NewStream();
   REQUIRE(synced.edge->Open({.epoch = {"x", 3}}, stream).ok());
   CHECK(StateStore(host->store.folder()).Load()->epoch == Epoch{"x", 3});
 }
@@ -106,7 +106,7 @@ TEST_CASE("edge: it ends, or is removed, after what is being written",
   CHECK(StoredListeners(*host) == "203.0.113.1 tcp/80; ");
 
   const auto edge = host->NewEdge();
-  Stream stream;
+  Stream& stream = host->NewStream();
   REQUIRE(edge->Open({.epoch = {"x", 2}}, stream).ok());
   REQUIRE(WordsOf(edge->Change(stream, Snapshot(1, {Tcp(81)}))) == "ACK");
   host->store.disk.Hold();

@@ -21,7 +21,7 @@ TEST_CASE("edge: register, open, snapshot, delta", "[edge]") {
       absl::OkStatus());
   CHECK(host->PeerCount() == 2);
 
-  Stream stream;
+  Stream& stream = host->NewStream();
   const auto welcome = edge->Open({.epoch = {"x", 1}}, stream);
   REQUIRE(welcome.status() == absl::OkStatus());
   CHECK(welcome->reserved_ports == std::vector<std::string>{"22/tcp"});
@@ -56,7 +56,7 @@ TEST_CASE("edge: a version that does not follow is a NACK", "[edge]") {
         "NACK INVALID_ARGUMENT: version 1: is not above 1");
   CHECK(change(Snapshot(1, {})) ==
         "NACK INVALID_ARGUMENT: version 1: is not above 1");
-  Stream stranger;
+  Stream& stranger = host->NewStream();
   CHECK(WordsOf(synced.edge->Change(stranger, Upsert(1, 2, Tcp(81)))) ==
         "NACK ABORTED: another stream took over");
   CHECK(host->Table() == before);
@@ -91,9 +91,9 @@ TEST_CASE("edge: epochs and owners are judged at every door", "[edge]") {
   const auto host = Host::Make();
   if (!host) return;
   const auto edge = host->NewEdge();
-  Stream stream;
+  Stream& stream = host->NewStream();
   REQUIRE(edge->Open({.epoch = {"x", 7}}, stream).ok());
-  Stream other;
+  Stream& other = host->NewStream();
   CHECK_THAT(
       std::string(Message(edge->Open({.epoch = {"x", 6}}, other).status())),
       Catch::StartsWith("epoch 6 is older than 7"));
@@ -197,7 +197,7 @@ TEST_CASE("edge: a forgotten owner and epoch let another cluster in",
   { const Synced synced(*host); }
   const auto edge = host->NewEdge(/*owner=*/"");
   edge->ForgetEpoch();
-  Stream stream;
+  Stream& stream = host->NewStream();
   CHECK(edge->Open({.epoch = {"y", 1}}, stream).status() == absl::OkStatus());
   CHECK(StatusOf(*edge).cluster_uid == "y");
 }
@@ -256,7 +256,7 @@ TEST_CASE("edge: without a state file a snapshot is applied by difference",
   const auto before = host->Table();
   const auto edge = host->NewEdge();
   CHECK(host->Table() == before);
-  Stream stream;
+  Stream& stream = host->NewStream();
   REQUIRE(edge->Open({.epoch = {"x", 2}}, stream).ok());
   const auto result = edge->Change(stream, Snapshot(1, {Tcp(80)}));
   CHECK(WordsOf(result) == "ACK");
@@ -273,7 +273,7 @@ TEST_CASE("edge: a damaged state file is told and kept aside", "[edge]") {
   CHECK(*ReadFile(host->folder / "state.damaged") == "rubbish");
   REQUIRE(StatusOf(*edge).warnings.size() == 1);
   CHECK_THAT(StatusOf(*edge).warnings[0], Catch::Contains("cannot be used"));
-  Stream stream;
+  Stream& stream = host->NewStream();
   REQUIRE(edge->Open({.epoch = {"x", 2}}, stream).ok());
   REQUIRE(WordsOf(edge->Change(stream, Snapshot(1, {Tcp(80)}))) == "ACK");
   CHECK(StatusOf(*edge).mapping_count == 1);
@@ -285,7 +285,7 @@ std::string WarningsWith(Host& host, const StoredState& stored) {
   const auto edge = host.NewEdge();
   CHECK(StatusOf(*edge).mapping_count == 0);
   CHECK(*StateStore(host.folder.path()).Load() != stored);
-  Stream stream;
+  Stream& stream = host.NewStream();
   REQUIRE(edge->Open({.epoch = {"x", 2}}, stream).ok());
   REQUIRE(WordsOf(edge->Change(stream, Snapshot(1, {Tcp(80)}))) == "ACK");
   return fmt::format("{}", fmt::join(StatusOf(*edge).warnings, "; "));
@@ -341,7 +341,7 @@ TEST_CASE("edge: a timeout is written with its mapping and goes with it",
   CHECK(host->Table() == table);
   CHECK(ListenersOf(*second) == "203.0.113.1 tcp/80; 203.0.113.1 udp/53; ");
   CHECK(host->nft->applied() == applied + 1);  // the question for timeouts
-  Stream stream;
+  Stream& stream = host->NewStream();
   REQUIRE(second->Open({.epoch = {"x", 1}}, stream).ok());
   CHECK(WordsOf(second->Change(stream, Snapshot(3, {Tcp(80)}))) == "ACK");
   CHECK(host->Table().timeouts.empty());

@@ -129,6 +129,9 @@ class Host {
     return host;
   }
 
+  // One that outlives every edge of this host, which may end it.
+  Stream& NewStream() { return *streams.emplace_back(new Stream); }
+
   std::unique_ptr<Edge> NewEdge(const std::string& owner = "x") {
     Join join{.token_id = "0123456789abcdef",
               .cluster_uid = owner,
@@ -179,6 +182,7 @@ class Host {
   std::optional<wireguard::FakeClient> wireguard;
   std::unique_ptr<EventLoop> loop;
   std::vector<EdgeEvent> told;
+  std::vector<std::unique_ptr<Stream>> streams;
 };
 
 inline protocol::EdgeState Wanted(
