@@ -316,7 +316,7 @@ void Agent::TellErrors() {
 
 // Whoever replaces a file by another one may leave nothing there for a moment.
 bool Agent::IsJustMissing() {
-  if (options_.kube) return false;  // there an object is gone for good
+  if (!control_plane_->may_flicker()) return false;
   const World& world = control_plane_->snapshot().world;
   const auto now = std::chrono::steady_clock::now();
   const bool missing = std::ranges::any_of(links_, [&](const auto& entry) {

@@ -40,6 +40,8 @@ class ControlPlane {
   virtual bool ready() const = 0;
   virtual const ClusterIdentity& identity() const = 0;  // once ready
   virtual const Snapshot& snapshot() = 0;               // likewise
+  // Whether what is missing from it may only be about to be replaced.
+  virtual bool may_flicker() const = 0;
   // Set while this replica leads: only then it speaks to edges.
   virtual std::optional<Epoch> epoch() const = 0;
   // An edge has seen this term: ours must be a later one.

@@ -29,6 +29,7 @@ class ManifestControlPlane final : public ControlPlane {
   bool ready() const override { return true; }
   const ClusterIdentity& identity() const override { return identity_; }
   const Snapshot& snapshot() override { return snapshot_; }
+  bool may_flicker() const override { return true; }
   std::optional<Epoch> epoch() const override {
     return Epoch{identity_.uid, epoch_};
   }

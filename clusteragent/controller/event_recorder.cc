@@ -10,6 +10,7 @@
 
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "clusteragent/controller/status_json.h"
 #include "clusteragent/kube/cluster_json.h"
 #include "clusteragent/kube/json_reading.h"
 
@@ -17,7 +18,7 @@ namespace edged::agent {
 namespace {
 
 using kube::Field;
-using kube::Items;
+using kube::ItemWith;
 using kube::Text;
 using nlohmann::json;
 
@@ -33,13 +34,8 @@ constexpr std::array<std::string_view, 4> kPassing = {
 // Status and reason of a condition, empty where there is none.
 std::pair<std::string, std::string> Was(const json& status,
                                         std::string_view type) {
-  for (const json& condition : Items(Field(status, "conditions"))) {
-    if (Text(Field(condition, "type")) == type) {
-      return {Text(Field(condition, "status")),
-              Text(Field(condition, "reason"))};
-    }
-  }
-  return {};
+  const json& condition = ItemWith(Field(status, "conditions"), "type", type);
+  return {Text(Field(condition, "status")), Text(Field(condition, "reason"))};
 }
 
 }  // namespace
@@ -80,8 +76,7 @@ void EventRecorder::Record(const ObjectKey& object, const std::string& uid,
                            const Happening& happening) {
   if (calls_.size() >= kMostCalls) return;
   const absl::Time now = absl::Now();
-  const std::string time =
-      absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", now, absl::UTCTimeZone());
+  const std::string time = TimeText(now);
   const std::string name_space =
       object.name_space.empty() ? kClusterEvents : object.name_space;
   // Names of events are as long as those of other objects at most.

@@ -21,7 +21,6 @@ using nlohmann::json;
 
 constexpr auto kAgain = std::chrono::seconds(5);  // after a failure
 constexpr uint64_t kHighestTerm = 1U << 30;  // leaseTransitions has 31 bits
-constexpr char kSystemNamespace[] = "kube-system";
 
 }  // namespace
 
@@ -255,22 +254,25 @@ void KubeControlPlane::MakeUplink() {
 
 // Our own may be deleted by anybody.
 void KubeControlPlane::OnUplinks() {
-  const bool is_there =
-      uplinks_->held().contains({options_.name_space, options_.uplink_name});
-  if (!is_there && std::exchange(saw_uplink_, is_there)) {
+  const bool had = std::exchange(saw_uplink_, OwnUplink() != nullptr);
+  if (had && !saw_uplink_) {
     spdlog::warn("Uplink {}/{}: was deleted; made anew", options_.name_space,
                  options_.uplink_name);
     has_uplink_ = false;
     if (uplink_call_ == 0 && uplink_timer_ == 0) MakeUplink();
   }
-  saw_uplink_ |= is_there;
   Change();
 }
 
-Labels KubeControlPlane::own_labels() const {
+const KubeControlPlane::UplinkObject* KubeControlPlane::OwnUplink() const {
   const auto own =
       uplinks_->held().find({options_.name_space, options_.uplink_name});
-  return own == uplinks_->held().end() ? Labels() : own->second.meta.labels;
+  return own == uplinks_->held().end() ? nullptr : &own->second;
+}
+
+Labels KubeControlPlane::own_labels() const {
+  const UplinkObject* own = OwnUplink();
+  return own == nullptr ? Labels() : own->meta.labels;
 }
 
 std::vector<UplinkFacts> KubeControlPlane::other_uplinks() const {
@@ -291,7 +293,7 @@ const Snapshot& KubeControlPlane::snapshot() {
   snapshot_ = source_->Read();
   if (!snapshot_.world.cluster) return snapshot_;
   for (const Namespace& name_space : snapshot_.world.cluster->namespaces) {
-    if (name_space.meta.name == kSystemNamespace) {
+    if (name_space.meta.name == kube::kSystemNamespace) {
       identity_.uid = name_space.meta.uid;
     }
   }

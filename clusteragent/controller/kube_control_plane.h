@@ -55,6 +55,7 @@ class KubeControlPlane final : public ControlPlane {
   bool ready() const override;
   const ClusterIdentity& identity() const override { return identity_; }
   const Snapshot& snapshot() override;
+  bool may_flicker() const override { return false; }
   std::optional<Epoch> epoch() const override;
   void Exceed(uint64_t seen) override;
   Labels own_labels() const override;
@@ -93,6 +94,7 @@ class KubeControlPlane final : public ControlPlane {
   void FindSecretLater();
   void MakeUplink();
   void OnUplinks();
+  const UplinkObject* OwnUplink() const;  // nullptr: not seen yet
   EdgeMemory MemoryOf(const std::string& edge) const;
   Records StoredRecords() const;
 

@@ -19,10 +19,7 @@ using kube::Field;
 using kube::Items;
 using nlohmann::json;
 
-std::string Now() {
-  return absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", absl::Now(),
-                          absl::UTCTimeZone());
-}
+std::string Now() { return TimeText(absl::Now()); }
 
 json AllOf(const json& value) {
   return value.is_object() ? value : json::object();
@@ -82,12 +79,11 @@ void KubeControlPlane::Tell(const Telling& telling) {
 }
 
 void KubeControlPlane::TellOwn(const Telling& telling) {
-  const auto own =
-      uplinks_->held().find({options_.name_space, options_.uplink_name});
-  if (own == uplinks_->held().end()) return;
+  const UplinkObject* own = OwnUplink();
+  if (own == nullptr) return;
   writer_->Want(
       {kube::kUplinks, options_.name_space, options_.uplink_name, "status"},
-      kStatus, own->second.status, own->second.resource_version,
+      kStatus, own->status, own->resource_version,
       UplinkStatusJson(telling.own_keys, telling.plan));
 }
 

@@ -13,7 +13,7 @@ namespace edged::agent {
 namespace {
 
 using kube::Field;
-using kube::Items;
+using kube::ItemWith;
 using kube::Text;
 using nlohmann::json;
 
@@ -21,15 +21,6 @@ constexpr char kErrorPrefix[] = "edged.dev/";
 constexpr size_t kLongestMessage = 32'768;  // the schema's
 constexpr size_t kLongestColumn = 1'024;    // likewise
 constexpr size_t kMostBindings = 128;       // likewise
-
-// The item of a list whose `key` is `value`, or null.
-const json& Find(const json& list, const char* key, std::string_view value) {
-  static const json kNull;
-  for (const json& item : Items(list)) {
-    if (Text(Field(item, key)) == value) return item;
-  }
-  return kNull;
-}
 
 json ConditionJson(const Condition& condition, int64_t generation,
                    const json& before, const std::string& now) {
@@ -51,8 +42,8 @@ json ConditionsJson(const std::vector<Condition>& conditions,
                     const std::string& now) {
   json list = json::array();
   for (const Condition& condition : conditions) {
-    list.push_back(ConditionJson(condition, generation,
-                                 Find(before, "type", condition.type), now));
+    list.push_back(ConditionJson(
+        condition, generation, ItemWith(before, "type", condition.type), now));
   }
   return list;
 }
@@ -120,6 +111,10 @@ std::vector<IpAddress> AddressesOf(const PlannedObject& planned) {
 
 }  // namespace
 
+std::string TimeText(absl::Time time) {
+  return absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", time, absl::UTCTimeZone());
+}
+
 json MergeDiff(const json& from, const json& to) {
   if (!from.is_object() || !to.is_object()) return to;
   json patch = json::object();
@@ -175,7 +170,7 @@ json PortBindingStatusJson(const ObjectStatus& status,
   for (const BindingStatus& binding : status.bindings) {
     if (bindings.size() == kMostBindings) break;
     if (!names.insert(binding.name).second) continue;
-    const json& was = Find(Field(before, "bindings"), "name", binding.name);
+    const json& was = ItemWith(Field(before, "bindings"), "name", binding.name);
     bindings.push_back(
         {{"name", binding.name},
          {"listeners", binding.listeners},

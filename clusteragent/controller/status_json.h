@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "clusteragent/core/objects.h"
 #include "clusteragent/core/planner.h"
 #include "clusteragent/core/status_plan.h"
@@ -17,6 +18,8 @@
 
 namespace edged::agent {
 
+// As the API writes it, to the second: "2026-01-31T12:00:00Z".
+std::string TimeText(absl::Time time);
 // RFC 7386: what makes `from` into `to`. An empty object where they are equal.
 nlohmann::json MergeDiff(const nlohmann::json& from, const nlohmann::json& to);
 

@@ -19,8 +19,6 @@ using kube::Field;
 using kube::Text;
 using nlohmann::json;
 
-constexpr char kSystemNamespace[] = "kube-system";
-
 std::string RandomId() {
   uint8_t bytes[8];
   randombytes_buf(bytes, sizeof bytes);
@@ -108,8 +106,9 @@ absl::StatusOr<std::string> IssueKubeToken(const KubeOptions& options,
         "what do its conditions say?",
         edge);
   }
-  ASSIGN_OR_RETURN(const json system,
-                   caller->Get({kube::kNamespaces, "", kSystemNamespace, ""}));
+  ASSIGN_OR_RETURN(
+      const json system,
+      caller->Get({kube::kNamespaces, "", kube::kSystemNamespace, ""}));
   ASSIGN_OR_RETURN(const PrivateKey control_key,
                    ControlKey(*caller, options.name_space));
   const protocol::Token token{

@@ -51,6 +51,17 @@ inline const nlohmann::json& Items(const nlohmann::json& value) {
   return value.is_array() ? value : kNone;
 }
 
+// The item of a list whose `key` is this text, or null.
+inline const nlohmann::json& ItemWith(const nlohmann::json& list,
+                                      std::string_view key,
+                                      std::string_view value) {
+  static const nlohmann::json kNull;
+  for (const nlohmann::json& item : Items(list)) {
+    if (Text(Field(item, key)) == value) return item;
+  }
+  return kNull;
+}
+
 // JSON, or null for a text that is none.
 inline nlohmann::json ParseJson(std::string_view text) {
   auto value = nlohmann::json::parse(text, nullptr, false);

@@ -13,8 +13,6 @@
 namespace edged::kube {
 namespace {
 
-constexpr char kSystemNamespace[] = "kube-system";
-
 // The steady clock stands still while the machine sleeps; this one does not.
 LeaderElection::TimePoint Now() {
   timespec time{};

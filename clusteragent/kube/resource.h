@@ -19,6 +19,8 @@ struct Resource {
 
 inline const Resource kServices{"", "v1", "Service", "services"};
 inline const Resource kSecrets{"", "v1", "Secret", "secrets"};
+// Its uid is the cluster's.
+inline constexpr char kSystemNamespace[] = "kube-system";
 inline const Resource kNamespaces{"", "v1", "Namespace", "namespaces", false};
 inline const Resource kEndpointSlices{"discovery.k8s.io", "v1", "EndpointSlice",
                                       "endpointslices"};

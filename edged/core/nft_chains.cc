@@ -43,8 +43,8 @@ Statement Goto(std::string chain) {
   return Verdict{VerdictKind::kGoto, std::move(chain)};
 }
 
-Statement CtBits(Field field, uint32_t bits) {
-  return Match{field, nftables::MarkBytes(bits)};
+Statement CtBits(Field field, uint32_t bits, bool negate = false) {
+  return Match{field, nftables::MarkBytes(bits), negate};
 }
 
 Statement Established() {
@@ -190,9 +190,7 @@ Chain Chains::BackMapped() const {
         {{Within(names->source, OverlayOf(*names).network()), Drop()}});
   }
   chain.rules.push_back(
-      {{Match{.field = Field::kCtStatus,
-              .value = nftables::MarkBytes(nftables::kCtStatusSnat),
-              .negate = true},
+      {{CtBits(Field::kCtStatus, nftables::kCtStatusSnat, /*negate=*/true),
         Accept()}});
   for (const FamilyNames* names : names_) {
     const std::vector<Field> key = {names->source, Field::kL4proto,
