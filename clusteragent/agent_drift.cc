@@ -39,7 +39,7 @@ void Agent::StartWatching() {
        .network =
            [this](const netlink::RouteEvent& event) {
              beside_ = true;
-             if (!ConcernsUplink(event, devices_)) return;
+             if (!ConcernsUplink(event, uplink_plan_, devices_)) return;
              damage_.network.Add(netlink::DescribeEvent(event),
                                  {.port = event.port});
            },

@@ -187,6 +187,7 @@ class Edge {
   std::string damaged_state_;
   std::string not_durable_;
   std::set<std::string> stored_switched_;
+  std::vector<std::string> told_astray_;  // in the log
   uint64_t applied_version_ = 0;
   std::optional<WallTime> applied_at_;
   std::chrono::nanoseconds apply_time_{};

@@ -116,6 +116,10 @@ absl::StatusOr<std::string> Edge::RepairNetwork() {
   ASSIGN_OR_RETURN(std::string written,
                    dataplane_.RepairNetwork(model_, endpoints_));
   SaveSwitchedSoon();
+  if (dataplane_.astray() != told_astray_) {
+    told_astray_ = dataplane_.astray();
+    for (const std::string& text : told_astray_) spdlog::warn("{}", text);
+  }
   // The device may be another one, whoever has just made it.
   const int link = heartbeat_link_;
   StartHeartbeats();

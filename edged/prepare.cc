@@ -122,6 +122,16 @@ void PrepareConntrack(const std::string& proc, Sysctls& sysctls,
   sysctls.Set("net/netfilter/nf_conntrack_tcp_loose", 1, is_on);
 }
 
+// Anybody can forge an ICMP error that tells of a small path to an uplink: for
+// ten minutes the kernel then cuts the tunnel's packets to that size. 1280 is
+// enough for what the path search falls back to. A path that is smaller in
+// truth still works: at this bound the kernel lets routers cut (DF is off).
+void PreparePathMtu(Sysctls& sysctls) {
+  constexpr int64_t kLeast = 1280;
+  sysctls.Set("net/ipv4/route/min_pmtu", kLeast,
+              [](int64_t now) { return now >= kLeast; });
+}
+
 void PrepareIpv6(Sysctls& sysctls, const std::string& prepared,
                  Preparation& result) {
   const std::string conf = "net/ipv6/conf/";
@@ -152,6 +162,7 @@ Preparation PrepareHost(const std::string& proc, const std::string& prepared) {
   Preparation result;
   Sysctls sysctls(proc, result);
   PrepareConntrack(proc, sysctls, result);
+  PreparePathMtu(sysctls);
   PrepareIpv6(sysctls, prepared, result);
   return result;
 }

@@ -15,7 +15,8 @@ struct Preparation {
 
 // Sets what the daemon may not and the network needs: the size of the
 // connection table by this machine's memory (never lowered), its accounting and
-// loose pick-up of TCP, and IPv6 forwarding without losing routes that come by
+// loose pick-up of TCP, the smallest path MTU that an ICMP error may tell of
+// (1280), and IPv6 forwarding without losing routes that come by
 // router advertisements. Loads conntrack when it is not there. Where it, and
 // nobody before it, makes this host forward IPv6, it leaves the file
 // `prepared`: edged then keeps the host from being a router for others. Needs

@@ -14,12 +14,12 @@
 #include "common/nftables/any_table_reader.h"
 #include "common/nftables/trace.h"
 #include "common/nftables/transaction.h"
-#include "common/protocol/overlay.h"
 #include "common/status.h"
 #include "edged/core/nft_names.h"
 #include "edged/core/trace_story.h"
 #include "edged/core/trace_table.h"
 #include "edged/service/local_facts.h"
+#include "edged/system/way_questions.h"
 
 namespace edged::edge {
 namespace {
@@ -31,24 +31,6 @@ using Lines = std::vector<std::string>;
 // A busy port would fill the terminal and keep the kernel telling.
 constexpr size_t kMostPackets = 1'000;
 constexpr milliseconds kTick{100};
-
-// "fra1", or the address where edged does not tell a name.
-std::string UplinkName(const IpAddress& mapping, const DoctorFacts& facts) {
-  const auto& own = facts.enrolment;
-  const auto& network = mapping.is_ipv4() ? own.network : own.network6;
-  if (!own.network || !network || !facts.uplinks) return mapping.ToString();
-  const auto overlay = protocol::Overlay::Create(*network);
-  // Uplinks are told by their IPv4 addresses.
-  const auto overlay4 = protocol::Overlay::Create(*own.network);
-  if (!overlay.ok() || !overlay4.ok()) return mapping.ToString();
-  for (uint32_t block = 1; block < protocol::kBlocks; ++block) {
-    if (!overlay->BlockPrefix(block).Contains(mapping)) continue;
-    for (const UplinkFacts& uplink : *facts.uplinks) {
-      if (uplink.address == overlay4->UplinkAddress(block)) return uplink.name;
-    }
-  }
-  return mapping.ToString();
-}
 
 // The uplinks by their addresses for the target; empty without our table.
 absl::StatusOr<std::map<IpAddress, std::string>> UplinksOf(
@@ -86,6 +68,22 @@ absl::Status LookAtNetwork(TraceScene& scene) {
       std::ranges::find(addresses, scene.target.nic_address,
                         &netlink::Address::address) != addresses.end();
   return absl::OkStatus();
+}
+
+std::optional<OtherWay> OtherWayOf(netlink::Rtnetlink& rtnetlink,
+                                   const DoctorFacts& facts,
+                                   const nftables::TracedPacket& arrived,
+                                   const IpAddress& mapping) {
+  const auto host = ObserveRouting(rtnetlink);
+  if (!host.ok()) return std::nullopt;
+  const auto in = std::ranges::find(host->links, static_cast<int>(arrived.in),
+                                    &netlink::Link::index);
+  const AskedWay way =
+      AskWay(rtnetlink, *host, mapping, in == host->links.end() ? "" : in->name,
+             arrived.source);
+  return FindOtherWay(
+      way, *host, facts.device,
+      mapping.is_ipv4() ? facts.enrolment.network : facts.enrolment.network6);
 }
 
 // The table for as long as this lives.
@@ -224,6 +222,11 @@ absl::StatusOr<bool> Trace(const TraceOptions& options,
                       ? ""
                       : fmt::format(", here {}", target.nic_address.ToString()),
                   options.patience.count(), options.flows));
+  ASSIGN_OR_RETURN(auto rtnetlink, netlink::Rtnetlink::Open());
+  scene.other_way = [&](const nftables::TracedPacket& arrived,
+                        const IpAddress& mapping) {
+    return OtherWayOf(rtnetlink, facts, arrived, mapping);
+  };
   TraceStory story(std::move(scene), options.flows);
   RETURN_IF_ERROR(Follower(*loop, events, story, options, say).Run());
   return story.all_answered();

@@ -266,9 +266,21 @@ std::vector<LinkConf> LinkChanges(const UplinkInput& input) {
   return changes;
 }
 
+// A route that somebody puts in the place of ours is told as the new one.
+bool StandsInPlace(const netlink::Route& route, const UplinkPlan& plan) {
+  for (const UplinkDevice& device : plan.devices) {
+    for (const netlink::Route& ours : device.routes) {
+      if (ours.table == route.table && ours.destination == route.destination) {
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
-bool ConcernsUplink(const netlink::RouteEvent& event,
+bool ConcernsUplink(const netlink::RouteEvent& event, const UplinkPlan& plan,
                     const std::map<std::string, int>& devices) {
   const auto is_ours = [&devices](int link) {
     return std::ranges::any_of(
@@ -277,11 +289,11 @@ bool ConcernsUplink(const netlink::RouteEvent& event,
   if (const auto* link = std::get_if<netlink::Link>(&event.object)) {
     return devices.contains(link->name) || is_ours(link->index);
   }
-  if (const auto* rule = std::get_if<netlink::Rule>(&event.object)) {
+  if (const auto* rule = std::get_if<netlink::PolicyRule>(&event.object)) {
     return rule->protocol == netlink::kRouteProtocol;
   }
   if (const auto* route = std::get_if<netlink::Route>(&event.object)) {
-    return is_ours(route->link);
+    return is_ours(route->link) || StandsInPlace(*route, plan);
   }
   if (const auto* address = std::get_if<netlink::Address>(&event.object)) {
     return is_ours(address->link);

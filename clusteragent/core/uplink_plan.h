@@ -116,9 +116,9 @@ struct UplinkPlan {
   bool operator==(const UplinkPlan&) const = default;
 };
 
-// What happened to our devices and rules, which are there by these names and
-// indexes; everything else is beside us, or takes a new plan.
-bool ConcernsUplink(const netlink::RouteEvent& event,
+// What happened to our devices, which are there by these names and indexes, to
+// our routes and rules; everything else is beside us, or takes a new plan.
+bool ConcernsUplink(const netlink::RouteEvent& event, const UplinkPlan& plan,
                     const std::map<std::string, int>& devices);
 
 // "eu-" and 8 hexadecimal digits of a hash of the EdgeNode's uid (or, where it

@@ -72,6 +72,7 @@ absl::StatusOr<UplinkHost> ObserveHost(netlink::Rtnetlink& rtnetlink) {
   }
   host.without_default = {Family::kIpv4, Family::kIpv6};
   for (const netlink::Route& route : routes) {
+    if (route.kind != netlink::RouteKind::kUnicast) continue;
     if (ours.contains(route.link)) continue;
     if (route.destination.length() == 0) {
       if (route.table == RT_TABLE_MAIN) {

@@ -80,18 +80,40 @@ absl::StatusOr<std::vector<TargetLink>> Uplink::LinksTo(
   ASSIGN_OR_RETURN(const auto links, rtnetlink_.ListLinks());
   const auto by_index = ByIndex(links);
   std::map<std::pair<Family, std::string>, TargetLink> found;
+  std::map<IpAddress, std::string> nowhere;
   for (const IpAddress& target : targets) {
     const auto route = rtnetlink_.RouteTo(target);
-    if (!route.ok()) continue;  // unreachable now; events bring us back
+    if (!route.ok()) {  // events bring us back
+      nowhere.emplace(target, Message(route.status()));
+      continue;
+    }
     const auto link = by_index.find(route->link);
     if (link == by_index.end() || link->second.loopback) continue;
     found[{target.family(), link->second.name}] = {
         target.family(), link->second.name, link->second.ipv4,
         link->second.ipv6};
   }
+  TellNowhere(std::move(nowhere));
   std::vector<TargetLink> result;
   for (auto& [name, link] : found) result.push_back(std::move(link));
   return result;
+}
+
+// Once when routes go, and when they come back.
+void Uplink::TellNowhere(std::map<IpAddress, std::string> nowhere) {
+  const auto is_new = [this](const auto& entry) {
+    return !nowhere_.contains(entry.first);
+  };
+  const auto first = std::ranges::find_if(nowhere, is_new);
+  if (first != nowhere.end()) {
+    const auto more = std::ranges::count_if(nowhere, is_new) - 1;
+    spdlog::warn("target {} is not reached: {}{}", first->first.ToString(),
+                 first->second,
+                 more == 0 ? "" : fmt::format(", nor are {} more", more));
+  } else if (nowhere.empty() && !nowhere_.empty()) {
+    spdlog::info("this host has a route to each target again");
+  }
+  nowhere_ = std::move(nowhere);
 }
 
 absl::StatusOr<std::vector<TargetLink>> Uplink::Find(

@@ -95,6 +95,7 @@ class Uplink {
   bool IsTakenByControlDevice(const IpPrefix& destination) const;
   absl::Status Remember(const std::string& device);
   absl::Status RemoveDevice(const std::string& device);
+  void TellNowhere(std::map<IpAddress, std::string> nowhere);
   template <typename... Arguments>
   void Wrote(fmt::format_string<Arguments...> format, Arguments&&... arguments);
 
@@ -113,7 +114,8 @@ class Uplink {
     bool operator==(const Dialled&) const = default;
   };
   std::map<std::string, Dialled> dialled_;
-  std::vector<std::string> written_;  // by the call under way
+  std::vector<std::string> written_;          // by the call under way
+  std::map<IpAddress, std::string> nowhere_;  // targets without a route, why
 };
 
 }  // namespace edged::agent

@@ -30,13 +30,15 @@ std::string Describe(const Address& address) {
 }
 
 std::string Describe(const Route& route) {
-  return fmt::format("route {} table {} protocol {}",
+  const std::string kind = route.kind == RouteKind::kUnicast
+                               ? ""
+                               : fmt::format("{} ", ToString(route.kind));
+  return fmt::format("{}route {} table {} protocol {}", kind,
                      route.destination.ToString(), route.table, route.protocol);
 }
 
-std::string Describe(const Rule& rule) {
-  return fmt::format("rule {}: fwmark {:#x}/{:#x} lookup {} protocol {}",
-                     rule.priority, rule.mark, rule.mask, rule.table,
+std::string Describe(const PolicyRule& rule) {
+  return fmt::format("rule {}: {} protocol {}", rule.priority, rule.text,
                      rule.protocol);
 }
 
@@ -94,7 +96,7 @@ absl::StatusOr<std::optional<RouteEvent>> ReadRouteEvent(
     case RTM_NEWROUTE:
     case RTM_DELROUTE:
       return Event(message.type == RTM_DELROUTE, message.port,
-                   ReadUnicastRoute(message));
+                   ReadTableRoute(message));
     case RTM_NEWRULE:
     case RTM_DELRULE:
       return Event(message.type == RTM_DELRULE, message.port,

@@ -22,14 +22,14 @@ namespace edged::netlink {
 struct RouteEvent {
   bool removed = false;
   uint32_t port = 0;  // the netlink socket that caused it; 0: the kernel
-  std::variant<Link, Address, Route, Rule, Netconf> object;
+  std::variant<Link, Address, Route, PolicyRule, Netconf> object;
 };
 
 // "link edged0 (5)", "removed: route 10.200.0.0/22 table 254 protocol 237".
 std::string DescribeEvent(const RouteEvent& event);
 
 // Unset for messages that change nothing we could observe: local, broadcast and
-// cached routes, rules that Rule cannot say.
+// cached routes.
 absl::StatusOr<std::optional<RouteEvent>> ReadRouteEvent(
     const MessageView& message);
 

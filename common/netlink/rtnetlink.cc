@@ -80,6 +80,29 @@ std::string Named(const Address& address) {
                      address.prefix_length);
 }
 
+// What the kernel answers where there is no route, or one that refuses: in this
+// order none, unreachable, prohibit, blackhole, throw.
+bool IsRefusal(int error) {
+  return error == ENETUNREACH || error == EHOSTUNREACH || error == EACCES ||
+         error == EINVAL || error == EAGAIN;
+}
+
+uint8_t TypeOf(RouteKind kind) {
+  switch (kind) {
+    case RouteKind::kUnicast:
+      break;
+    case RouteKind::kBlackhole:
+      return RTN_BLACKHOLE;
+    case RouteKind::kUnreachable:
+      return RTN_UNREACHABLE;
+    case RouteKind::kProhibit:
+      return RTN_PROHIBIT;
+    case RouteKind::kThrow:
+      return RTN_THROW;
+  }
+  return RTN_UNICAST;
+}
+
 MessageBuilder RouteMessage(uint16_t type, uint16_t flags, uint8_t scope,
                             const Route& route) {
   MessageBuilder message(type, flags);
@@ -90,7 +113,7 @@ MessageBuilder RouteMessage(uint16_t type, uint16_t flags, uint8_t scope,
                                        : uint8_t{RT_TABLE_UNSPEC};
   header.rtm_protocol = route.protocol;
   header.rtm_scope = scope;
-  header.rtm_type = RTN_UNICAST;
+  header.rtm_type = TypeOf(route.kind);
   message.PutHeader(header);
   message.PutAddress(RTA_DST, route.destination.address());
   message.PutU32(RTA_TABLE, route.table);
@@ -137,6 +160,22 @@ std::string Named(const Rule& rule) {
 
 }  // namespace
 
+std::string_view ToString(RouteKind kind) {
+  switch (kind) {
+    case RouteKind::kUnicast:
+      break;
+    case RouteKind::kBlackhole:
+      return "blackhole";
+    case RouteKind::kUnreachable:
+      return "unreachable";
+    case RouteKind::kProhibit:
+      return "prohibit";
+    case RouteKind::kThrow:
+      return "throw";
+  }
+  return "unicast";
+}
+
 Rtnetlink::Rtnetlink(Socket socket) : socket_(std::move(socket)) {}
 
 absl::StatusOr<Rtnetlink> Rtnetlink::Open() {
@@ -151,12 +190,21 @@ absl::StatusOr<std::vector<Address>> Rtnetlink::ListAddresses() {
 
 absl::StatusOr<std::vector<Route>> Rtnetlink::ListRoutes() {
   return DumpBothFamilies<Route, rtmsg>(socket_, RTM_GETROUTE, "list routes",
-                                        ReadUnicastRoute);
+                                        ReadTableRoute);
 }
 
 absl::StatusOr<std::vector<Rule>> Rtnetlink::ListRules() {
-  return DumpBothFamilies<Rule, fib_rule_hdr>(socket_, RTM_GETRULE,
-                                              "list rules", ReadRule);
+  ASSIGN_OR_RETURN(const auto all, ListPolicyRules());
+  std::vector<Rule> rules;
+  for (const PolicyRule& rule : all) {
+    if (rule.plain) rules.push_back(*rule.plain);
+  }
+  return rules;
+}
+
+absl::StatusOr<std::vector<PolicyRule>> Rtnetlink::ListPolicyRules() {
+  return DumpBothFamilies<PolicyRule, fib_rule_hdr>(socket_, RTM_GETRULE,
+                                                    "list rules", ReadRule);
 }
 
 absl::StatusOr<bool> Rtnetlink::ForwardingEverywhere(Family family) {
@@ -196,7 +244,8 @@ absl::StatusOr<Route> Rtnetlink::RouteTo(const IpAddress& destination) {
   absl::Status status = socket_.Request(
       request, what, [&](const MessageView& answer) -> absl::Status {
         ASSIGN_OR_RETURN(route, ReadAnyRoute(answer));
-        ASSIGN_OR_RETURN(learned, HasLearnedMtu(answer));
+        ASSIGN_OR_RETURN(const auto told, ReadLearnedMtu(answer));
+        learned = told.has_value();
         return absl::OkStatus();
       });
   if (status.ok() && learned) {  // the route as it is in its table
@@ -212,13 +261,69 @@ absl::StatusOr<Route> Rtnetlink::RouteTo(const IpAddress& destination) {
         });
   }
   const auto error = KernelErrorOf(status);
-  if (error.has_value() &&
-      (error->error == ENETUNREACH || error->error == EHOSTUNREACH)) {
+  if (error && IsRefusal(error->error)) {
     return absl::NotFoundError(status.message());
   }
   RETURN_IF_ERROR(status);
   if (!route.has_value()) return Internal("{}: no answer", what);
   return *route;
+}
+
+absl::StatusOr<Route> Rtnetlink::Match(const RouteQuestion& question) {
+  const IpAddress& destination = question.destination;
+  MessageBuilder request(RTM_GETROUTE, 0);
+  rtmsg header{};
+  header.rtm_family = AddressFamily(destination.family());
+  header.rtm_dst_len = static_cast<uint8_t>(destination.bits());
+  header.rtm_flags = RTM_F_FIB_MATCH;
+  if (destination.is_ipv4()) header.rtm_flags |= RTM_F_LOOKUP_TABLE;
+  if (question.source) {
+    header.rtm_src_len = static_cast<uint8_t>(question.source->bits());
+  }
+  request.PutHeader(header);
+  request.PutAddress(RTA_DST, destination);
+  if (question.source) request.PutAddress(RTA_SRC, *question.source);
+  if (question.in != 0) {
+    request.PutU32(RTA_IIF, static_cast<uint32_t>(question.in));
+  }
+  const std::string what = fmt::format("route to {}", destination.ToString());
+  std::optional<Route> route;
+  const absl::Status status = socket_.Request(
+      request, what, [&](const MessageView& answer) -> absl::Status {
+        ASSIGN_OR_RETURN(route, ReadAnyRoute(answer));
+        return absl::OkStatus();
+      });
+  const auto error = KernelErrorOf(status);
+  if (error && IsRefusal(error->error)) {
+    return absl::NotFoundError(status.message());
+  }
+  RETURN_IF_ERROR(status);
+  if (!route) return Internal("{}: no answer", what);
+  // IPv6 gives a route that refuses as an answer.
+  if (route->kind != RouteKind::kUnicast) {
+    return absl::NotFoundError(fmt::format("{}: {} {}", what,
+                                           ToString(route->kind),
+                                           route->destination.ToString()));
+  }
+  return *route;
+}
+
+absl::StatusOr<std::optional<LearnedMtu>> Rtnetlink::LearnedMtuTo(
+    const IpAddress& destination) {
+  MessageBuilder request(RTM_GETROUTE, 0);
+  rtmsg header{};
+  header.rtm_family = AddressFamily(destination.family());
+  header.rtm_dst_len = static_cast<uint8_t>(destination.bits());
+  request.PutHeader(header);
+  request.PutAddress(RTA_DST, destination);
+  std::optional<LearnedMtu> learned;
+  RETURN_IF_ERROR(
+      socket_.Request(request, fmt::format("way to {}", destination.ToString()),
+                      [&](const MessageView& answer) -> absl::Status {
+                        ASSIGN_OR_RETURN(learned, ReadLearnedMtu(answer));
+                        return absl::OkStatus();
+                      }));
+  return learned;
 }
 
 absl::Status Rtnetlink::AddAddress(const Address& address) {

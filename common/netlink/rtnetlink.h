@@ -1,8 +1,10 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -62,8 +64,19 @@ struct Address {
   auto operator<=>(const Address&) const = default;
 };
 
-// A unicast route. An unset `link` or `gateway` means none.
+// What becomes of packets that a route takes.
+enum class RouteKind : uint8_t {
+  kUnicast,
+  kBlackhole,    // dropped in silence
+  kUnreachable,  // refused
+  kProhibit,     // refused
+  kThrow,        // the table is left as if it had no route
+};
+std::string_view ToString(RouteKind kind);  // as `ip route` has it
+
+// An unset `link` or `gateway` means none.
 struct Route {
+  RouteKind kind = RouteKind::kUnicast;
   IpPrefix destination;
   int link = 0;
   std::optional<IpAddress> gateway;
@@ -88,6 +101,36 @@ struct Rule {
   auto operator<=>(const Rule&) const = default;
 };
 
+// A rule of any kind, for people and for a look at who comes first.
+struct PolicyRule {
+  Family family = Family::kIpv4;
+  uint32_t priority = 0;
+  uint32_t table = 0;    // 0: it leads to none
+  uint8_t protocol = 0;  // RTPROT_*
+  bool refuses = false;  // blackhole, unreachable or prohibit
+  std::optional<IpPrefix> source;
+  std::optional<IpPrefix> destination;
+  std::string in;             // interface
+  std::string text;           // "from 198.51.100.0/24 iif eth0 lookup 100"
+  std::optional<Rule> plain;  // when Rule can say all of it
+  bool operator==(const PolicyRule&) const = default;
+};
+
+// What ICMP errors told of the way to one destination.
+struct LearnedMtu {
+  uint32_t mtu = 0;
+  std::chrono::seconds expires{};  // from now
+  bool operator==(const LearnedMtu&) const = default;
+};
+
+// A packet in search of its route.
+struct RouteQuestion {
+  IpAddress destination;
+  // Both or none: it comes in by that link. Else it is made here.
+  int in = 0;
+  std::optional<IpAddress> source;
+};
+
 // Writes are idempotent: adding what is there, or removing what is not, is OK.
 // Errors name the object and carry the kernel's extended ack.
 class Rtnetlink {
@@ -98,19 +141,30 @@ class Rtnetlink {
   // NotFound when there is none of that name.
   absl::StatusOr<Link> GetLink(const std::string& name);
   absl::StatusOr<std::vector<Address>> ListAddresses();
-  // Unicast routes of all tables and both families; the caller filters.
+  // Unicast routes, and those that refuse, of all tables and both families; the
+  // caller filters.
   absl::StatusOr<std::vector<Route>> ListRoutes();
   // Plain fwmark rules of both families, and "from all" (mask 0); those that
   // select by anything else are left out.
   absl::StatusOr<std::vector<Rule>> ListRules();
+  // All of them, by family and priority.
+  absl::StatusOr<std::vector<PolicyRule>> ListPolicyRules();
   // The namespace-wide setting: net.ipv4.ip_forward, which single devices may
   // differ from, or net.ipv6.conf.all.forwarding, which they may not. False
   // where there is no IPv6.
   absl::StatusOr<bool> ForwardingEverywhere(Family family);
   // The route the kernel would take to `destination` now, as a route to that
   // address alone, with the source it would choose. Its MTU is the route's, not
-  // one that ICMP errors told of. NotFound: there is none.
+  // one that ICMP errors told of. NotFound: there is none, or one that refuses.
   absl::StatusOr<Route> RouteTo(const IpAddress& destination);
+
+  // The route in its table that a packet would take now. NotFound: none, or one
+  // that refuses.
+  absl::StatusOr<Route> Match(const RouteQuestion& question);
+
+  // Unset: nothing was told, or it is forgotten.
+  absl::StatusOr<std::optional<LearnedMtu>> LearnedMtuTo(
+      const IpAddress& destination);
 
   // Makes a link without further attributes, for example of kind "wireguard".
   // Unimplemented when the kernel does not know the kind, AlreadyExists when

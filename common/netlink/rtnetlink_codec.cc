@@ -1,6 +1,5 @@
 #include "common/netlink/rtnetlink_codec.h"
 
-#include <linux/fib_rules.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/ip.h>
@@ -10,6 +9,7 @@
 #include <net/if.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "common/status.h"
@@ -150,50 +150,33 @@ absl::Status ReadRouteAttribute(const Attribute& attribute, Family family,
   return absl::OkStatus();
 }
 
-// Whether what the kernel remembers of the way to one destination is forgotten
-// some time: what ICMP errors told.
-bool Expires(std::span<const uint8_t> cache_info) {
+// How long the kernel remembers what ICMP errors told of the way to one
+// destination; zero: nothing was told.
+std::chrono::seconds ExpiryOf(std::span<const uint8_t> cache_info) {
+  constexpr int kTicksPerSecond = 100;  // USER_HZ
   rta_cacheinfo info{};
-  if (cache_info.size() < sizeof info) return false;
+  if (cache_info.size() < sizeof info) return {};
   std::memcpy(&info, cache_info.data(), sizeof info);
-  return info.rta_expires != 0;
+  const auto ticks = static_cast<int32_t>(info.rta_expires);
+  if (ticks == 0) return {};
+  return std::chrono::seconds(std::max(ticks / kTicksPerSecond, 1));
 }
 
-// Clears `plain` when the attribute makes the rule one that Rule cannot say.
-absl::Status ReadRuleAttribute(const Attribute& attribute, Rule& rule,
-                               bool& plain) {
-  switch (attribute.type) {
-    case FRA_PRIORITY: {
-      ASSIGN_OR_RETURN(rule.priority, attribute.U32());
-      break;
-    }
-    case FRA_FWMARK: {
-      ASSIGN_OR_RETURN(rule.mark, attribute.U32());
-      break;
-    }
-    case FRA_FWMASK: {
-      ASSIGN_OR_RETURN(rule.mask, attribute.U32());
-      break;
-    }
-    case FRA_TABLE: {
-      ASSIGN_OR_RETURN(rule.table, attribute.U32());
-      break;
-    }
-    case FRA_PROTOCOL: {
-      ASSIGN_OR_RETURN(rule.protocol, attribute.U8());
-      break;
-    }
-    case FRA_SUPPRESS_PREFIXLEN: {  // always there; -1 means off
-      ASSIGN_OR_RETURN(const uint32_t length, attribute.U32());
-      plain = plain && length == UINT32_MAX;
-      break;
-    }
-    case FRA_PAD:
-      break;
-    default:
-      plain = false;
+// What packets of a route's type become; unset for local, broadcast and so on.
+std::optional<RouteKind> KindOf(uint8_t type) {
+  switch (type) {
+    case RTN_UNICAST:
+      return RouteKind::kUnicast;
+    case RTN_BLACKHOLE:
+      return RouteKind::kBlackhole;
+    case RTN_UNREACHABLE:
+      return RouteKind::kUnreachable;
+    case RTN_PROHIBIT:
+      return RouteKind::kProhibit;
+    case RTN_THROW:
+      return RouteKind::kThrow;
   }
-  return absl::OkStatus();
+  return std::nullopt;
 }
 
 }  // namespace
@@ -246,55 +229,43 @@ absl::StatusOr<Route> ReadAnyRoute(const MessageView& message) {
   route.destination = IpPrefix(AnyAddress(family), header.rtm_dst_len);
   route.table = header.rtm_table;
   route.protocol = header.rtm_protocol;
+  route.kind = KindOf(header.rtm_type).value_or(RouteKind::kUnicast);
   RETURN_IF_ERROR(ForEachAttribute(
       message.AttributesAfter(sizeof header), [&](const Attribute& attribute) {
         return ReadRouteAttribute(attribute, family, header.rtm_dst_len, route);
       }));
-  ASSIGN_OR_RETURN(const bool learned, HasLearnedMtu(message));
+  ASSIGN_OR_RETURN(const auto learned, ReadLearnedMtu(message));
   if (learned) route.mtu = 0;
   return route;
 }
 
-absl::StatusOr<bool> HasLearnedMtu(const MessageView& message) {
+absl::StatusOr<std::optional<LearnedMtu>> ReadLearnedMtu(
+    const MessageView& message) {
   ASSIGN_OR_RETURN(const auto header, message.HeaderAs<rtmsg>());
-  if ((header.rtm_flags & RTM_F_CLONED) == 0) return false;
-  bool learned = false;
-  RETURN_IF_ERROR(ForEachAttribute(message.AttributesAfter(sizeof header),
-                                   [&](const Attribute& attribute) {
-                                     if (attribute.type == RTA_CACHEINFO) {
-                                       learned = Expires(attribute.payload);
-                                     }
-                                     return absl::OkStatus();
-                                   }));
+  if ((header.rtm_flags & RTM_F_CLONED) == 0) return std::nullopt;
+  LearnedMtu learned;
+  Route metrics;
+  RETURN_IF_ERROR(ForEachAttribute(
+      message.AttributesAfter(sizeof header),
+      [&](const Attribute& attribute) -> absl::Status {
+        if (attribute.type == RTA_CACHEINFO) {
+          learned.expires = ExpiryOf(attribute.payload);
+        } else if (attribute.type == RTA_METRICS) {
+          return ReadRouteAttribute(attribute, Family::kIpv4, 0, metrics);
+        }
+        return absl::OkStatus();
+      }));
+  if (learned.expires.count() == 0) return std::nullopt;
+  learned.mtu = metrics.mtu;
   return learned;
 }
 
-absl::StatusOr<std::optional<Route>> ReadUnicastRoute(
+absl::StatusOr<std::optional<Route>> ReadTableRoute(
     const MessageView& message) {
   ASSIGN_OR_RETURN(const auto header, message.HeaderAs<rtmsg>());
-  if (header.rtm_type != RTN_UNICAST ||
-      (header.rtm_flags & RTM_F_CLONED) != 0) {
-    return std::nullopt;
-  }
+  const auto kind = KindOf(header.rtm_type);
+  if (!kind || (header.rtm_flags & RTM_F_CLONED) != 0) return std::nullopt;
   return ReadAnyRoute(message);
-}
-
-absl::StatusOr<std::optional<Rule>> ReadRule(const MessageView& message) {
-  ASSIGN_OR_RETURN(const auto header, message.HeaderAs<fib_rule_hdr>());
-  ASSIGN_OR_RETURN(const Family family, FamilyOf(header.family));
-  Rule rule;
-  rule.family = family;
-  rule.table = header.table;
-  rule.protocol = RTPROT_UNSPEC;
-  bool plain = header.action == FR_ACT_TO_TBL && header.src_len == 0 &&
-               header.dst_len == 0 && header.tos == 0 &&
-               (header.flags & FIB_RULE_INVERT) == 0;
-  RETURN_IF_ERROR(ForEachAttribute(
-      message.AttributesAfter(sizeof header), [&](const Attribute& attribute) {
-        return ReadRuleAttribute(attribute, rule, plain);
-      }));
-  if (!plain) return std::nullopt;
-  return rule;
 }
 
 absl::StatusOr<Netconf> ReadNetconf(const MessageView& message) {

@@ -21,16 +21,15 @@ absl::StatusOr<Address> ReadAddress(const MessageView& message);
 // A route of any type, also one that RTM_GETROUTE made up for one destination.
 // An MTU that ICMP errors told of is left out.
 absl::StatusOr<Route> ReadAnyRoute(const MessageView& message);
-// Whether the kernel has learned an MTU for this one destination, which hides
+// The MTU that the kernel has learned for this one destination, which hides
 // that of the route it took.
-absl::StatusOr<bool> HasLearnedMtu(const MessageView& message);
-// Unset when it is no unicast route of a table (local, broadcast, cached, ...).
-absl::StatusOr<std::optional<Route>> ReadUnicastRoute(
+absl::StatusOr<std::optional<LearnedMtu>> ReadLearnedMtu(
     const MessageView& message);
+// Unset when it is neither a unicast route of a table nor one that refuses
+// (local, broadcast, cached, ...).
+absl::StatusOr<std::optional<Route>> ReadTableRoute(const MessageView& message);
 
-// Unset when it is no plain "fwmark MARK/MASK lookup TABLE": the rule selects
-// by something else too, or does something else.
-absl::StatusOr<std::optional<Rule>> ReadRule(const MessageView& message);
+absl::StatusOr<PolicyRule> ReadRule(const MessageView& message);
 
 // Per-device settings that changed, or were asked for. A change of one that is
 // not told here has neither value.

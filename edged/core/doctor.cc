@@ -23,6 +23,7 @@ constexpr Check kChecks[] = {
     {"uplinks", CheckUplinks},
     {"forwarding", CheckForwarding},
     {"rp_filter", CheckReversePath},
+    {"routes", CheckRoutes},
     {"mtu", CheckMtu},
     {"conntrack", CheckConntrack},
     {"firewall", CheckFirewall},

@@ -11,6 +11,7 @@
 #include "common/net_types.h"
 #include "common/netlink/rtnetlink.h"
 #include "common/nftables/program.h"
+#include "edged/core/tunnel_way.h"
 
 // What `edged doctor` knows of a host, and what it says about that. Pure: facts
 // in, findings out.
@@ -53,6 +54,8 @@ struct UplinkFacts {
   std::string name;  // or its public key, as far as only the tunnel tells
   std::optional<IpAddress> address;
   std::optional<SocketAddress> endpoint;
+  // Of the way to the endpoint.
+  std::optional<netlink::LearnedMtu> learned_mtu;
   Answer alive = Answer::kUnknown;
   bool draining = false;
   std::optional<SystemTime> last_handshake;
@@ -112,6 +115,9 @@ struct DoctorFacts {
   std::map<std::string, int64_t> sysctls;  // "net.ipv4.ip_forward"
   uint64_t memory = 0;                     // bytes; 0: not known
 
+  std::optional<HostRouting> routing;
+  std::vector<AskedWay> ways;  // of packets for uplinks
+
   // As edged tells them itself.
   std::vector<std::string> warnings;
   std::vector<std::string> refused;  // mappings that it does not serve
@@ -128,6 +134,9 @@ struct DoctorFacts {
 // In the order in which a person should read them; one with kOk for each check
 // that found nothing.
 std::vector<Finding> Diagnose(const DoctorFacts& facts);
+
+// Whose a mapping address is: "fra1"; the address where edged does not tell.
+std::string UplinkName(const IpAddress& mapping, const DoctorFacts& facts);
 
 Severity WorstOf(const std::vector<Finding>& findings);
 

@@ -63,6 +63,9 @@ void CheckAddresses(const DoctorFacts& facts, Findings found);
 void CheckListeners(const DoctorFacts& facts, Findings found);
 void CheckProvider(const DoctorFacts& facts, Findings found);
 
+// Other programs' routes and rules of routing (doctor_routes.cc).
+void CheckRoutes(const DoctorFacts& facts, Findings found);
+
 // Other programs' rules (doctor_firewall.cc) and files.
 void CheckFirewall(const DoctorFacts& facts, Findings found);
 void CheckSavedTables(const DoctorFacts& facts, Findings found);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <tuple>
 
 #include "edged/core/doctor_checks.h"
 #include "edged/core/firewall_mend.h"
@@ -22,7 +23,7 @@ using nftables::AnyTable;
 // Mapped ports that are tried one by one where a chain tells them apart.
 constexpr size_t kTriedPorts = 500;
 
-// One base chain that drops something of ours.
+// One base chain that drops something of ours, or sends it elsewhere.
 class Judge {
  public:
   Judge(const DoctorFacts& facts, const AnyTable& table, const AnyChain& base)
@@ -32,58 +33,89 @@ class Judge {
   void Report(Findings& found) const;
 
  private:
-  struct Drop {
+  enum class Deed { kDrop, kTranslate };
+
+  struct Harm {
     RulePlace place;
-    bool certain = true;     // else it may drop it
+    bool certain = true;     // else it may do it
     bool selective = false;  // an earlier rule lets some pass
     std::string except;      // that rule
     std::vector<MappedPorts> ports;
   };
 
-  void Note(const Trial& trial, const WalkEnd& end,
-            const std::vector<MappedPorts>& ports);
-  Severity SeverityOf(Purpose purpose, const Drop& drop) const;
+  void Judged(const Trial& trial, const WalkEnd& end,
+              const std::vector<MappedPorts>& ports);
+  void Note(Purpose purpose, Deed deed, bool certain, const RulePlace& place,
+            const WalkEnd& end, const std::vector<MappedPorts>& ports);
+  void ReportDrop(Purpose purpose, const Harm& drop, Findings& found) const;
+  void ReportTranslation(Purpose purpose, const Harm& harm,
+                         Findings& found) const;
+  Severity SeverityOf(Purpose purpose, const Harm& harm) const;
+  std::string WhereOf(const Harm& harm) const;
+  // Whoever translates here does so before us.
+  bool TranslatesOurs(const Trial& trial) const {
+    return base_.hook->type == "nat" &&
+           base_.hook->number == NF_INET_PRE_ROUTING && !trial.probe.translated;
+  }
 
   const DoctorFacts& facts_;
   const AnyTable& table_;
   const AnyChain& base_;
-  // By what it hits and the place that drops.
-  std::map<std::pair<Purpose, std::string>, Drop> drops_;
+  // By what it hits and the place that does it.
+  std::map<std::tuple<Purpose, Deed, std::string>, Harm> harms_;
 };
 
 // First without a port: only a chain that tells ports apart is asked for each.
 void Judge::Try(const Trial& trial) {
+  // Of a connection, such a chain sees the first packet alone.
+  if (base_.hook->type == "nat" && trial.probe.established) return;
   const WalkEnd end = WalkBaseChain(table_, base_, trial.probe);
   const bool depends = end.perhaps_accepted_by || end.perhaps_dropped_by;
-  if (trial.mapped.empty() || !depends) return Note(trial, end, trial.mapped);
+  if (trial.mapped.empty() || !depends) {
+    return Judged(trial, end, trial.mapped);
+  }
   const size_t count = std::min(trial.mapped.size(), kTriedPorts);
   for (size_t i = 0; i < count; ++i) {
     Probe probe = trial.probe;
     probe.destination_port = trial.mapped[i].ports.first;
-    Note(trial, WalkBaseChain(table_, base_, probe), {trial.mapped[i]});
+    Judged(trial, WalkBaseChain(table_, base_, probe), {trial.mapped[i]});
   }
 }
 
-void Judge::Note(const Trial& trial, const WalkEnd& end,
+void Judge::Judged(const Trial& trial, const WalkEnd& end,
+                   const std::vector<MappedPorts>& ports) {
+  const auto note = [&](Deed deed, const std::optional<RulePlace>& place,
+                        const std::optional<RulePlace>& perhaps) {
+    if (const auto& by = place ? place : perhaps) {
+      Note(trial.purpose, deed, place.has_value(), *by, end, ports);
+    }
+  };
+  note(Deed::kDrop, end.dropped_by, end.perhaps_dropped_by);
+  if (TranslatesOurs(trial)) {
+    note(Deed::kTranslate, end.translated_by, end.perhaps_translated_by);
+  }
+}
+
+void Judge::Note(Purpose purpose, Deed deed, bool certain,
+                 const RulePlace& place, const WalkEnd& end,
                  const std::vector<MappedPorts>& ports) {
-  const auto& place = end.dropped_by ? end.dropped_by : end.perhaps_dropped_by;
-  if (!place) return;
   const std::string key =
-      fmt::format("{} {} {}", place->chain, place->handle, place->text);
-  Drop& drop = drops_[{trial.purpose, key}];
-  drop.place = *place;
-  drop.certain = end.dropped_by.has_value();
-  drop.selective = end.perhaps_accepted_by.has_value();
-  if (drop.selective) {
-    drop.except = fmt::format("{} of chain {}", end.perhaps_accepted_by->text,
+      fmt::format("{} {} {}", place.chain, place.handle, place.text);
+  Harm& harm = harms_[{purpose, deed, key}];
+  harm.place = place;
+  harm.certain = certain;
+  harm.selective =
+      end.perhaps_accepted_by.has_value() && *end.perhaps_accepted_by != place;
+  if (harm.selective) {
+    harm.except = fmt::format("{} of chain {}", end.perhaps_accepted_by->text,
                               end.perhaps_accepted_by->chain);
   }
-  drop.ports.insert(drop.ports.end(), ports.begin(), ports.end());
+  harm.ports.insert(harm.ports.end(), ports.begin(), ports.end());
 }
 
-Severity Judge::SeverityOf(Purpose purpose, const Drop& drop) const {
-  if (!drop.certain) return Severity::kNote;
-  if (drop.selective) return Severity::kWarning;
+Severity Judge::SeverityOf(Purpose purpose, const Harm& harm) const {
+  if (!harm.certain) return Severity::kNote;
+  if (harm.selective) return Severity::kWarning;
   // What established connections still let pass fails after a reboot.
   const bool alive = purpose == Purpose::kTunnelIn && facts_.uplinks &&
                      std::ranges::any_of(*facts_.uplinks, [](const auto& one) {
@@ -92,33 +124,66 @@ Severity Judge::SeverityOf(Purpose purpose, const Drop& drop) const {
   return alive ? Severity::kWarning : Severity::kError;
 }
 
+std::string Judge::WhereOf(const Harm& harm) const {
+  return fmt::format("{}{}, chain {}: {}", table_.ToString(),
+                     NameOf(OwnerOf(table_)), harm.place.chain,
+                     harm.place.handle == 0
+                         ? "its policy"
+                         : fmt::format("`{}` (handle {})", harm.place.text,
+                                       harm.place.handle));
+}
+
+void Judge::ReportDrop(Purpose purpose, const Harm& drop,
+                       Findings& found) const {
+  std::string what = TextOf(purpose, facts_);
+  if (!drop.ports.empty()) what += " (" + PortsText(drop.ports) + ")";
+  std::string means = MeaningOf(purpose);
+  if (drop.selective) {
+    means = fmt::format("Unless they come by `{}`: {}", drop.except, means);
+  }
+  if (!drop.certain) means = "It depends on what only that rule knows.";
+  found.Add(SeverityOf(purpose, drop),
+            fmt::format("{} {} {}", WhereOf(drop),
+                        !drop.certain        ? "may drop"
+                        : drop.place.refuses ? "refuses"
+                                             : "drops",
+                        what),
+            means, MendLines(table_, base_, purpose, drop.ports, facts_));
+}
+
+void Judge::ReportTranslation(Purpose purpose, const Harm& harm,
+                              Findings& found) const {
+  std::string what = TextOf(purpose, facts_);
+  if (!harm.ports.empty()) what += " (" + PortsText(harm.ports) + ")";
+  std::string means =
+      purpose == Purpose::kForwardIn
+          ? fmt::format(
+                "It comes before edged (priority {}, edged's is {}): "
+                "what it takes never reaches the mapping. Unmap these "
+                "ports, or take the rule away; the line below lets "
+                "them pass by it.",
+                base_.hook->priority, kDnatPriority)
+          : MeaningOf(purpose);
+  if (OwnerOf(table_) == Owner::kDocker) {
+    means +=
+        " Docker makes it again for as long as a container publishes the "
+        "port.";
+  }
+  if (!harm.certain) means = "It depends on what only that rule knows.";
+  found.Add(SeverityOf(purpose, harm),
+            fmt::format("{} {} {}", WhereOf(harm),
+                        harm.certain ? "takes" : "may take", what),
+            means, LinesAtHead(table_, base_, purpose, harm.ports, facts_));
+}
+
 void Judge::Report(Findings& found) const {
-  for (const auto& [key, drop] : drops_) {
-    const Purpose purpose = key.first;
-    const std::string where =
-        fmt::format("{}{}, chain {}", table_.ToString(),
-                    NameOf(OwnerOf(table_)), drop.place.chain);
-    const std::string rule =
-        drop.place.handle == 0
-            ? "its policy"
-            : fmt::format("`{}` (handle {})", drop.place.text,
-                          drop.place.handle);
-    std::string what = TextOf(purpose, facts_);
-    if (!drop.ports.empty()) what += " (" + PortsText(drop.ports) + ")";
-    std::string means = MeaningOf(purpose);
-    if (drop.selective) {
-      means = fmt::format("Unless they come by `{}`: {}", drop.except, means);
+  for (const auto& [key, harm] : harms_) {
+    const auto& [purpose, deed, place] = key;
+    if (deed == Deed::kDrop) {
+      ReportDrop(purpose, harm, found);
+    } else {
+      ReportTranslation(purpose, harm, found);
     }
-    if (!drop.certain) {
-      means = "It depends on what only that rule knows.";
-    }
-    found.Add(SeverityOf(purpose, drop),
-              fmt::format("{}: {} {} {}", where, rule,
-                          !drop.certain        ? "may drop"
-                          : drop.place.refuses ? "refuses"
-                                               : "drops",
-                          what),
-              means, MendLines(table_, base_, purpose, drop.ports, facts_));
   }
 }
 

@@ -165,11 +165,37 @@ std::optional<Family> OuterFamily(const DoctorFacts& facts) {
   return *families.begin();
 }
 
+// An ICMP error that anybody can forge makes the kernel cut the tunnel's
+// packets for ten minutes.
+void CheckLearnedMtus(const DoctorFacts& facts, uint32_t underlay,
+                      Findings& found) {
+  for (const UplinkFacts& uplink :
+       facts.uplinks.value_or(std::vector<UplinkFacts>())) {
+    if (!uplink.learned_mtu || !uplink.endpoint ||
+        uplink.learned_mtu->mtu >= underlay) {
+      continue;
+    }
+    const IpAddress& address = uplink.endpoint->address;
+    found.Warning(
+        fmt::format("the kernel was told that only packets of {} bytes reach "
+                    "{}, where uplink {} is; it forgets that in {} s",
+                    uplink.learned_mtu->mtu, address.ToString(), uplink.name,
+                    uplink.learned_mtu->expires.count()),
+        "Larger packets of the tunnel go there in fragments, slower, and are "
+        "lost where those are dropped. An ICMP error said so, and those are "
+        "easily forged. `edged prepare` keeps such words from going below "
+        "1280.",
+        {fmt::format("ip {}route flush cache", address.is_ipv4() ? "" : "-6 "),
+         kPrepare});
+  }
+}
+
 void CheckMtu(const DoctorFacts& facts, Findings found) {
   const netlink::Link* device = FindLink(facts, facts.device);
   const netlink::Link* underlay =
       facts.underlay ? FindLink(facts, *facts.underlay) : nullptr;
   if (device == nullptr || underlay == nullptr) return;
+  CheckLearnedMtus(facts, underlay->mtu, found);
   const std::optional<Family> outer = OuterFamily(facts);
   const uint32_t fits = protocol::TunnelMtu(underlay->mtu, outer);
   const std::string sizes =

@@ -68,9 +68,8 @@ class Concern {
             (LeadsToPeer(route.destination) || MeetsOurs(route.destination)));
   }
 
-  bool operator()(const netlink::Rule& rule) const {
-    return rule.protocol == netlink::kRouteProtocol;
-  }
+  // Whoever comes before the main table may take what is for the tunnel.
+  bool operator()(const netlink::PolicyRule&) const { return true; }
 
   bool operator()(const Netconf& netconf) const {
     return netconf.link == NETCONFA_IFINDEX_ALL || MattersAt(netconf.link);

@@ -33,7 +33,7 @@ std::string MatchOf(Purpose purpose, const AnyHook& hook,
   if (hook.number == NF_INET_FORWARD || hook.number == NF_INET_POST_ROUTING) {
     return fmt::format("oifname \"{}\"", facts.device);
   }
-  return "";  // before the routing: each address and port, see AtHead
+  return "";  // before the routing: each address and port, see LinesAtHead
 }
 
 std::vector<std::string> ForUfw(Purpose purpose, const DoctorFacts& facts) {
@@ -70,12 +70,38 @@ std::vector<std::string> ForFirewalld(Purpose purpose,
       "firewall-cmd --reload"};
 }
 
-// A rule in front of all others of the base chain; docker has a chain of its
-// own for that, which it leaves alone.
-std::vector<std::string> AtHead(const AnyTable& table, const AnyChain& base,
-                                Purpose purpose,
-                                const std::vector<MappedPorts>& ports,
-                                const DoctorFacts& facts) {
+}  // namespace
+
+Owner OwnerOf(const AnyTable& table) {
+  const auto has = [&table](std::string_view beginning) {
+    return std::ranges::any_of(table.chains, [&](const auto& chain) {
+      return chain.first.starts_with(beginning);
+    });
+  };
+  if (has("ufw-") || has("ufw6-")) return Owner::kUfw;
+  if (table.name == "firewalld") return Owner::kFirewalld;
+  if (has("DOCKER") || table.name.starts_with("docker")) return Owner::kDocker;
+  return Owner::kOther;
+}
+
+std::string_view NameOf(Owner owner) {
+  switch (owner) {
+    case Owner::kUfw:
+      return " (ufw)";
+    case Owner::kFirewalld:
+      return " (firewalld)";
+    case Owner::kDocker:
+      return " (docker)";
+    case Owner::kOther:
+      return "";
+  }
+  return "";
+}
+
+std::vector<std::string> LinesAtHead(const AnyTable& table,
+                                     const AnyChain& base, Purpose purpose,
+                                     const std::vector<MappedPorts>& ports,
+                                     const DoctorFacts& facts) {
   const bool docker = table.chains.contains("DOCKER-USER") &&
                       base.hook->number == NF_INET_FORWARD;
   const std::string chain = docker ? "DOCKER-USER" : base.name;
@@ -106,34 +132,6 @@ std::vector<std::string> AtHead(const AnyTable& table, const AnyChain& base,
   return lines;
 }
 
-}  // namespace
-
-Owner OwnerOf(const AnyTable& table) {
-  const auto has = [&table](std::string_view beginning) {
-    return std::ranges::any_of(table.chains, [&](const auto& chain) {
-      return chain.first.starts_with(beginning);
-    });
-  };
-  if (has("ufw-") || has("ufw6-")) return Owner::kUfw;
-  if (table.name == "firewalld") return Owner::kFirewalld;
-  if (has("DOCKER") || table.name.starts_with("docker")) return Owner::kDocker;
-  return Owner::kOther;
-}
-
-std::string_view NameOf(Owner owner) {
-  switch (owner) {
-    case Owner::kUfw:
-      return " (ufw)";
-    case Owner::kFirewalld:
-      return " (firewalld)";
-    case Owner::kDocker:
-      return " (docker)";
-    case Owner::kOther:
-      return "";
-  }
-  return "";
-}
-
 std::vector<std::string> MendLines(const AnyTable& table, const AnyChain& base,
                                    Purpose purpose,
                                    const std::vector<MappedPorts>& ports,
@@ -144,7 +142,7 @@ std::vector<std::string> MendLines(const AnyTable& table, const AnyChain& base,
     case Owner::kFirewalld:
       return ForFirewalld(purpose, facts);
     default:
-      return AtHead(table, base, purpose, ports, facts);
+      return LinesAtHead(table, base, purpose, ports, facts);
   }
 }
 

@@ -24,5 +24,12 @@ std::vector<std::string> MendLines(const nftables::AnyTable& table,
                                    Purpose purpose,
                                    const std::vector<MappedPorts>& ports,
                                    const DoctorFacts& facts);
+// Rules in front of all others of the base chain, whoever manages it; docker
+// has a chain of its own for forwarding, which it leaves alone.
+std::vector<std::string> LinesAtHead(const nftables::AnyTable& table,
+                                     const nftables::AnyChain& base,
+                                     Purpose purpose,
+                                     const std::vector<MappedPorts>& ports,
+                                     const DoctorFacts& facts);
 
 }  // namespace edged::edge

@@ -9,6 +9,7 @@
 
 #include "common/protocol/overlay.h"
 #include "edged/core/doctor_checks.h"
+#include "edged/core/nft_names.h"
 
 namespace edged::edge {
 namespace {
@@ -17,7 +18,6 @@ using nftables::AnyHook;
 using nftables::AnyTable;
 
 constexpr uint32_t kInetIngress = 5;
-constexpr int kOurTranslation = -110;
 
 // All packets of ours on their way through one hook.
 class Trials {
@@ -159,7 +159,7 @@ void Trials::AddArriving(const AnyHook& hook, bool early,
       trials.push_back(tunnel);
     }
     if (input) continue;
-    AddInto(arrival, !early && hook.priority >= kOurTranslation, "", trials);
+    AddInto(arrival, !early && hook.priority > kDnatPriority, "", trials);
   }
   const bool device =
       !early || std::ranges::count(hook.devices, facts_.device) > 0;

@@ -26,7 +26,6 @@ using nftables::VerdictKind;
 using nftables::VerdictMap;
 
 // Before docker's -100, which else would win or lose by the order of loading.
-constexpr int kDnatPriority = -110;
 constexpr int kSnatPriority = 90;
 // After every SNAT: sees the public address and port of the way back.
 constexpr int kBackCheckPriority = 200;

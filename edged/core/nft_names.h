@@ -33,6 +33,10 @@ const FamilyNames& NamesOf(Family family);
 nftables::Set PortsSet(Family family);
 nftables::Set RangesSet(Family family);
 nftables::Set BackSet(Family family);
+
+// Of our chains that translate. Docker's and iptables' have -100: whoever comes
+// first translates.
+inline constexpr int kDnatPriority = -110;
 // Set: who may call the API and send heartbeats, which is by IPv4.
 nftables::Set CallersSet();
 nftables::Set SwitchedSet(Family family);

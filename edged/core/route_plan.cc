@@ -224,26 +224,6 @@ absl::StatusOr<RouteChange> PlanRoutes(const EdgeModel& model,
   return change;
 }
 
-std::vector<std::string> ForeignRoutesInside(const HostFacts& facts,
-                                             const ObservedRoutes& observed) {
-  std::vector<std::string> sentences;
-  for (const Route& route : observed.routes) {
-    const auto link =
-        std::ranges::find(observed.links, route.link, &Link::index);
-    const std::string name = link == observed.links.end() ? "" : link->name;
-    const auto* overlay = facts.OverlayOf(route.destination.family());
-    if (!overlay || route.table != RT_TABLE_MAIN || name == facts.device ||
-        route.protocol == netlink::kRouteProtocol ||
-        !overlay->network().Contains(route.destination)) {
-      continue;
-    }
-    sentences.push_back(fmt::format("{} lies inside the overlay network {}",
-                                    Describe(route, name),
-                                    overlay->network().ToString()));
-  }
-  return sentences;
-}
-
 std::set<std::string> SwitchedInterfaces(
     const HostFacts& facts, const std::vector<Link>& links,
     const std::set<std::string>& previous) {

@@ -72,11 +72,6 @@ absl::StatusOr<RouteChange> PlanRoutes(const EdgeModel& model,
                                        const HostFacts& facts,
                                        const ObservedRoutes& observed);
 
-// One sentence for each route that somebody else made inside an overlay
-// network: it would take our uplinks' packets, or lose its own.
-std::vector<std::string> ForeignRoutesInside(const HostFacts& facts,
-                                             const ObservedRoutes& observed);
-
 // Public interfaces whose forwarding we must switch on, or did before
 // (`previous`, from the last call or readback.h): while ip_forward is 0 they
 // are guarded by the table. To be put into HostFacts, and the table applied,

@@ -282,6 +282,9 @@ Exit Walker::Try(const AnyChain& chain, const AnyRule& rule, Truth ambient) {
       return Drop(chain, rule, truth);
     }
     if (std::holds_alternative<nftables::Translate>(each)) {
+      auto& by = truth == Truth::kYes ? end_.translated_by
+                                      : end_.perhaps_translated_by;
+      if (!by && truth >= Truth::kPerhaps) by = PlaceOf(chain, rule);
       return Accept(chain, rule, truth);
     }
     if (std::holds_alternative<nftables::UnknownVerdict>(each)) {

@@ -47,6 +47,9 @@ struct WalkEnd {
   std::optional<RulePlace> perhaps_accepted_by;
   // Passes, as far as can be told, but this one may drop it.
   std::optional<RulePlace> perhaps_dropped_by;
+  // Passes by being sent to another address or port, or from another one.
+  std::optional<RulePlace> translated_by;
+  std::optional<RulePlace> perhaps_translated_by;
 };
 
 // Through one base chain and those that it jumps to. Rules that only concern

@@ -12,6 +12,7 @@
 namespace edged::edge {
 namespace {
 
+using nftables::AnyRule;
 using nftables::AnyTable;
 using nftables::TracedPacket;
 using nftables::TraceEvent;
@@ -93,6 +94,45 @@ std::optional<size_t> TraceStory::FlowOf(const SocketAddress& client,
   return flows_.size() - 1;
 }
 
+const AnyRule* TraceStory::RuleOf(const TraceEvent& event) const {
+  const AnyTable* table = TableOf(event);
+  if (table == nullptr || event.step != TraceStep::kRule) return nullptr;
+  const auto chain = table->chains.find(event.chain);
+  if (chain == table->chains.end()) return nullptr;
+  const auto rule = std::ranges::find(chain->second.rules, event.rule_handle,
+                                      &AnyRule::handle);
+  return rule == chain->second.rules.end() ? nullptr : &*rule;
+}
+
+// "table ip nat (docker), chain DOCKER"
+std::string TraceStory::PlaceOf(const TraceEvent& event) const {
+  const AnyTable* table = TableOf(event);
+  return fmt::format(
+      "{}, chain {}",
+      table == nullptr
+          ? fmt::format("table {} {}", nftables::FamilyName(event.family),
+                        event.table)
+          : fmt::format("{}{}", table->ToString(), NameOf(OwnerOf(*table))),
+      event.chain);
+}
+
+// Empty when the event is of no rule that translates.
+Lines TraceStory::TakerOf(const TraceEvent& event) const {
+  const AnyRule* rule = RuleOf(event);
+  const bool translates =
+      rule != nullptr &&
+      std::ranges::any_of(rule->program, [](const auto& one) {
+        return std::holds_alternative<nftables::Translate>(one);
+      });
+  if (!translates || event.verdict != TraceVerdict::kAccept) return {};
+  return {fmt::format("  by `{}` (handle {}) of {}, which comes before edged",
+                      nftables::ProgramText(rule->program, *TableOf(event)),
+                      rule->handle, PlaceOf(event)),
+          fmt::format("  $ nft -a list chain {} {} {}",
+                      nftables::FamilyName(event.family), event.table,
+                      event.chain)};
+}
+
 // A packet that our first chain tells of; null when it is of no flow here.
 TraceStory::Packet* TraceStory::Begin(const TraceEvent& event, Time now) {
   const TracedPacket& seen = *event.packet;
@@ -129,7 +169,14 @@ void TraceStory::Follow(Packet& packet, const TraceEvent& event, Time now) {
   const std::string hook = HookOf(event);
   if (!hook.empty()) packet.hook = hook;
   const bool ours = event.family == NFPROTO_INET && event.table == kTable;
-  if (!ours) return;
+  if (!ours) {
+    // Whoever translates first decides; before routing that is the destination.
+    const bool early = packet.hook == "prerouting" || packet.hook == "output";
+    if (early && packet.taker.empty() && packet.group.empty()) {
+      packet.taker = TakerOf(event);
+    }
+    return;
+  }
   const std::string_view group = GroupOfChain(event.chain);
   if (!group.empty()) packet.group = group;
   const bool translates = event.chain == "translate";
@@ -178,17 +225,43 @@ Lines TraceStory::WayOf(const Packet& packet) {
       packet.first.in == 0
           ? "  made on this host"
           : fmt::format("  arrived on {}", InterfaceName(packet.first.in)));
+  const SocketAddress to{packet.last.destination, packet.last.destination_port};
+  if (!packet.taker.empty()) {
+    lines.push_back(fmt::format("  taken: sent to {}", to.ToString()));
+    lines.insert(lines.end(), packet.taker.begin(), packet.taker.end());
+    return lines;
+  }
   if (packet.last.destination == packet.first.destination) return lines;
   const auto uplink = scene_.uplinks.find(packet.last.destination);
-  const SocketAddress to{packet.last.destination, packet.last.destination_port};
-  flow.uplink = uplink == scene_.uplinks.end() ? to.ToString() : uplink->second;
+  const bool known = uplink != scene_.uplinks.end();
+  flow.uplink = known ? uplink->second : to.ToString();
   lines.push_back(fmt::format(
       "  translated to {}{}{}", to.ToString(),
-      uplink == scene_.uplinks.end()
-          ? ""
-          : fmt::format(", uplink {}", uplink->second),
-      packet.group.empty() ? " (as its connection's first packet)"
-                           : fmt::format(", by group {}", packet.group)));
+      known ? fmt::format(", uplink {}", uplink->second) : "",
+      !packet.group.empty() ? fmt::format(", by group {}", packet.group)
+      : known               ? " (as its connection's first packet)"
+              : " (as its connection's first packet; no address of edged's)"));
+  return lines;
+}
+
+// Empty when this host's routing is not to blame.
+Lines TraceStory::Elsewhere(const Packet& packet) const {
+  if (packet.answer || !scene_.other_way) return {};
+  const bool into_tunnel =
+      packet.last.out != 0 && InterfaceName(packet.last.out) == scene_.device;
+  if (into_tunnel) return {};
+  // What vanishes right after its translation never told its new destination.
+  const bool hidden = packet.last.destination == packet.first.destination &&
+                      !packet.group.empty();
+  std::optional<OtherWay> other;
+  for (const auto& [mapping, name] : scene_.uplinks) {
+    if (other || !(hidden || mapping == packet.last.destination)) continue;
+    other = scene_.other_way(packet.first, mapping);
+  }
+  if (!other) return {};
+  Lines lines{
+      fmt::format("  led away from {} by {}", scene_.device, other->what)};
+  for (const std::string& line : other->mend) lines.push_back("  $ " + line);
   return lines;
 }
 
@@ -213,31 +286,26 @@ Lines TraceStory::Dropped(const Packet& packet, const TraceEvent& event) {
   } else {
     lines = WayOf(packet);
   }
-  const AnyTable* table = TableOf(event);
-  const std::string where = fmt::format(
-      "{}, chain {}",
-      table == nullptr
-          ? fmt::format("table {} {}", nftables::FamilyName(event.family),
-                        event.table)
-          : fmt::format("{}{}", table->ToString(), NameOf(OwnerOf(*table))),
-      event.chain);
   std::string rule = "by the policy";
   bool refuses = false;
   if (event.step == TraceStep::kRule) {
     rule = fmt::format("by a rule with handle {}", event.rule_handle);
-    if (table != nullptr && table->chains.contains(event.chain)) {
-      for (const auto& each : table->chains.at(event.chain).rules) {
-        if (each.handle != event.rule_handle) continue;
-        refuses = nftables::Refuses(each.program);
-        rule = fmt::format("by `{}` (handle {})",
-                           nftables::ProgramText(each.program, *table),
-                           each.handle);
-      }
+    if (const AnyRule* each = RuleOf(event)) {
+      refuses = nftables::Refuses(each->program);
+      rule = fmt::format("by `{}` (handle {})",
+                         nftables::ProgramText(each->program, *TableOf(event)),
+                         each->handle);
     }
   }
   flow.end = refuses ? End::kRefused : End::kDropped;
   lines.push_back(fmt::format("  {} {} of {}", refuses ? "refused" : "dropped",
-                              rule, where));
+                              rule, PlaceOf(event)));
+  // Where it was going is not what the rule is for.
+  if (const Lines why = Elsewhere(packet);
+      !why.empty() && packet.hook != "prerouting") {
+    lines.insert(lines.end(), why.begin(), why.end());
+    return lines;
+  }
   if (!packet.group.empty() && event.table == kTable && refuses) {
     lines.push_back(fmt::format(
         "  that is how group {} says that none of its uplinks is alive",
@@ -261,11 +329,17 @@ Lines TraceStory::Vanished(const Packet& packet) {
     lines = WayOf(packet);
   }
   flow.end = End::kLost;
+  const Lines elsewhere = Elsewhere(packet);
+  if (!elsewhere.empty()) flow.end = End::kElsewhere;
   lines.push_back(
       fmt::format("  went no further after the rules of {}", packet.hook));
   if (packet.hook != "prerouting") {
     lines.push_back(
         "  no rule dropped it; it may be too big for the next interface");
+    return lines;
+  }
+  if (!elsewhere.empty()) {
+    lines.insert(lines.end(), elsewhere.begin(), elsewhere.end());
     return lines;
   }
   const auto in = scene_.interfaces.find(packet.first.in);
@@ -314,7 +388,9 @@ Lines TraceStory::Passed(const Packet& packet, Time now) {
       interface != scene_.interfaces.end() && interface->second.loopback;
   if (comes_in_again) return {};
   Lines lines = WayOf(packet);
-  if (packet.hook == "input") {
+  const bool untouched = packet.last.destination == packet.first.destination &&
+                         packet.taker.empty();
+  if (packet.hook == "input" && untouched) {
     flow.end = End::kLocal;
     lines.push_back("  not translated: " + WhyNotTranslated(packet));
     lines.push_back("  given to this host's own programs");
@@ -322,9 +398,13 @@ Lines TraceStory::Passed(const Packet& packet, Time now) {
     return lines;
   }
   lines.push_back(
-      out == scene_.device
+      packet.hook == "input" ? "  given to this host's own programs"
+      : out == scene_.device
           ? fmt::format("  sent into the tunnel by {}", out)
           : fmt::format("  sent on by {}, not into the tunnel", out));
+  const Lines elsewhere = Elsewhere(packet);
+  lines.insert(lines.end(), elsewhere.begin(), elsewhere.end());
+  if (!packet.taker.empty() || !elsewhere.empty()) flow.end = End::kElsewhere;
   return lines;
 }
 
@@ -401,6 +481,7 @@ Lines TraceStory::Finish(Time now, bool lost) {
                                   {End::kRefused, "refused"},
                                   {End::kDropped, "dropped"},
                                   {End::kLocal, "not translated"},
+                                  {End::kElsewhere, "led elsewhere"},
                                   {End::kLost, "lost"},
                                   {End::kNone, "not answered yet"}}) {
     if (count(end) == 0) continue;

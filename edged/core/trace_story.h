@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -10,6 +11,7 @@
 #include "common/nftables/program.h"
 #include "common/nftables/trace.h"
 #include "edged/core/trace_table.h"
+#include "edged/core/tunnel_way.h"
 
 // Packets' ways through this host, from what the kernel tells of each rule, in
 // words. Pure.
@@ -29,6 +31,11 @@ struct TraceScene {
   std::map<uint32_t, Interface> interfaces;  // by index
   std::map<IpAddress, std::string> uplinks;  // by mapping address
   std::vector<nftables::AnyTable> tables;    // for their rules and hooks
+  // Who leads a client's packet for an uplink elsewhere than into the tunnel,
+  // by this host's routes as they are now; may be empty.
+  std::function<std::optional<OtherWay>(const nftables::TracedPacket& arrived,
+                                        const IpAddress& mapping)>
+      other_way;
 };
 
 class TraceStory {
@@ -52,7 +59,15 @@ class TraceStory {
   bool all_answered() const;
 
  private:
-  enum class End { kNone, kAnswered, kRefused, kDropped, kLocal, kLost };
+  enum class End {
+    kNone,
+    kAnswered,
+    kRefused,
+    kDropped,
+    kLocal,
+    kElsewhere,  // others' rules or routes took it
+    kLost
+  };
 
   struct Flow {
     SocketAddress client;
@@ -68,10 +83,11 @@ class TraceStory {
     bool icmp = false;
     nftables::TracedPacket first;
     nftables::TracedPacket last;
-    std::string group;      // that it was translated by
-    std::string hook;       // the last one that it was in
-    bool judged = false;    // our table was asked whether it is mapped
-    bool reserved = false;  // and said that it never is
+    std::string group;               // that it was translated by
+    std::string hook;                // the last one that it was in
+    bool judged = false;             // our table was asked whether it is mapped
+    bool reserved = false;           // and said that it never is
+    std::vector<std::string> taker;  // the rule of others that translated it
     Time seen{};
   };
 
@@ -87,6 +103,10 @@ class TraceStory {
   std::vector<std::string> Vanished(const Packet& packet);
   std::vector<std::string> Passed(const Packet& packet, Time now);
   std::vector<std::string> WayOf(const Packet& packet);
+  std::vector<std::string> Elsewhere(const Packet& packet) const;
+  std::vector<std::string> TakerOf(const nftables::TraceEvent& event) const;
+  std::string PlaceOf(const nftables::TraceEvent& event) const;
+  const nftables::AnyRule* RuleOf(const nftables::TraceEvent& event) const;
   std::string WhyNotTranslated(const Packet& packet) const;
   std::string Name(const Flow& flow) const;
   std::string InterfaceName(uint32_t index) const;

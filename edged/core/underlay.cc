@@ -41,7 +41,8 @@ uint32_t AutoMtu(const std::vector<RouteToPeer>& peers,
   }
   if (least != 0) return least;
   for (const Route& route : observed.routes) {
-    if (route.destination.length() == 0 && route.table == RT_TABLE_MAIN &&
+    if (route.kind == netlink::RouteKind::kUnicast &&
+        route.destination.length() == 0 && route.table == RT_TABLE_MAIN &&
         !is_tunnel(route)) {
       add(route, std::nullopt);
     }

@@ -302,8 +302,9 @@ absl::StatusOr<std::string> Dataplane::ReconcileTunnel(
   ASSIGN_OR_RETURN(host_, Observe(kernel_.rtnetlink));
   ASSIGN_OR_RETURN(const RouteChange routes,
                    PlanRoutes(model, facts_, host_.routes));
+  if (!routes.empty()) RETURN_IF_ERROR(Apply(kernel_.rtnetlink, routes));
+  LookForAstray(model);
   if (routes.empty()) return written;
-  RETURN_IF_ERROR(Apply(kernel_.rtnetlink, routes));
   for (const ConfChange& change : routes.confs) {
     std::ranges::find(host_.routes.links, change.link, &netlink::Link::index)
         ->ipv4 = change.conf;
@@ -315,6 +316,29 @@ absl::StatusOr<std::string> Dataplane::ReconcileTunnel(
   }
   AddLine(OneLine(routes.ToString(facts_.device)), written);
   return written;
+}
+
+void Dataplane::LookForAstray(const EdgeModel& model) {
+  astray_.clear();
+  const int device = device_index();
+  for (const auto& [name, uplink] : model.uplinks()) {
+    for (const Family family : facts_.families()) {
+      const IpAddress address =
+          facts_.OverlayOf(family)->UplinkAddress(uplink.block);
+      const auto route = kernel_.rtnetlink.Match({.destination = address});
+      if (route.ok() ? route->link == device
+                     : !absl::IsNotFound(route.status())) {
+        continue;
+      }
+      astray_.push_back(fmt::format(
+          "packets for uplink {} do not go into the tunnel: {}; `edged doctor` "
+          "says more",
+          name,
+          route.ok() ? fmt::format("somebody's route {} of table {} takes them",
+                                   route->destination.ToString(), route->table)
+                     : Message(route.status())));
+    }
+  }
 }
 
 absl::Status Dataplane::ApplyHealth(const EdgeModel& model,

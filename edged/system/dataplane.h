@@ -122,6 +122,9 @@ class Dataplane {
   bool HasWayTo(const IpAddress& address) const;
   // The tunnel device with its peers.
   absl::StatusOr<wireguard::Device> Tunnel() const;
+  // A sentence for each uplink whose packets somebody's route or rule leads
+  // elsewhere than into the tunnel, as of the last ReconcileTunnel().
+  const std::vector<std::string>& astray() const { return astray_; }
   wireguard::Backend backend() const { return kernel_.wireguard.backend(); }
   const HostFacts& facts() const { return facts_; }
   int device_index() const;  // as last observed; 0: there is none
@@ -137,12 +140,14 @@ class Dataplane {
   const netlink::Link* FindLink(const std::string& name) const;  // observed
   absl::StatusOr<std::string> ReconcileTable(const EdgeModel& model);
   void LookAtUnderlay(const EdgeModel& model);
+  void LookForAstray(const EdgeModel& model);
 
   KernelClients kernel_;
   TunnelIdentity identity_;
   HostFacts facts_;
   HostNetwork host_;
-  Endpoints endpoints_;                     // as last given
+  Endpoints endpoints_;  // as last given
+  std::vector<std::string> astray_;
   std::map<IpAddress, Unserved> unserved_;  // by public address
   GroupMarks marks_;
   bool timeouts_known_ = false;  // the kernel was asked

@@ -19,8 +19,10 @@
 #include "common/status.h"
 #include "common/wireguard/client.h"
 #include "common/wireguard/uapi_socket.h"
+#include "edged/core/doctor_checks.h"
 #include "edged/core/host_text.h"
 #include "edged/core/nft_names.h"
+#include "edged/system/way_questions.h"
 
 namespace edged::edge {
 namespace {
@@ -76,13 +78,13 @@ void LookAtProcess(DoctorFacts& facts) {
 
 absl::Status LookAtLinks(DoctorFacts& facts) {
   ASSIGN_OR_RETURN(auto rtnetlink, netlink::Rtnetlink::Open());
-  ASSIGN_OR_RETURN(facts.links, rtnetlink.ListLinks());
-  ASSIGN_OR_RETURN(const auto routes, rtnetlink.ListRoutes());
+  ASSIGN_OR_RETURN(facts.routing, ObserveRouting(rtnetlink));
+  facts.links = facts.routing->links;
   constexpr uint32_t kMainTable = 254;
   uint32_t least = 0;
   for (const netlink::Link& link : *facts.links) {
-    const bool carries =
-        std::ranges::any_of(routes, [&link](const netlink::Route& route) {
+    const bool carries = std::ranges::any_of(
+        facts.routing->routes, [&link](const netlink::Route& route) {
           return route.link == link.index && route.destination.length() == 0 &&
                  route.table == kMainTable;
         });
@@ -151,6 +153,35 @@ absl::StatusOr<std::vector<MappedPorts>> MappingsOfTable() {
   }
   std::ranges::sort(mappings);
   return mappings;
+}
+
+// Where uplinks' packets go, by what the table translates to.
+absl::Status LookAtWays(DoctorFacts& facts) {
+  if (!facts.routing || facts.nf_tables != Answer::kYes) {
+    return absl::OkStatus();
+  }
+  ASSIGN_OR_RETURN(const auto client, nftables::Client::Open());
+  std::vector<IpAddress> addresses;
+  for (const Family family : {Family::kIpv4, Family::kIpv6}) {
+    const size_t size = family == Family::kIpv4 ? 4 : 16;
+    const absl::Status status = client->ForEachElement(
+        kTable, BackSet(family), [&](const nftables::Element& element) {
+          if (element.key.size() != size) return;
+          addresses.push_back(IpAddress::FromBytes(element.key));
+        });
+    if (!status.ok() && !absl::IsNotFound(status)) return status;
+  }
+  std::ranges::sort(addresses);
+  ASSIGN_OR_RETURN(auto rtnetlink, netlink::Rtnetlink::Open());
+  facts.ways =
+      AskWays(rtnetlink, *facts.routing, addresses, PublicInterfaces(facts));
+  if (!facts.uplinks) return absl::OkStatus();
+  for (UplinkFacts& uplink : *facts.uplinks) {
+    if (!uplink.endpoint) continue;
+    const auto learned = rtnetlink.LearnedMtuTo(uplink.endpoint->address);
+    if (learned.ok()) uplink.learned_mtu = *learned;
+  }
+  return absl::OkStatus();
 }
 
 void LookAtTables(DoctorFacts& facts) {
@@ -274,6 +305,10 @@ void LookAtHost(DoctorFacts& facts) {
   }
   LookAtWireguard(facts);
   LookAtTables(facts);
+  if (const absl::Status status = LookAtWays(facts); !status.ok()) {
+    facts.unseen.push_back(
+        fmt::format("the ways to uplinks: {}", Message(status)));
+  }
   LookAtListeners(facts);
   LookAtSavedTables(facts);
 }

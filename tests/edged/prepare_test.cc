@@ -49,7 +49,8 @@ class Host {
 
 // A machine of 256 MB as Debian 12 starts it.
 Host::Values Debian() {
-  return {{"netfilter/nf_conntrack_max", "2048"},
+  return {{"ipv4/route/min_pmtu", "1280"},
+          {"netfilter/nf_conntrack_max", "2048"},
           {"netfilter/nf_conntrack_acct", "0"},
           {"netfilter/nf_conntrack_tcp_loose", "1"}};
 }
@@ -71,10 +72,13 @@ Host::Values WithIpv6(Host::Values values) {
 }
 
 TEST_CASE("prepare: sets what a small machine lacks, once", "[prepare]") {
-  Host host(Debian());
+  Host::Values values = Debian();
+  values["ipv4/route/min_pmtu"] = "552";
+  Host host(values);
   CHECK(host.Prepare() ==
         "set net.netfilter.nf_conntrack_max: 2048 -> 32768\n"
-        "set net.netfilter.nf_conntrack_acct: 0 -> 1\n");
+        "set net.netfilter.nf_conntrack_acct: 0 -> 1\n"
+        "set net.ipv4.route.min_pmtu: 552 -> 1280\n");
   CHECK(host.Get("netfilter/nf_conntrack_max") == "32768\n");
   CHECK(host.Prepare().empty());
 }

@@ -27,7 +27,7 @@ void ReadWithAll(const MessageView& message) {
   (void)netlink::ReadLink(message).status();
   (void)netlink::ReadAddress(message).status();
   (void)netlink::ReadAnyRoute(message).status();
-  (void)netlink::ReadUnicastRoute(message).status();
+  (void)netlink::ReadTableRoute(message).status();
   (void)netlink::ReadRule(message).status();
   (void)netlink::ReadNetconf(message).status();
 }

@@ -73,8 +73,13 @@ TEST_CASE("uplink_plan: a device's name fits and stays", "[uplink_plan]") {
 TEST_CASE("uplink_plan: what happens beside it takes no repair",
           "[uplink_plan]") {
   const std::map<std::string, int> devices = {{kDeviceA, 7}};
-  const auto concerns = [&devices](auto object, bool removed = false) {
-    return ConcernsUplink({.removed = removed, .object = object}, devices);
+  UplinkPlan plan;
+  plan.devices.push_back(
+      {.routes = {{.destination = *IpPrefix::Parse("0.0.0.0/0"),
+                   .table = kPolicyTableBase + 1}}});
+  const auto concerns = [&](auto object, bool removed = false) {
+    return ConcernsUplink({.removed = removed, .object = object}, plan,
+                          devices);
   };
   const netlink::Link device{.index = 7, .name = kDeviceA};
   CHECK(concerns(device, true));
@@ -84,10 +89,12 @@ TEST_CASE("uplink_plan: what happens beside it takes no repair",
   CHECK(!concerns(netlink::Address{.link = 9}));
   CHECK(concerns(netlink::Route{.link = 7}));
   CHECK(!concerns(netlink::Route{.link = 9}));
+  CHECK(concerns(netlink::Route{.kind = netlink::RouteKind::kBlackhole,
+                                .table = kPolicyTableBase + 1}));
   CHECK(concerns(netlink::Netconf{.link = 7}));
   CHECK(!concerns(netlink::Netconf{.link = 9}));
-  CHECK(concerns(netlink::Rule{.protocol = netlink::kRouteProtocol}));
-  CHECK(!concerns(netlink::Rule{.protocol = 2}));
+  CHECK(concerns(netlink::PolicyRule{.protocol = netlink::kRouteProtocol}));
+  CHECK(!concerns(netlink::PolicyRule{.protocol = 2}));
 }
 
 TEST_CASE("uplink_plan: the tunnel of an edge that carries IPv6",

@@ -197,11 +197,11 @@ TEST_CASE("rtnetlink_codec: refuses an address of another family",
 }
 
 std::string RouteText(const MessageView& message) {
-  const auto route = ReadUnicastRoute(message);
+  const auto route = ReadTableRoute(message);
   if (!route.ok()) return Error(route.status());
   if (!route->has_value()) return "none";
-  return fmt::format("{} via {} link {} table {} metric {}",
-                     (*route)->destination.ToString(),
+  return fmt::format("{} {} via {} link {} table {} metric {}",
+                     ToString((*route)->kind), (*route)->destination.ToString(),
                      (*route)->gateway ? (*route)->gateway->ToString() : "-",
                      (*route)->link, (*route)->table, (*route)->priority);
 }
@@ -228,13 +228,13 @@ TEST_CASE("rtnetlink_codec: reads default routes and far gateways",
   message.PutU32(RTA_PRIORITY, 5);
   const auto bytes = Finished(message);
   CHECK(ReadWith(RouteText, bytes) ==
-        "0.0.0.0/0 via fe80::1 link 7 table 51900 metric 5");
+        "unicast 0.0.0.0/0 via fe80::1 link 7 table 51900 metric 5");
   CutEverywhere(RouteText, bytes);
 }
 
-TEST_CASE("rtnetlink_codec: leaves out routes that are not unicast",
+TEST_CASE("rtnetlink_codec: leaves out what is no route of a table",
           "[rtnetlink_codec]") {
-  for (const rtmsg& header : {RouteHeader(AF_INET, RTN_BLACKHOLE, 0),
+  for (const rtmsg& header : {RouteHeader(AF_INET, RTN_LOCAL, 0),
                               RouteHeader(AF_INET6, RTN_UNICAST, RTM_F_CLONED),
                               RouteHeader(128 + 1, RTN_MULTICAST, 0)}) {
     MessageBuilder message(RTM_NEWROUTE, 0);
@@ -243,13 +243,27 @@ TEST_CASE("rtnetlink_codec: leaves out routes that are not unicast",
   }
 }
 
+TEST_CASE("rtnetlink_codec: reads routes that refuse", "[rtnetlink_codec]") {
+  std::string text;
+  for (const uint8_t type :
+       {RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT, RTN_THROW}) {
+    MessageBuilder message(RTM_NEWROUTE, 0);
+    message.PutHeader(RouteHeader(AF_INET, type, 0));
+    text += ReadWith(RouteText, Finished(message)) + "\n";
+  }
+  CHECK(text ==
+        "blackhole 0.0.0.0/0 via - link 0 table 254 metric 0\n"
+        "unreachable 0.0.0.0/0 via - link 0 table 254 metric 0\n"
+        "prohibit 0.0.0.0/0 via - link 0 table 254 metric 0\n"
+        "throw 0.0.0.0/0 via - link 0 table 254 metric 0\n");
+}
+
+// "*" marks what Rule can say.
 std::string RuleText(const MessageView& message) {
   const auto rule = ReadRule(message);
   if (!rule.ok()) return Error(rule.status());
-  if (!rule->has_value()) return "none";
-  return fmt::format("{}: {:#x}/{:#x} lookup {} protocol {}", (*rule)->priority,
-                     (*rule)->mark, (*rule)->mask, (*rule)->table,
-                     (*rule)->protocol);
+  return fmt::format("{}: {} protocol {}{}", rule->priority, rule->text,
+                     rule->protocol, rule->plain ? "*" : "");
 }
 
 MessageBuilder RuleMessage() {
@@ -271,19 +285,46 @@ TEST_CASE("rtnetlink_codec: reads a rule by mark and nothing else",
           "[rtnetlink_codec]") {
   MessageBuilder plain = RuleMessage();
   const auto bytes = Finished(plain);
-  CHECK(ReadWith(RuleText, bytes) == "900: 0x5/0xff lookup 51900 protocol 237");
+  CHECK(ReadWith(RuleText, bytes) ==
+        "900: from all fwmark 0x5/0xff lookup 51900 protocol 237*");
   CutEverywhere(RuleText, bytes);
 
-  MessageBuilder by_source = RuleMessage();
-  by_source.PutAddress(FRA_SRC, Ip("10.0.0.0"));
-  CHECK(ReadWith(RuleText, Finished(by_source)) == "none");
   MessageBuilder suppressed = RuleMessage();
   suppressed.PutU32(FRA_SUPPRESS_PREFIXLEN, 0);
-  CHECK(ReadWith(RuleText, Finished(suppressed)) == "none");
+  CHECK(ReadWith(RuleText, Finished(suppressed)) ==
+        "900: from all fwmark 0x5/0xff suppress_prefixlength 0 lookup 51900 "
+        "protocol 237");
   // Attributes of later kernels select by something too.
   MessageBuilder unknown = RuleMessage();
   unknown.PutU32(FRA_MAX + 20, 1);
-  CHECK(ReadWith(RuleText, Finished(unknown)) == "none");
+  CHECK(ReadWith(RuleText, Finished(unknown)) ==
+        fmt::format("900: from all fwmark 0x5/0xff attribute {} lookup 51900 "
+                    "protocol 237",
+                    FRA_MAX + 20));
+}
+
+TEST_CASE("rtnetlink_codec: reads a rule of any kind", "[rtnetlink_codec]") {
+  MessageBuilder message(RTM_NEWRULE, 0);
+  fib_rule_hdr header{};
+  header.family = AF_INET;
+  header.action = FR_ACT_PROHIBIT;
+  header.src_len = 24;
+  header.dst_len = 8;
+  header.flags = FIB_RULE_INVERT;
+  message.PutHeader(header);
+  message.PutAddress(FRA_SRC, Ip("198.51.100.0"));
+  message.PutAddress(FRA_DST, Ip("10.0.0.0"));
+  message.PutU32(FRA_PRIORITY, 50);
+  message.PutString(FRA_IIFNAME, "eth0");
+  message.PutU8(FRA_IP_PROTO, 6);
+  const fib_rule_port_range ports{80, 90};
+  message.Put(FRA_DPORT_RANGE,
+              std::span(reinterpret_cast<const uint8_t*>(&ports), 4));
+  const auto bytes = Finished(message);
+  CHECK(ReadWith(RuleText, bytes) ==
+        "50: not from 198.51.100.0/24 to 10.0.0.0/8 iif eth0 ipproto 6 dport "
+        "80-90 prohibit protocol 0");
+  CutEverywhere(RuleText, bytes);
 }
 
 std::string EventText(const MessageView& message) {

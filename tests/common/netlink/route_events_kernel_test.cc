@@ -50,14 +50,25 @@ TEST_CASE("route_events: tells each kind of change", "[route_events]") {
       Drain(*events),
       Catch::Contains("removed: route 10.200.0.0/22 table 254 protocol 237\n"));
 
+  Route blackhole = route;
+  blackhole.kind = RouteKind::kBlackhole;
+  blackhole.link = 0;
+  CHECK(rtnetlink.ReplaceRoute(blackhole).ok());
+  CHECK(rtnetlink.RemoveRoute(blackhole).ok());
+  CHECK_THAT(
+      Drain(*events),
+      Catch::Contains("blackhole route 10.200.0.0/22 table 254 protocol 237\n"
+                      "removed: blackhole route 10.200.0.0/22 table 254 "
+                      "protocol 237\n"));
+
   const Rule rule{.priority = 900, .mark = 5, .mask = 0xff, .table = 254};
   CHECK(rtnetlink.AddRule(rule).ok());
   CHECK(rtnetlink.RemoveRule(rule).ok());
-  CHECK_THAT(
-      Drain(*events),
-      Catch::Contains(
-          "rule 900: fwmark 0x5/0xff lookup 254 protocol 237\n"
-          "removed: rule 900: fwmark 0x5/0xff lookup 254 protocol 237\n"));
+  CHECK_THAT(Drain(*events),
+             Catch::Contains(
+                 "rule 900: from all fwmark 0x5/0xff lookup 254 protocol 237\n"
+                 "removed: rule 900: from all fwmark 0x5/0xff lookup 254 "
+                 "protocol 237\n"));
 
   CHECK(rtnetlink.SetIpv4Conf(*near, {.forwarding = true}).ok());
   CHECK_THAT(Drain(*events), Catch::Contains("near"));

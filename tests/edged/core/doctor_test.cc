@@ -268,6 +268,49 @@ TEST_CASE("doctor: the tunnel's MTU against the one below", "[doctor]") {
   CHECK(severity() == "note");
 }
 
+TEST_CASE("doctor: an MTU that the kernel was told", "[doctor]") {
+  DoctorFacts facts = HealthyHost();
+  facts.uplinks->at(0).learned_mtu = netlink::LearnedMtu{552, seconds(590)};
+  CHECK(Problems(facts) ==
+        "warning mtu: the kernel was told that only packets of 552 bytes reach "
+        "198.51.100.7, where uplink home is; it forgets that in 590 s | ip "
+        "route flush cache; edged prepare\n");
+  facts.uplinks->at(0).learned_mtu->mtu = 1500;
+  CHECK(Problems(facts) == "");
+}
+
+TEST_CASE("doctor: routes and rules that lead away from the tunnel",
+          "[doctor]") {
+  DoctorFacts facts = HealthyHost();
+  facts.routing = HostRouting{.links = *facts.links};
+  const auto lead = [&facts](const char* source) {
+    facts.ways.push_back({.destination = AddressOf("10.200.0.17"),
+                          .in = "eth0",
+                          .source = AddressOf(source),
+                          .route = netlink::Route{
+                              .destination = IpPrefix(AddressOf("0.0.0.0"), 0),
+                              .link = 2,
+                              .table = 100}});
+  };
+  facts.routing->rules = {{.priority = 50,
+                           .table = 100,
+                           .source = IpPrefix(AddressOf("198.51.100.0"), 24),
+                           .text = "from 198.51.100.0/24 lookup 100"}};
+  lead("198.51.100.1");
+  CHECK(Problems(facts) ==
+        "warning routes: packets for uplink home from 198.51.100.0/24 do not "
+        "go into the tunnel: route 0.0.0.0/0 dev eth0 of table 100, by rule "
+        "50: from 198.51.100.0/24 lookup 100 | ip rule add to 10.200.0.0/22 "
+        "lookup main priority 49\n");
+  facts.ways.clear();
+  facts.routing->rules.clear();
+  lead("8.8.8.8");
+  CHECK(Problems(facts) ==
+        "error routes: packets for uplink home do not go into the tunnel: "
+        "route 0.0.0.0/0 dev eth0 of table 100 | ip route del 0.0.0.0/0 dev "
+        "eth0 table 100\n");
+}
+
 TEST_CASE("doctor: the table of connections", "[doctor]") {
   DoctorFacts facts = HealthyHost();
   int64_t& most = facts.sysctls["net.netfilter.nf_conntrack_max"];

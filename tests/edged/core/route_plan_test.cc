@@ -274,29 +274,5 @@ TEST_CASE("route_plan: remembers where it switched forwarding on",
             .empty());
 }
 
-TEST_CASE("route_plan: names foreign routes inside the overlay network",
-          "[route_plan]") {
-  ObservedRoutes observed = Bare();
-  const auto add = [&](std::string_view destination, int link,
-                       uint8_t protocol = 4, uint32_t table = RT_TABLE_MAIN) {
-    observed.routes.push_back({.destination = Net(destination),
-                               .link = link,
-                               .table = table,
-                               .protocol = protocol});
-  };
-  add("10.0.0.0/8", 2);  // wider: our blocks win
-  add("10.200.0.16/28", 7, netlink::kRouteProtocol);
-  add("10.200.0.0/22", 3);
-  add("10.200.1.0/24", 9);  // of a device that has gone
-  add("10.200.0.1/32", 7, 2, RT_TABLE_LOCAL);
-  const auto sentences = ForeignRoutesInside(SampleFacts(), observed);
-  CHECK(sentences ==
-        std::vector<std::string>{
-            "route 10.200.0.0/22 dev eth1 lies inside the overlay network "
-            "10.200.0.0/22",
-            "route 10.200.1.0/24 lies inside the overlay network "
-            "10.200.0.0/22"});
-}
-
 }  // namespace
 }  // namespace edged::edge

@@ -240,6 +240,32 @@ TEST_CASE("doctor: docker's forward chain", "[doctor][kernel]") {
         "  nft insert rule ip filter DOCKER-USER iifname \"edged0\" accept\n");
 }
 
+TEST_CASE("doctor: who translates before edged", "[doctor][kernel]") {
+  SKIP_IF_IMPOSSIBLE();
+  const std::string rules =
+      "table ip nat {\n"
+      "chain DOCKER {\n"
+      "tcp dport 80 counter dnat to 172.17.0.2:8080\n"
+      "tcp dport 81 counter dnat to 172.17.0.2:8081\n"
+      "}\n"
+      "chain PREROUTING {\n"
+      "type nat hook prerouting priority PRIORITY; policy accept;\n"
+      "fib daddr type local jump DOCKER\n"
+      "}\n"
+      "}\n";
+  const auto at = [&rules](const char* priority) {
+    return Firewall(
+        std::regex_replace(rules, std::regex("PRIORITY"), priority));
+  };
+  CHECK(at("-100") ==  // docker's own
+        "ok: table ip nat (docker) let our traffic pass\n");
+  CHECK(at("-150") ==
+        "error: table ip nat (docker), chain DOCKER: `tcp dport 80 counter "
+        "nat` (handle N) takes connections to mapped ports (tcp 80)\n"
+        "  nft insert rule ip nat PREROUTING ip daddr 203.0.113.1 tcp dport { "
+        "80 } accept\n");
+}
+
 TEST_CASE("doctor: firewalld", "[doctor][kernel]") {
   SKIP_IF_IMPOSSIBLE();
   CHECK(Firewall("table inet firewalld {\n"

@@ -189,6 +189,85 @@ TEST_CASE("trace_story: a rule of others drops it", "[trace_story]") {
   CHECK(told.text() == "1 connection in 2 s: 1 dropped\n");
 }
 
+TEST_CASE("trace_story: a rule of others translates it first",
+          "[trace_story]") {
+  TraceScene scene = Scene();
+  AnyTable nat{.family = NFPROTO_IPV4, .name = "nat"};
+  nat.chains["PREROUTING"] = {
+      .name = "PREROUTING",
+      .hook = AnyHook{"nat", NF_INET_PRE_ROUTING, -150, {}}};
+  nat.chains["DOCKER"] = {.name = "DOCKER",
+                          .rules = {{7, {nftables::Translate{"dnat"}}}}};
+  scene.tables.push_back(nat);
+  Told told(std::move(scene));
+  told.Take(Marked(1, Request()));
+  told.Take({.id = 1,
+             .family = NFPROTO_IPV4,
+             .table = "nat",
+             .chain = "DOCKER",
+             .verdict = TraceVerdict::kAccept,
+             .rule_handle = 7});
+  TracedPacket elsewhere = Translated(2);
+  elsewhere.destination = AddressOf("172.17.0.2");
+  told.Take(Passes(1, kTraceTable, "postrouting", elsewhere));
+  CHECK(told.text() ==
+        "198.51.100.9:4000 to 203.0.113.1 tcp/80\n"
+        "  arrived on eth0\n"
+        "  taken: sent to 172.17.0.2:80\n"
+        "  by `dnat` (handle 7) of table ip nat (docker), chain DOCKER, which "
+        "comes before edged\n"
+        "  $ nft -a list chain ip nat DOCKER\n"
+        "  sent on by eth0, not into the tunnel\n");
+  told.Finish(1'000);
+  CHECK(told.text() == "1 connection in 1 s: 1 led elsewhere\n");
+}
+
+TEST_CASE("trace_story: a route of others leads it elsewhere",
+          "[trace_story]") {
+  TraceScene scene = Scene();
+  scene.other_way = [](const TracedPacket& arrived, const IpAddress& mapping) {
+    return OtherWay{fmt::format("route {} for {}", mapping.ToString(),
+                                arrived.source.ToString()),
+                    {"ip route del it"}};
+  };
+  const std::string way =
+      "198.51.100.9:4000 to 203.0.113.1 tcp/80\n"
+      "  arrived on eth0\n"
+      "  translated to 10.200.0.17:80, uplink home, by group web\n";
+  const std::string other =
+      "  led away from edged0 by route 10.200.0.17 for 198.51.100.9\n"
+      "  $ ip route del it\n";
+  Told told(std::move(scene));
+  told.Take(Marked(1, Request()));
+  told.Take({.id = 1,
+             .family = NFPROTO_INET,
+             .table = "edged",
+             .chain = "group-web",
+             .verdict = TraceVerdict::kAccept});
+  told.Take(Passes(1, kTraceTable, "prerouting"));
+  SECTION("and our own rule drops it there") {
+    told.Take(Drops(1, "edged", "forward", 3, Translated(2)));
+    CHECK(told.text() ==
+          way +
+              "  dropped by a rule with handle 3 of table inet edged, chain "
+              "forward\n" +
+              other);
+  }
+  SECTION("and nothing is heard of it again") {
+    told.Wait(1'000);
+    CHECK(told.text() ==
+          "198.51.100.9:4000 to 203.0.113.1 tcp/80\n"
+          "  arrived on eth0\n"
+          "  went no further after the rules of prerouting\n" +
+              other);
+  }
+  SECTION("and it leaves") {
+    told.Take(Passes(1, kTraceTable, "postrouting", Translated(2)));
+    CHECK(told.text() ==
+          way + "  sent on by eth0, not into the tunnel\n" + other);
+  }
+}
+
 TEST_CASE("trace_story: a policy drops it", "[trace_story]") {
   Told told;
   told.Take(Marked(1, Request()));

@@ -84,7 +84,7 @@ def healthy(setup):
 
     checks = {one["check"] for one in eventually(look)}
     expect(sorted(checks), sorted((
-        "access", "kernel", "clock", "edge", "uplinks", "forwarding", "rp_filter", "mtu",
+        "access", "kernel", "clock", "edge", "uplinks", "forwarding", "rp_filter", "routes", "mtu",
         "conntrack", "firewall", "nftables.conf", "addresses", "listeners", "provider")))
     shown = setup.edge.cli("doctor", check=False).stdout
     expect_in("ok       firewall", shown)
@@ -360,6 +360,100 @@ table inet strict {
     quiet(setup, "firewall")
     expect(setup.ask(ask.page, A, 80), PAGE)
     without(setup, "inet strict")
+
+
+# What docker writes, with a priority that comes before edged's.
+DOCKER_NAT = """
+table ip nat {
+  chain DOCKER {
+    iifname != "docker0" tcp dport 80 counter dnat to 10.66.0.2:8080
+    iifname != "docker0" tcp dport 81 counter dnat to 10.66.0.2:8081
+  }
+  chain PREROUTING {
+    type nat hook prerouting priority PRIORITY; policy accept;
+    fib daddr type local counter jump DOCKER
+  }
+}
+"""
+
+
+@case
+def who_translates_before_us(setup):
+    """A foreign DNAT that comes before ours is named; at docker's own priority it is harmless."""
+    host = setup.edge.host
+    host.nft(DOCKER_NAT.replace("PRIORITY", "dstnat"))
+    quiet(setup, "firewall")
+    expect(setup.ask(ask.page, A, 80), PAGE)
+    host.run(["nft", "delete", "table", "ip", "nat"])
+    host.nft(DOCKER_NAT.replace("PRIORITY", "-150"))
+    expect(setup.ask(ask.page, A, 80, 1), "no: timed out")
+    found = finds(setup, "firewall", "error", "table ip nat (docker), chain DOCKER: `")
+    expect_in("tcp dport 80", found["what"])
+    expect(bool(re.search(r"\(handle \d+\) takes connections to mapped ports \(tcp 80\)$",
+                          found["what"])), True, found["what"])
+    expect_in("priority -150, edged's is -110", found["means"])
+    expect_in("Docker makes it again", found["means"])
+    mend(setup, found)
+    quiet(setup, "firewall")
+    becomes(lambda: setup.ask(ask.page, A, 80), PAGE)
+    without(setup, "ip nat")
+
+
+# ---- routes and rules of others ----
+
+
+@case
+def ways_away_from_the_tunnel(setup):
+    """Foreign routes and rules that take uplinks' packets are named with the line that helps."""
+    host = setup.edge.host
+    mapping = "10.200.0.17/32"
+    for command, undo, what in (
+        (f"ip route add {mapping} via 203.0.113.126", "",
+         f"route {mapping} via 203.0.113.126 dev eth0 of table main"),
+        (f"ip route add blackhole {mapping}", "", f"route blackhole {mapping} of table main"),
+        (f"ip route add unreachable {mapping}", "", f"route unreachable {mapping} of table main"),
+        ("ip rule add to 10.200.0.0/22 prohibit priority 40", "",
+         "rule 40: from all to 10.200.0.0/22 prohibit"),
+        ("ip route add default via 203.0.113.126 table 100; ip rule add lookup 100 priority 50",
+         "ip rule del priority 50; ip rule del priority 49; ip route flush table 100",
+         "route 0.0.0.0/0 via 203.0.113.126 dev eth0 of table 100, by rule 50: from all lookup"),
+        ("ip route add blackhole default table 100; ip rule add iif eth0 lookup 100 priority 50",
+         "ip rule del priority 50; ip rule del priority 49; ip route flush table 100",
+         "route blackhole 0.0.0.0/0 of table 100, by rule 50: from all iif eth0 lookup 100"),
+    ):
+        quiet(setup, "routes")
+        host.run(["sh", "-ec", command])
+        expect_in("no: ", setup.ask(ask.page, A, 80, 1))
+        mend(setup, finds(setup, "routes", "error", what))
+        quiet(setup, "routes")
+        becomes(lambda: setup.ask(ask.page, A, 80), PAGE)
+        if undo:
+            host.run(["sh", "-ec", undo])
+    # One that is for some clients only.
+    host.run(["ip", "rule", "add", "from", "198.51.100.0/24", "blackhole", "priority", "60"])
+    found = finds(setup, "routes", "warning", "from 198.51.100.0/24 do not go into the tunnel")
+    expect(found["mend"], ["ip rule del priority 60"])
+    mend(setup, found)
+    quiet(setup, "routes")
+
+
+@case
+def status_tells_of_ways_away(setup):
+    """The daemon itself says so as soon as the route or rule is there."""
+    host = setup.edge.host
+    for command, undo in (
+        ("ip route add blackhole 10.200.0.16/32", "ip route del blackhole 10.200.0.16/32"),
+        ("ip rule add to 10.200.0.0/22 unreachable priority 40", "ip rule del priority 40"),
+    ):
+        begin = time.monotonic()
+        host.run(["sh", "-ec", command])
+        eventually(lambda: expect_in(
+            "do not go into the tunnel", str(setup.edge.status().get("warnings"))),
+            2, pause=0.005)
+        print(f"    told {(time.monotonic() - begin) * 1000:.0f} ms after: {command}")
+        host.run(["sh", "-ec", undo])
+        eventually(lambda: expect(setup.edge.status().get("warnings", []), []))
+    setup.agent.wait_edge_ready("a", seconds=20)
 
 
 # ---- files, addresses, listeners ----

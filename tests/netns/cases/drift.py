@@ -185,6 +185,8 @@ NETWORK_CHANGES = (
     ("ip address add 10.200.0.9/32 dev edged0", "address 10.200.0.9/32"),
     ("ip route del 10.200.0.16/28", "removed: route 10.200.0.16/28"),
     ("ip route replace 10.200.0.16/28 dev lo", "route 10.200.0.16/28"),
+    ("ip route replace blackhole 10.200.0.16/28", "blackhole route 10.200.0.16/28"),
+    ("ip route replace unreachable 10.200.0.16/28", "unreachable route 10.200.0.16/28"),
     ("ip route flush dev edged0", "removed: route 10.200.0."),
     ("ip route add 10.9.9.0/24 dev edged0 protocol 237", "route 10.9.9.0/24"),
     ("echo 0 > /proc/sys/net/ipv4/conf/eth0/forwarding", "settings of link"),

@@ -119,12 +119,29 @@ def network_is_repaired(setup):
         ("ip address flush dev DEVICE", "removed: address 10.200.0.16/32"),
         ("ip address add 10.200.0.99/32 dev DEVICE", "address 10.200.0.99/32"),
         ("ip route flush table 60673", "removed: route 0.0.0.0/0 table 60673"),
+        ("ip route replace blackhole default table 60673", "blackhole route 0.0.0.0/0 table 60673"),
+        ("ip route replace unreachable 10.200.0.1/32", "unreachable route 10.200.0.1/32"),
         ("ip route del 10.200.0.1/32", "removed: route 10.200.0.1/32"),
         ("ip rule del priority 100", "removed: rule 100"),
         ("ip rule add fwmark 9 table 9 protocol 237", "rule "),
         ("echo 0 > /proc/sys/net/ipv4/conf/DEVICE/forwarding", "settings of link"),
         ("echo 1 > /proc/sys/net/ipv4/conf/DEVICE/rp_filter", "settings of link"),
     ))
+
+
+@case
+def target_without_a_route_is_told(setup):
+    """Somebody's blackhole over a target is told within a moment; it is not ours to remove."""
+    process = setup.agent.process
+    for kind in ("blackhole", "unreachable"):
+        for command, words in ((f"add {kind}", f"target {BACKEND} is not reached"),
+                               (f"del {kind}", "this host has a route to each target again")):
+            said = len(process.output())
+            begin = time.monotonic()
+            setup.world.home.run(["ip", "route", *command.split(), f"{BACKEND}/32"])
+            eventually(lambda: expect_in(words, process.output()[said:]), 2, pause=0.003)
+            print(f"    {command}: told after {(time.monotonic() - begin) * 1000:.0f} ms")
+    becomes(lambda: setup.ask(ask.page, A, 80), PAGE)
 
 
 @case

@@ -157,6 +157,53 @@ def dropped_by_a_policy(setup):
     expect_in("dropped by the policy of table inet strict, chain in", text)
 
 
+DOCKER = """
+table ip nat {
+  chain DOCKER { iifname != "docker0" tcp dport 80 counter dnat to 203.0.113.126:80; }
+  chain PREROUTING {
+    type nat hook prerouting priority -150; policy accept;
+    fib daddr type local counter jump DOCKER
+  }
+}
+"""
+
+
+@case
+def taken_by_a_stranger(setup):
+    """A rule of somebody else that translates the packet first is named."""
+    host = setup.edge.host
+    host.nft(DOCKER)
+    text = traced(setup, f"{A}:80", lambda: setup.ask(ask.page, A, 80, 1.5), 1)
+    host.run(["nft", "delete", "table", "ip", "nat"])
+    expect_in("taken: sent to 203.0.113.126:80", text)
+    expect(bool(re.search(
+        r"by `.*tcp dport 80 .*nat` \(handle \d+\) of table ip nat \(docker\), chain DOCKER, "
+        r"which comes before edged", text)), True, text)
+    expect_in("$ nft -a list chain ip nat DOCKER", text)
+    expect(setup.ask(ask.page, A, 80), PAGE)
+
+
+@case
+def led_elsewhere_by_a_route(setup):
+    """Not our rule is to blame but the route or the rule that takes the translated packet."""
+    host = setup.edge.host
+    for command, undo, what in (
+        ("ip route add 10.200.0.17/32 via 203.0.113.126", "ip route del 10.200.0.17/32",
+         "led away from edged0 by route 10.200.0.17/32 via 203.0.113.126 dev eth0 of table main"),
+        ("ip route add blackhole 10.200.0.17/32", "ip route del blackhole 10.200.0.17/32",
+         "led away from edged0 by route blackhole 10.200.0.17/32 of table main"),
+        ("ip route add default via 203.0.113.126 table 100; "
+         "ip rule add from 198.51.100.0/24 lookup 100 priority 50",
+         "ip rule del priority 50; ip route flush table 100",
+         "of table 100, by rule 50: from 198.51.100.0/24 lookup 100"),
+    ):
+        host.run(["sh", "-ec", command])
+        text = traced(setup, f"{A}:80", lambda: setup.ask(ask.page, A, 80, 1.5), 1)
+        host.run(["sh", "-ec", undo])
+        expect_in(what, text)
+        expect(setup.ask(ask.page, A, 80), PAGE)
+
+
 @case
 def dies_at_the_uplink(setup):
     """What the private network swallows: it went into the tunnel and nothing came back."""
