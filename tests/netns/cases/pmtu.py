@@ -8,8 +8,9 @@ import struct
 import ask
 from cases import ipv6
 from case import case
-from expect import becomes, eventually, expect
+from expect import becomes, eventually, expect, expect_in
 from product import Setup, edge_node, port_binding, tcp, udp
+from stream import Transfer
 from world import A, A2, A6, B, BACKEND, BACKEND6
 
 LIMIT_SECONDS = 120
@@ -410,3 +411,54 @@ def path_of_1280_that_fragments(lab):
     carries(setup)
     middle(setup, 1500, hole=False)
     carries(setup)
+
+
+def checksum(data):
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def forge_too_big(setup, mtu):
+    """Anybody on the internet tells the VPS that its tunnel's packets are too big on the way."""
+    endpoint = eventually(lambda: setup.edge.status()["uplinks"][0]["endpoint"])
+    address, port = endpoint.rsplit(":", 1)
+    sent = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 1400, 0, 0, 64, 17, 0,
+                       socket.inet_aton(A), socket.inet_aton(address))
+    sent += struct.pack("!HHHH", 51820, int(port), 1380, 0)
+    error = struct.pack("!BBHHH", 3, 4, 0, 0, mtu) + sent
+    error = error[:2] + struct.pack("!H", checksum(error)) + error[4:]
+    with setup.world.internet.network():
+        raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+    with raw:
+        raw.sendto(error, (A, 0))
+
+
+def told_mtus(setup):
+    """What doctor says of MTUs that the kernel was told."""
+    done = setup.edge.cli("doctor", "-o", "json", check=False)
+    return [one for one in json.loads(done.stdout)["findings"]
+            if one["check"] == "mtu" and "the kernel was told" in one["what"]]
+
+
+@case
+def forged_too_big(lab):
+    """One forged ICMP error cuts the tunnel's packets on the VPS: doctor says so, and what forgets
+    it; after `edged prepare` no such error goes below 1280, and a path without fragments lives."""
+    setup = serving(lab)
+    host = setup.edge.host
+    expect(told_mtus(setup), [])
+    forge_too_big(setup, 552)
+    found = eventually(lambda: told_mtus(setup)[0])
+    expect_in("only packets of 552 bytes reach ", found["what"])
+    expect_in("ip route flush cache", found["mend"])
+    host.run(["ip", "route", "flush", "cache"])
+    eventually(lambda: expect(told_mtus(setup), []))
+    expect_in("net.ipv4.route.min_pmtu: 552 -> 1280", setup.edge.cli("prepare", check=False).stdout)
+    forge_too_big(setup, 552)
+    found = eventually(lambda: told_mtus(setup)[0])
+    expect_in("only packets of 1280 bytes reach ", found["what"])
+    setup.world.cgnat.nft(BLACK_HOLE.replace("DEVICE", "wan"))
+    transfer = Transfer(setup.world.client, A, 82, "pull")
+    expect(transfer.result(), "whole", "a download where fragments are dropped")
