@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <iterator>
-#include <set>
+#include <map>
 #include <utility>
 
 #include "clusteragent/core/backend_chains.h"
@@ -48,6 +48,8 @@ struct Names {
   const char* edges;     // set: the edges' own addresses
   const char* backends;  // map: address . protocol . port : verdict
   const char* backend_ranges;
+  const char* timeouts;  // map: address . protocol . port : verdict
+  const char* timeout_ranges;
 };
 constexpr Names kIpv4Names{.family = Family::kIpv4,
                            .nfproto = NFPROTO_IPV4,
@@ -60,7 +62,9 @@ constexpr Names kIpv4Names{.family = Family::kIpv4,
                            .target_ranges = "target_ranges4",
                            .edges = "edges4",
                            .backends = "backends4",
-                           .backend_ranges = "backend_ranges4"};
+                           .backend_ranges = "backend_ranges4",
+                           .timeouts = "timeouts4",
+                           .timeout_ranges = "timeout_ranges4"};
 constexpr Names kIpv6Names{.family = Family::kIpv6,
                            .nfproto = NFPROTO_IPV6,
                            .address_type = nftables::Type::kIpv6Addr,
@@ -72,7 +76,9 @@ constexpr Names kIpv6Names{.family = Family::kIpv6,
                            .target_ranges = "target_ranges6",
                            .edges = "edges6",
                            .backends = "backends6",
-                           .backend_ranges = "backend_ranges6"};
+                           .backend_ranges = "backend_ranges6",
+                           .timeouts = "timeouts6",
+                           .timeout_ranges = "timeout_ranges6"};
 
 const Names& NamesOf(const UplinkFamily& family) {
   return family.family == Family::kIpv4 ? kIpv4Names : kIpv6Names;
@@ -135,29 +141,21 @@ Chain MarkOwn(const std::vector<TunnelOfEdge>& tunnels, const MarkMask& marks) {
   return chain;
 }
 
-// What has the same timeout: its `ct timeout` object, and a set of listeners,
-// single or ranges, for each family that has any.
-struct TimeoutClass {
-  nftables::CtTimeout object;
-  std::vector<std::pair<Field, nftables::SetWithElements>> sets;
-};
-
 std::vector<Field> ListenerKey(Field destination) {
   return {destination, Field::kL4proto, Field::kThDport};
 }
 
+Rule ByVerdict(const Names& names, const std::string& map) {
+  return {
+      {kFromTunnel, nftables::VerdictMap{ListenerKey(names.destination), map}}};
+}
+
 // The timeouts come first: a translation ends the chain.
 Chain Translate(const std::vector<UplinkFamily>& families,
-                const std::vector<TimeoutClass>& timeouts) {
+                std::vector<Rule> timeouts) {
   Chain chain{"prerouting",
               {{ChainType::kNat, HookPoint::kPrerouting, kTranslate}}};
-  for (const TimeoutClass& timeout : timeouts) {
-    for (const auto& [destination, set] : timeout.sets) {
-      chain.rules.push_back(
-          {{kFromTunnel, MatchSet{ListenerKey(destination), set.set.name},
-            nftables::SetCtTimeout{timeout.object.name}}});
-    }
-  }
+  chain.rules = std::move(timeouts);
   for (const UplinkFamily& family : families) {
     const Names& names = NamesOf(family);
     const auto to = [&names](const char* map, bool with_port) {
@@ -276,59 +274,80 @@ std::vector<nftables::Type> ListenerTypes(const Names& names) {
           nftables::Type::kInetService};
 }
 
-// Listeners of one family with one timeout: "tcp-3600-ports4", or
-// "tcp-3600-ranges4". Empty when there are none.
-nftables::SetWithElements TimeoutSet(const std::vector<TunnelOfEdge>& tunnels,
-                                     const Names& names, Protocol protocol,
-                                     std::chrono::seconds timeout,
-                                     bool ranges) {
-  nftables::SetWithElements set{
-      .set = {.name = fmt::format("{}-{}-{}{}", edged::ToString(protocol),
-                                  timeout.count(), ranges ? "ranges" : "ports",
-                                  names.family == Family::kIpv4 ? 4 : 6),
+nftables::CtTimeout TimeoutOf(const UplinkTarget& target) {
+  return nftables::IdleTimeout(target.protocol,
+                               static_cast<uint32_t>(target.timeout.count()));
+}
+
+// Bindings' own timeouts: an object and a chain that gives it for each, and
+// maps that lead listeners to these chains. A set for each would do without
+// chains, but the kernel seeks sets one by one, and each packet would too.
+struct Timeouts {
+  std::vector<nftables::CtTimeout> objects;
+  std::vector<Chain> chains;
+  std::vector<nftables::SetWithElements> maps;
+  std::vector<Rule> rules;  // of the chain that translates
+};
+
+std::string TimeoutChain(const nftables::CtTimeout& timeout) {
+  return "timeout-" + timeout.name;
+}
+
+// Those of one family; empty when there are none.
+nftables::SetWithElements TimeoutMap(const std::vector<TunnelOfEdge>& tunnels,
+                                     const Names& names, bool ranges) {
+  nftables::SetWithElements map{
+      .set = {.name = ranges ? names.timeout_ranges : names.timeouts,
               .key = ListenerTypes(names),
+              .data = {nftables::Type::kVerdict},
               .interval = ranges}};
   for (const TunnelOfEdge& tunnel : tunnels) {
     for (size_t i = 0; i < tunnel.targets.size(); ++i) {
       const UplinkTarget& target = tunnel.targets[i];
       if (i > 0 && tunnel.targets[i - 1].SharesListener(target)) continue;
       if (target.address.family() != names.family ||
-          target.protocol != protocol || target.timeout != timeout ||
-          target.ports.is_single() == ranges) {
+          target.timeout.count() == 0 || target.ports.is_single() == ranges) {
         continue;
       }
-      nftables::Element element{.key =
-                                    ListenerBytes(target, target.ports.first)};
+      nftables::Element element{
+          .key = ListenerBytes(target, target.ports.first),
+          .verdict =
+              Verdict{VerdictKind::kJump, TimeoutChain(TimeoutOf(target))}};
       if (ranges) element.key_end = ListenerBytes(target, target.ports.last);
-      set.elements.push_back(std::move(element));
+      map.elements.push_back(std::move(element));
     }
   }
-  std::ranges::sort(set.elements, {}, &nftables::Element::key);
-  return set;
+  std::ranges::sort(map.elements, {}, &nftables::Element::key);
+  return map;
 }
 
-std::vector<TimeoutClass> TimeoutsOf(
-    const std::vector<TunnelOfEdge>& tunnels,
-    const std::vector<UplinkFamily>& families) {
-  std::set<std::pair<Protocol, std::chrono::seconds>> classes;
+Timeouts TimeoutsOf(const std::vector<TunnelOfEdge>& tunnels,
+                    const std::vector<UplinkFamily>& families) {
+  std::map<std::pair<Protocol, std::chrono::seconds>, const UplinkTarget*>
+      classes;
   for (const TunnelOfEdge& tunnel : tunnels) {
     for (const UplinkTarget& target : tunnel.targets) {
       if (target.timeout.count() == 0) continue;
-      classes.emplace(target.protocol, target.timeout);
+      classes.emplace(std::pair(target.protocol, target.timeout), &target);
     }
   }
-  std::vector<TimeoutClass> timeouts;
-  for (const auto& [protocol, timeout] : classes) {
-    TimeoutClass& added = timeouts.emplace_back();
-    added.object =
-        nftables::IdleTimeout(protocol, static_cast<uint32_t>(timeout.count()));
-    for (const UplinkFamily& family : families) {
-      const Names& names = NamesOf(family);
-      for (const bool ranges : {false, true}) {
-        auto set = TimeoutSet(tunnels, names, protocol, timeout, ranges);
-        if (set.elements.empty()) continue;
-        added.sets.emplace_back(names.destination, std::move(set));
-      }
+  Timeouts timeouts;
+  for (const auto& [name, target] : classes) {
+    const nftables::CtTimeout object = TimeoutOf(*target);
+    timeouts.chains.push_back(
+        {.name = TimeoutChain(object),
+         .rules = {
+             {{Match{Field::kL4proto, nftables::ToBytes(target->protocol)},
+               nftables::SetCtTimeout{object.name}}}}});
+    timeouts.objects.push_back(object);
+  }
+  for (const UplinkFamily& family : families) {
+    const Names& names = NamesOf(family);
+    for (const bool ranges : {false, true}) {
+      auto map = TimeoutMap(tunnels, names, ranges);
+      if (map.elements.empty()) continue;
+      timeouts.rules.push_back(ByVerdict(names, map.set.name));
+      timeouts.maps.push_back(std::move(map));
     }
   }
   return timeouts;
@@ -378,8 +397,9 @@ nftables::Table MakeUplinkTable(const std::vector<TunnelOfEdge>& tunnels,
   for (const TunnelOfEdge& tunnel : tunnels) devices.push_back(tunnel.device);
   nftables::Table table{.name = kUplinkTable};
   table.sets.push_back(NameSet(kTunnels, std::move(devices)));
-  const auto timeouts = TimeoutsOf(tunnels, guard.families);
-  nftables::Chain translate = Translate(guard.families, timeouts);
+  Timeouts timeouts = TimeoutsOf(tunnels, guard.families);
+  nftables::Chain translate =
+      Translate(guard.families, std::move(timeouts.rules));
   std::vector<nftables::Chain> chains;  // of backends
   for (const UplinkFamily& family : guard.families) {
     const Names& names = NamesOf(family);
@@ -395,19 +415,13 @@ nftables::Table MakeUplinkTable(const std::vector<TunnelOfEdge>& tunnels,
                   ListenerTypes(names)});
     if (backends.empty()) continue;
     for (auto* set : {&backends.ports, &backends.ranges}) {
-      translate.rules.push_back(
-          {{kFromTunnel, nftables::VerdictMap{ListenerKey(names.destination),
-                                              set->set.name}}});
+      translate.rules.push_back(ByVerdict(names, set->set.name));
       table.sets.push_back(std::move(*set));
     }
     std::ranges::move(backends.chains, std::back_inserter(chains));
   }
-  for (const TimeoutClass& timeout : timeouts) {
-    table.timeouts.push_back(timeout.object);
-    for (const auto& [destination, set] : timeout.sets) {
-      table.sets.push_back(set);
-    }
-  }
+  std::ranges::move(timeouts.maps, std::back_inserter(table.sets));
+  table.timeouts = std::move(timeouts.objects);
   table.chains = {MarkEdge(tunnels, marks),
                   MarkOwn(tunnels, marks),
                   std::move(translate),
@@ -415,6 +429,7 @@ nftables::Table MakeUplinkTable(const std::vector<TunnelOfEdge>& tunnels,
                   Forward(marks, guard.families),
                   Input(guard.families),
                   Output(marks, guard)};
+  std::ranges::move(timeouts.chains, std::back_inserter(table.chains));
   std::ranges::move(chains, std::back_inserter(table.chains));
   return table;
 }

@@ -108,7 +108,7 @@ TEST_CASE("backend_chains: the kernel takes every object of the table",
   }
 }
 
-TEST_CASE("backend_chains: a listener with a timeout stands once in its set",
+TEST_CASE("backend_chains: a listener with a timeout stands once in its map",
           "[backend_chains]") {
   World world = WithService();
   world.port_bindings[0].bindings[0].tcp =
@@ -116,7 +116,7 @@ TEST_CASE("backend_chains: a listener with a timeout stands once in its set",
   const nftables::Table table = TableOf(world);
   int found = 0;
   for (const auto& set : table.sets) {
-    if (set.set.name != "tcp-3600-ports4") continue;
+    if (set.set.name != "timeouts4") continue;
     found += static_cast<int>(set.elements.size());
   }
   CHECK(found == 1);

@@ -443,10 +443,7 @@ TEST_CASE("uplink_table: connections of a binding get its timeout",
     text += timeout.name + "\n";
   }
   for (const auto& set : table.sets) {
-    if (!set.set.name.starts_with("tcp-") &&
-        !set.set.name.starts_with("udp-")) {
-      continue;
-    }
+    if (!set.set.name.starts_with("timeout")) continue;
     text += set.set.name + ":";
     for (const auto& element : set.elements) {
       text += " " + nftables::Print(element, set.set);
@@ -454,24 +451,32 @@ TEST_CASE("uplink_table: connections of a binding get its timeout",
     text += "\n";
   }
   for (const auto& chain : table.chains) {
-    if (chain.name == "prerouting") text += nftables::Print(chain);
+    if (chain.name == "prerouting" || chain.name.starts_with("timeout")) {
+      text += nftables::Print(chain);
+    }
   }
   CHECK(text == R"(tcp-3600
 udp-2
-tcp-3600-ports4: 10.200.0.17 . tcp . 80
-tcp-3600-ports6: fd6a:3863:fc1a:1:400::1 . tcp . 80 fd6a:3863:fc1a:1:400::1 . tcp . 81
-udp-2-ranges4: 10.200.0.17 . udp . 100-200
-udp-2-ranges6: fd6a:3863:fc1a:1:400::1 . udp . 100-200
+timeouts4: 10.200.0.17 . tcp . 80 : jump timeout-tcp-3600
+timeout_ranges4: 10.200.0.17 . udp . 100-200 : jump timeout-udp-2
+timeouts6: fd6a:3863:fc1a:1:400::1 . tcp . 80 : jump timeout-tcp-3600 fd6a:3863:fc1a:1:400::1 . tcp . 81 : jump timeout-tcp-3600
+timeout_ranges6: fd6a:3863:fc1a:1:400::1 . udp . 100-200 : jump timeout-udp-2
 	chain prerouting {
 		type nat hook prerouting priority dstnat - 10; policy accept;
-		iifname @tunnels ip daddr . meta l4proto . th dport @tcp-3600-ports4 ct timeout set "tcp-3600"
-		iifname @tunnels ip6 daddr . meta l4proto . th dport @tcp-3600-ports6 ct timeout set "tcp-3600"
-		iifname @tunnels ip daddr . meta l4proto . th dport @udp-2-ranges4 ct timeout set "udp-2"
-		iifname @tunnels ip6 daddr . meta l4proto . th dport @udp-2-ranges6 ct timeout set "udp-2"
+		iifname @tunnels ip daddr . meta l4proto . th dport vmap @timeouts4
+		iifname @tunnels ip daddr . meta l4proto . th dport vmap @timeout_ranges4
+		iifname @tunnels ip6 daddr . meta l4proto . th dport vmap @timeouts6
+		iifname @tunnels ip6 daddr . meta l4proto . th dport vmap @timeout_ranges6
 		iifname @tunnels dnat ip to ip daddr . meta l4proto . th dport map @targets4
 		iifname @tunnels dnat ip to ip daddr . meta l4proto . th dport map @target_ranges4
 		iifname @tunnels dnat ip6 to ip6 daddr . meta l4proto . th dport map @targets6
 		iifname @tunnels dnat ip6 to ip6 daddr . meta l4proto . th dport map @target_ranges6
+	}
+	chain timeout-tcp-3600 {
+		meta l4proto tcp ct timeout set "tcp-3600"
+	}
+	chain timeout-udp-2 {
+		meta l4proto udp ct timeout set "udp-2"
 	}
 )");
 }
