@@ -4,6 +4,7 @@
 #include <sys/statvfs.h>
 
 #include <algorithm>
+#include <map>
 #include <variant>
 
 #include "clusteragent/core/allocator.h"
@@ -124,6 +125,7 @@ absl::StatusOr<std::string> PlanCommand(const std::string& manifests,
 std::vector<std::string> ValidateCommand(
     const std::vector<std::string>& files) {
   std::vector<std::string> errors;
+  std::map<ObjectKey, std::string> first;  // where each object stands
   for (const std::string& file : files) {
     const auto text = ReadFileOrPipe(file);
     if (!text.ok()) {
@@ -137,6 +139,13 @@ std::vector<std::string> ValidateCommand(
     }
     for (const auto& document : *documents) {
       if (document.ok()) {
+        const ObjectKey key = KeyOf(document->object);
+        const auto [at, is_new] = first.try_emplace(key, document->where);
+        if (!is_new) {
+          errors.push_back(fmt::format("{}: {} stands at {} already",
+                                       document->where, key.ToString(),
+                                       at->second));
+        }
         AddMistakes(*document, errors);
       } else {
         errors.emplace_back(Message(document.status()));

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <set>
 
+#include "clusteragent/core/stable_hash.h"
 #include "clusteragent/source/state_json.h"
 #include "common/config/document.h"
 #include "common/config/fields.h"
@@ -101,11 +102,19 @@ absl::Status WriteIfOther(const std::string& path, const std::string& text) {
   return WriteFileAtomically(path, text);
 }
 
-// "edgenodes/vps-1.json", "portbindings/default.web.json".
+// "edgenodes/vps-1.json", "portbindings/default.web.json". A name may have 253
+// characters, as many as a file with all that belongs to it may not.
 std::string StatusFile(const ObjectKey& key) {
-  return key.kind == Kind::kEdgeNode
-             ? fmt::format("edgenodes/{}.json", key.name)
-             : fmt::format("portbindings/{}.{}.json", key.name_space, key.name);
+  constexpr size_t kMost = 200, kDigits = 32;
+  const bool is_edge = key.kind == Kind::kEdgeNode;
+  std::string name =
+      is_edge ? key.name : fmt::format("{}.{}", key.name_space, key.name);
+  if (name.size() > kMost) {
+    name = fmt::format("{}-{}", name.substr(0, kMost - kDigits - 1),
+                       StableHash({key.name_space, key.name}, kDigits));
+  }
+  return fmt::format("{}/{}.json", is_edge ? "edgenodes" : "portbindings",
+                     name);
 }
 
 }  // namespace

@@ -208,6 +208,7 @@ class Edge {
   SteadyTime flows_after_;  // not before
   EventLoop::TimerId heed_timer_ = 0;
   SteadyTime heed_after_;
+  std::string told_mtu_;      // the last line about it in the log
   bool mtu_changed_ = false;  // an uplink says another one, or has moved
   EventLoop::Duration health_interval_{};
 };

@@ -125,7 +125,8 @@ void Edge::FollowMtu() {
   const auto written = RepairNetwork();
   if (!written.ok()) {
     ReconcileSoon();
-  } else if (!written->empty()) {
+  } else if (!written->empty() &&
+             std::exchange(told_mtu_, *written) != *written) {
     spdlog::info("MTU: {}", *written);
   }
 }

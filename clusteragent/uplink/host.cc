@@ -7,12 +7,14 @@
 #include <string>
 
 #include "common/netlink/ipv6_settings.h"
+#include "common/protocol/tunnel_mtu.h"
 #include "common/status.h"
 
 namespace edged::agent {
 namespace {
 
-constexpr uint32_t kLeastIpv6Mtu = 1280;
+// Two bits: nobody has a network as wide as a quarter of all addresses.
+constexpr int kWidestDefault = 2;
 constexpr uint8_t kScopeHost = 254;  // RT_SCOPE_HOST: 127.0.0.1, ::1
 
 // Every device that we ever name: those of other agents of this host too.
@@ -52,7 +54,7 @@ absl::StatusOr<UplinkHost> ObserveHost(netlink::Rtnetlink& rtnetlink) {
     ours.insert(link.index);
     // Too small an MTU is the EdgeNode's wish; its edge tells.
     if (host.ipv6_trouble.off.empty() && !link.ipv6.enabled &&
-        link.mtu >= kLeastIpv6Mtu) {
+        link.mtu >= protocol::kLeastIpv6Mtu) {
       host.ipv6_trouble.off = fmt::format(
           "IPv6 is switched off on a device of this uplink: "
           "net.ipv6.conf.{}.disable_ipv6 is 1",
@@ -73,14 +75,21 @@ absl::StatusOr<UplinkHost> ObserveHost(netlink::Rtnetlink& rtnetlink) {
   host.without_default = {Family::kIpv4, Family::kIpv6};
   for (const netlink::Route& route : routes) {
     if (route.kind != netlink::RouteKind::kUnicast) continue;
-    if (ours.contains(route.link)) continue;
+    // Also those of an edge or an agent beside us, which have this number.
+    if (ours.contains(route.link) ||
+        route.protocol == netlink::kRouteProtocol) {
+      continue;
+    }
     if (route.destination.length() == 0) {
       if (route.table == RT_TABLE_MAIN) {
         host.without_default.erase(route.destination.family());
       }
       continue;
     }
-    host.routes.push_back(route.destination);
+    // 0.0.0.0/1 and the like are a VPN's default route in parts.
+    if (route.destination.length() > kWidestDefault) {
+      host.routes.push_back(route.destination);
+    }
   }
   std::ranges::sort(host.local_addresses);
   std::ranges::sort(host.routes);

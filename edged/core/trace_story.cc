@@ -453,6 +453,13 @@ Lines TraceStory::Finish(Time now, bool lost) {
   const auto seconds = std::chrono::ceil<std::chrono::seconds>(now).count();
   if (flows_.empty()) {
     lines.push_back(fmt::format("nothing arrived in {} s", seconds));
+    if (scene_.target.nic_address.is_loopback()) {
+      lines.push_back(fmt::format(
+          "  {} is for this host's own programs, and edged maps nothing there; "
+          "name the public address that clients ask",
+          scene_.target.nic_address.ToString()));
+      return lines;
+    }
     if (!scene_.address_is_local) {
       lines.push_back(fmt::format(
           "  {} is not an address of this host, and none that edged maps",

@@ -166,6 +166,9 @@ spec:
   - {name: b, protocol: TCP, listenPort: 80, target: {address: 10.0.0.1, port: 1}}
   - {name: c, protocol: SCTP, listenPort: 80, target: {address: 10.0.0.1, port: 1}}
 )");
+  setup.Write("twice.yaml",
+              "apiVersion: edged.dev/v1alpha1\nkind: EdgeNode\n"
+              "metadata: {name: vps}\nspec: {address: 203.0.113.2}\n");
   setup.Write("two.yaml",
               "apiVersion: edged.dev/v1alpha1\nkind: Node\n---\n"
               "apiVersion: edged.dev/v1alpha1\nkind: EdgeNode\n"
@@ -199,6 +202,12 @@ spec:
   CHECK(errors[1] ==
         "bindings.yaml:7: InvalidProtocol: PortBinding default/web: "
         "spec.bindings[2].protocol: \"SCTP\" is neither TCP nor UDP");
+  // One object twice, in one file or in two.
+  CHECK(ValidateCommand({setup.manifests + "/bindings.yaml",
+                         setup.manifests + "/twice.yaml"})
+            .back() == fmt::format("{0}/twice.yaml:1: EdgeNode vps stands at "
+                                   "{0}/bindings.yaml:2 already",
+                                   setup.manifests));
   CHECK(validate("none.yaml") ==
         std::vector<std::string>{"none.yaml: No such file or directory"});
 }

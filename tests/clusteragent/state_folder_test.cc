@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <filesystem>
@@ -321,6 +322,21 @@ TEST_CASE("state_folder: writes the statuses that changed, removes old ones",
   CHECK(FileNumber(web_path) == web_file);
   CHECK(absl::IsNotFound(
       ReadFile(folder / "status/portbindings/default.old.json").status()));
+}
+
+TEST_CASE("state_folder: long names have a status, too", "[state_folder]") {
+  const TemporaryFolder folder;
+  const StateFolder state(folder.path());
+  const std::string name(250, 'a');
+  const std::vector<ObjectStatus> statuses{
+      StatusOf(Kind::kPortBinding, name + "b", "one"),
+      StatusOf(Kind::kPortBinding, name + "c", "two")};
+  REQUIRE(state.SaveStatuses(statuses) == absl::OkStatus());
+  auto loaded = state.LoadStatuses().value();
+  std::ranges::sort(loaded, {}, [](const ObjectStatus& status) {
+    return status.object.name;
+  });
+  CHECK(loaded == statuses);
 }
 
 TEST_CASE("state_folder: statuses are read while the agent writes one",

@@ -4,8 +4,9 @@ import json
 
 import ask
 from case import case
-from expect import eventually, expect, expect_in, expect_not_in
-from product import API, EDGE_OVERLAY, SOCKET, Setup, tcp, udp
+from expect import becomes, eventually, expect, expect_in, expect_not_in
+from lab import PYTHON, ROOT
+from product import API, EDGED, EDGE_OVERLAY, SOCKET, Setup, tcp, udp
 from world import A, BACKEND, HOME_LAN
 
 
@@ -136,3 +137,20 @@ def nft_reloads_the_listing(setup):
     setup.edge.run()
     eventually(lambda: expect(setup.edge.table(), before))
     expect(setup.ask(ask.page, A, 80), f"backend:8080 saw {HOME_LAN}")
+
+
+@case
+def kernel_without_nf_tables(setup):
+    """On a kernel without nf_tables each program says so in one line, and what to do."""
+    without = [PYTHON, ROOT / "tests/tools/without_nf_tables.py"]
+    host = setup.edge.host
+    setup.edge.process.stop()
+    for command in ([EDGED, "run"], [EDGED, "trace", f"{A}:80"]):
+        done = host.run([*without, *command], check=False)
+        expect(done.returncode, 1, command)
+        expect_in("this kernel has no nf_tables: load the module nf_tables", done.stderr)
+    done = host.run([*without, EDGED, "doctor"], check=False)
+    expect_in("this kernel has no nf_tables", done.stdout)
+    expect_in("$ modprobe nf_tables", done.stdout)
+    setup.edge.run()
+    becomes(lambda: setup.ask(ask.page, A, 80), f"backend:8080 saw {HOME_LAN}")

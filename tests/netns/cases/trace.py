@@ -234,6 +234,14 @@ def elsewhere(setup):
 
 
 @case
+def loopback(setup):
+    """Nobody outside can ask 127.0.0.1: no word of a provider's firewall."""
+    text = Trace(setup, "127.0.0.1:80", "--seconds", "1").end(1)
+    expect_in("127.0.0.1 is for this host's own programs", text)
+    expect_not_in("provider", text)
+
+
+@case
 def ipv6(setup):
     """An IPv6 target has its own form."""
     trace = Trace(setup, "[::1]:99", "--connections", "1", "--seconds", "5")
