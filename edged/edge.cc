@@ -20,10 +20,7 @@ using SteadyClock = std::chrono::steady_clock;
 constexpr auto kLeastSaveDelay = milliseconds(20);
 constexpr auto kMostSaveDelay = milliseconds(500);
 constexpr size_t kMappingsPerMillisecond = 100;
-constexpr auto kSaveAgain = std::chrono::seconds(2);   // after a failure
-constexpr auto kFlowsAgain = std::chrono::seconds(1);  // after a failure
-// Looking for stale flows gets a fifth of the loop's time.
-constexpr int kFlowsFactor = 4;
+constexpr auto kSaveAgain = std::chrono::seconds(2);  // after a failure
 constexpr auto kReconcileDelay = milliseconds(30);
 // What has no events is right again within a second.
 constexpr auto kTunnelInterval = milliseconds(500);
@@ -53,7 +50,10 @@ Edge::Edge(EventLoop& loop, const KernelClients& kernel, StateStore& store,
               if (stream_) stream_->Send(notice);
             }),
       gate_(options.join.cluster_uid, std::nullopt),
-      backoff_(milliseconds(200), std::chrono::seconds(10)) {}
+      backoff_(milliseconds(200), std::chrono::seconds(10)),
+      flows_(loop, [this](const FlowSearch& search) {
+        return dataplane_.DeleteStaleFlows(model_, LongDead(), search);
+      }) {}
 
 Edge::~Edge() {
   if (save_timer_ != 0) SaveNow();
@@ -61,10 +61,9 @@ Edge::~Edge() {
     std::exchange(stream_, nullptr)
         ->End(absl::UnavailableError("edged stops, or its enrolment ended"));
   }
-  for (const auto timer :
-       {retry_timer_, save_timer_, health_timer_, first_words_timer_,
-        tunnel_timer_, audit_timer_, quiet_timer_, repair_timer_, flows_timer_,
-        heed_timer_}) {
+  for (const auto timer : {retry_timer_, save_timer_, health_timer_,
+                           first_words_timer_, tunnel_timer_, audit_timer_,
+                           quiet_timer_, repair_timer_, heed_timer_}) {
     loop_.Cancel(timer);
   }
 }
@@ -180,7 +179,7 @@ void Edge::Reconcile() {
     GreetUplinks();
   }
   ArmHealthTimer();
-  DeleteStaleFlowsSoon(FlowSearch::Everywhere());
+  flows_.Soon(FlowSearch::Everywhere());
   SendReportIfChanged();
   serving_();
 }
@@ -193,35 +192,6 @@ void Edge::RetryReconcile() {
 void Edge::ReconcileSoon() {
   if (retry_timer_ != 0) return;
   retry_timer_ = loop_.After(kReconcileDelay, [this] { Reconcile(); });
-}
-
-void Edge::DeleteStaleFlowsSoon(const FlowSearch& search,
-                                EventLoop::Duration delay) {
-  flow_search_.Add(search);
-  if (flow_search_.empty()) return;
-  const auto now = SteadyClock::now();
-  const auto at = std::max<SteadyTime>(now + delay, flows_after_);
-  if (flows_timer_ != 0 && flows_at_ <= at) return;
-  loop_.Cancel(flows_timer_);
-  flows_at_ = at;
-  flows_timer_ = loop_.After(std::max<SteadyClock::duration>(at - now, {}),
-                             [this] { DeleteStaleFlows(); });
-}
-
-void Edge::DeleteStaleFlows() {
-  flows_timer_ = 0;
-  const FlowSearch search = std::exchange(flow_search_, FlowSearch());
-  const auto start = SteadyClock::now();
-  const auto deleted = dataplane_.DeleteStaleFlows(model_, LongDead(), search);
-  const auto end = SteadyClock::now();
-  flows_after_ = end + kFlowsFactor * (end - start);
-  if (!deleted.ok()) {
-    spdlog::warn("stale flows: {}; trying again", Message(deleted.status()));
-    DeleteStaleFlowsSoon(search, kFlowsAgain);
-  } else if (*deleted > 0) {
-    spdlog::info("stale flows: {} deleted, {} ms", *deleted,
-                 std::chrono::duration_cast<milliseconds>(end - start).count());
-  }
 }
 
 absl::StatusOr<std::vector<MappingStatus>> Edge::Mappings() const {

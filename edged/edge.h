@@ -22,6 +22,7 @@
 #include "edged/core/epoch_gate.h"
 #include "edged/core/health_policy.h"
 #include "edged/edge_keys.h"
+#include "edged/flow_sweep.h"
 #include "edged/join.h"
 #include "edged/system/dataplane.h"
 #include "edged/system/heartbeat_server.h"
@@ -125,9 +126,6 @@ class Edge {
   void CheckHealth();
   void WaitForFirstWords();
   void ReadReceivedBytes(SteadyTime now);
-  void DeleteStaleFlowsSoon(const FlowSearch& search,
-                            EventLoop::Duration delay = {});
-  void DeleteStaleFlows();
   std::set<std::string> LongDead() const;
 
   std::vector<UplinkLife> UplinkLives() const;
@@ -202,10 +200,7 @@ class Edge {
   EventLoop::TimerId audit_timer_ = 0;
   EventLoop::TimerId quiet_timer_ = 0;  // an audit after drift
   EventLoop::TimerId repair_timer_ = 0;
-  FlowSearch flow_search_;  // where flows may be stale, not looked at yet
-  EventLoop::TimerId flows_timer_ = 0;
-  SteadyTime flows_at_;     // when it rings
-  SteadyTime flows_after_;  // not before
+  FlowSweep flows_;
   EventLoop::TimerId heed_timer_ = 0;
   SteadyTime heed_after_;
   std::string told_mtu_;      // the last line about it in the log

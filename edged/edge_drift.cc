@@ -96,7 +96,7 @@ void Edge::RepairNow(const Damage& damage) {
     Conclude({DriftPart::kTable, damage.table.report().What(),
               damage.table.report().by()},
              written, damage.since);
-    DeleteStaleFlowsSoon(FlowSearch::Everywhere(), kFlowsAfterDrift);
+    flows_.Soon(FlowSearch::Everywhere(), kFlowsAfterDrift);
     AuditWhenQuiet();
   }
   if (!damage.network.empty()) {
@@ -105,7 +105,7 @@ void Edge::RepairNow(const Damage& damage) {
               damage.network.report().by()},
              written, damage.since);
     if (written.ok() && !written->empty()) {
-      DeleteStaleFlowsSoon(FlowSearch::Everywhere(), kFlowsAfterDrift);
+      flows_.Soon(FlowSearch::Everywhere(), kFlowsAfterDrift);
       GreetUplinks();
     }
   }
@@ -141,7 +141,7 @@ void Edge::CheckTunnel() {
   }
   const std::set<std::string> long_dead = LongDead();
   if (std::exchange(long_dead_, long_dead) != long_dead) {
-    DeleteStaleFlowsSoon(FlowSearch::Unserving());
+    flows_.Soon(FlowSearch::Unserving());
   }
   if (programmed_ && !adopting_) {
     if (dataplane_.HasHiddenChange()) ReconcileSoon();

@@ -165,7 +165,7 @@ void Edge::CheckHealth() {
     spdlog::error("uplinks: {}", Message(status));
     ReconcileSoon();
   }
-  DeleteStaleFlowsSoon(FlowSearch::Unserving());
+  flows_.Soon(FlowSearch::Unserving());
   SendReportIfChanged();
   // Who is heard again may be elsewhere.
   const auto device = dataplane_.Tunnel();

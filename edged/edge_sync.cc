@@ -225,7 +225,7 @@ absl::Status Edge::ApplyJudged(const protocol::EdgeDelta& accepted) {
   const FlowSearch search = FlowSearch::After(model_, accepted);
   model_.Commit(accepted);
   SaveSoon();
-  DeleteStaleFlowsSoon(search);
+  flows_.Soon(search);
   if (!ChangesTunnel(accepted)) return absl::OkStatus();
   health_.Update(model_, SteadyClock::now());
   ArmHealthTimer();

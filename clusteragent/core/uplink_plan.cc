@@ -34,14 +34,6 @@ uint32_t OwnMtu(const EdgePlan& edge, const EdgeAccess& access) {
                              access.endpoint->address.family());
 }
 
-bool HasIpv6Mappings(const EdgePlan& edge) {
-  return edge.wanted.settings.network6 &&
-         std::ranges::any_of(edge.wanted.settings.public_addresses,
-                             [](const protocol::PublicAddress& ip) {
-                               return !ip.address.is_ipv4();
-                             });
-}
-
 // Routes are limited to what comes through, where the device takes more.
 void LimitRoutes(const EdgeAccess& access, UplinkDevice& device) {
   uint32_t mtu = device.own_mtu;
@@ -68,9 +60,10 @@ absl::StatusOr<UplinkDevice> MakeDevice(const EdgePlan& edge,
   UplinkDevice device{.edge = edge.edge,
                       .own_mtu = OwnMtu(edge, access),
                       .conf = {.forwarding = true, .rp_filter = kLoose}};
-  device.mtu = edge.mtu != 0
-                   ? edge.mtu
-                   : protocol::DeviceMtu(device.own_mtu, HasIpv6Mappings(edge));
+  device.mtu = edge.mtu != 0 ? edge.mtu
+                             : protocol::DeviceMtu(
+                                   device.own_mtu,
+                                   protocol::WantsIpv6(edge.wanted.settings));
   device.wireguard.name = std::move(name);
   device.wireguard.private_key = key;
   device.wireguard.peers.push_back(

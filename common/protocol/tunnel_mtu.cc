@@ -18,4 +18,11 @@ uint32_t DeviceMtu(uint32_t mtu, bool ipv6) {
   return std::max(mtu, ipv6 ? kLeastIpv6Mtu : kLeastMtu);
 }
 
+bool WantsIpv6(const Settings& settings) {
+  return settings.network6 &&
+         std::ranges::any_of(
+             settings.public_addresses,
+             [](const PublicAddress& ip) { return !ip.address.is_ipv4(); });
+}
+
 }  // namespace edged::protocol

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "common/net_types.h"
+#include "common/protocol/records.h"
 
 // What fits into the tunnel, from what fits below it. Sizes are of IP packets,
 // in bytes.
@@ -26,5 +27,8 @@ uint32_t TunnelMtu(uint32_t underlay, std::optional<Family> outer);
 // Of the tunnel device that is to carry packets of `mtu`: a device below 1280
 // loses its IPv6, so with `ipv6` larger packets go in fragments below.
 uint32_t DeviceMtu(uint32_t mtu, bool ipv6);
+
+// The edge has an IPv6 network, and public addresses for it.
+bool WantsIpv6(const Settings& settings);
 
 }  // namespace edged::protocol

@@ -50,14 +50,6 @@ uint32_t AutoMtu(const std::vector<RouteToPeer>& peers,
   return least == 0 ? protocol::kUsualMtu : least;
 }
 
-bool WantsIpv6(const protocol::Settings& settings) {
-  return settings.network6 &&
-         std::ranges::any_of(settings.public_addresses,
-                             [](const protocol::PublicAddress& ip) {
-                               return !ip.address.is_ipv4();
-                             });
-}
-
 }  // namespace
 
 void JudgeUnderlay(const protocol::Settings& settings,
@@ -73,13 +65,14 @@ void JudgeUnderlay(const protocol::Settings& settings,
     return;
   }
   facts.own_mtu = AutoMtu(peers, observed, facts.device);
-  facts.mtu = protocol::DeviceMtu(facts.own_mtu, WantsIpv6(settings));
+  facts.mtu = protocol::DeviceMtu(facts.own_mtu, protocol::WantsIpv6(settings));
 }
 
 std::vector<std::string> WarningsOfMtu(const EdgeModel& model,
                                        const HostFacts& facts) {
   std::vector<std::string> warnings;
-  if (!facts.ipv6.overlay || !WantsIpv6(model.settings())) return warnings;
+  if (!facts.ipv6.overlay || !protocol::WantsIpv6(model.settings()))
+    return warnings;
   for (const auto& [name, uplink] : model.uplinks()) {
     const uint32_t mtu = facts.MtuOf(name);
     if (mtu >= protocol::kLeastIpv6Mtu) continue;

@@ -68,12 +68,18 @@ std::string Planned(const EdgeModel& model, const HostFacts& facts,
                      : change.status().ToString();
 }
 
+// What a bare host lacks; when it is made, nothing more is to be done.
+std::string PlannedOnBare(const EdgeModel& model, const HostFacts& facts) {
+  ObservedRoutes observed = Bare();
+  const std::string planned = Planned(model, facts, observed);
+  Make(*PlanRoutes(model, facts, observed), observed);
+  CHECK(PlanRoutes(model, facts, observed)->empty());
+  return planned;
+}
+
 TEST_CASE("route_plan: builds all on a bare host, then nothing",
           "[route_plan]") {
-  const EdgeModel model = ModelOf(SampleState());
-  const HostFacts facts = SampleFacts();
-  ObservedRoutes observed = Bare();
-  CHECK(Planned(model, facts, observed) ==
+  CHECK(PlannedOnBare(ModelOf(SampleState()), SampleFacts()) ==
         "~ link edged0 up mtu 1420\n"
         "+ address 10.200.0.1/32 dev edged0\n"
         "+ route 10.200.0.2/32 dev edged0\n"
@@ -82,16 +88,13 @@ TEST_CASE("route_plan: builds all on a bare host, then nothing",
         "+ route 10.200.0.48/28 dev edged0\n"
         "~ ipv4 edged0 forwarding 1 rp_filter 2\n"
         "~ ipv4 eth0 forwarding 1 rp_filter 0\n");
-  Make(*PlanRoutes(model, facts, observed), observed);
-  CHECK(PlanRoutes(model, facts, observed)->empty());
 }
 
 TEST_CASE("route_plan: both families on a bare host, then nothing",
           "[route_plan]") {
   const EdgeModel model = ModelOf(DualState());
   const HostFacts facts = DualFacts();
-  ObservedRoutes observed = Bare();
-  CHECK(Planned(model, facts, observed) ==
+  CHECK(PlannedOnBare(model, facts) ==
         "~ link edged0 up mtu 1420\n"
         "+ address 10.200.0.1/32 dev edged0\n"
         "+ address fd00:ed::1/128 dev edged0\n"
@@ -104,10 +107,8 @@ TEST_CASE("route_plan: both families on a bare host, then nothing",
         "+ route fd00:ed:0:0:c00::/70 dev edged0\n"
         "~ ipv4 edged0 forwarding 1 rp_filter 2\n"
         "~ ipv4 eth0 forwarding 1 rp_filter 0\n");
-  const RouteChange change = *PlanRoutes(model, facts, observed);
+  const RouteChange change = *PlanRoutes(model, facts, Bare());
   CHECK(change.added_addresses[1].flags == IFA_F_NODAD);
-  Make(change, observed);
-  CHECK(PlanRoutes(model, facts, observed)->empty());
 }
 
 TEST_CASE("route_plan: each way is limited to what it carries",
