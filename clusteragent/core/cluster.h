@@ -29,6 +29,7 @@ struct Service {
   std::vector<IpAddress> cluster_ips;  // one of each family at most
   std::vector<ServicePort> ports;
   bool client_ip_affinity = false;           // sessionAffinity: ClientIP
+  std::vector<std::string> source_ranges;    // loadBalancerSourceRanges
   std::string load_balancer_class;           // empty: none
   std::vector<IpAddress> load_balancer_ips;  // as its status says
   bool status_is_others = false;  // others wrote these, or a host name

@@ -7,6 +7,10 @@
 #include <string_view>
 #include <utility>
 
+#include "absl/strings/numbers.h"
+#include "common/protocol/records.h"
+#include "common/status.h"
+
 namespace edged::agent {
 namespace {
 
@@ -15,13 +19,17 @@ std::string AnnotationOf(const ObjectMeta& meta, const char* name) {
   return found == meta.annotations.end() ? "" : found->second;
 }
 
+std::string_view Trimmed(std::string_view text) {
+  while (text.starts_with(' ')) text.remove_prefix(1);
+  while (text.ends_with(' ')) text.remove_suffix(1);
+  return text;
+}
+
 std::vector<std::string> SplitList(std::string_view text) {
   std::vector<std::string> parts;
   while (!text.empty()) {
     const size_t comma = std::min(text.find(','), text.size());
-    std::string_view part = text.substr(0, comma);
-    while (part.starts_with(' ')) part.remove_prefix(1);
-    while (part.ends_with(' ')) part.remove_suffix(1);
+    const std::string_view part = Trimmed(text.substr(0, comma));
     if (!part.empty()) parts.emplace_back(part);
     text.remove_prefix(std::min(comma + 1, text.size()));
   }
@@ -46,6 +54,49 @@ bool IsExposed(const Service& service, bool by_namespace) {
   if (own == "true") return true;
   return own != "false" && by_namespace && CanBeTarget(service) &&
          !IsApiServer(service);
+}
+
+// As kube-proxy reads it: the API server accepts spaces around it, and host
+// bits, which mean nothing.
+absl::StatusOr<IpPrefix> ReadRange(std::string_view text) {
+  text = Trimmed(text);
+  const size_t slash = text.find('/');
+  if (slash != std::string_view::npos) {
+    const auto address = IpAddress::Parse(text.substr(0, slash));
+    int length = 0;
+    if (address.ok() &&
+        absl::SimpleAtoi(std::string(text.substr(slash + 1)), &length)) {
+      const IpPrefix network(*address, length);
+      return IpPrefix::Parse(fmt::format("{}{}", network.address().ToString(),
+                                         text.substr(slash)));
+    }
+  }
+  return IpPrefix::Parse(text);
+}
+
+// The first that is none refuses them all: without it others might come in.
+std::optional<Refusal> ReadRanges(const Service& service,
+                                  std::vector<IpPrefix>& ranges) {
+  const auto refuse = [&service](std::string_view field, std::string_view why) {
+    return Refusal{
+        reason::kInvalidSourceRanges,
+        fmt::format("Service {}/{}: spec.loadBalancerSourceRanges{}"
+                    ": {}",
+                    service.meta.name_space, service.meta.name, field, why)};
+  };
+  const std::vector<std::string>& written = service.source_ranges;
+  if (written.size() > protocol::kMostPrefixes) {
+    return refuse("", fmt::format("has {} ranges, more than {}", written.size(),
+                                  protocol::kMostPrefixes));
+  }
+  for (size_t i = 0; i < written.size(); ++i) {
+    const auto range = ReadRange(written[i]);
+    if (!range.ok()) {
+      return refuse(fmt::format("[{}]", i), Message(range.status()));
+    }
+    ranges.push_back(*range);
+  }
+  return std::nullopt;
 }
 
 Exposure Read(const Service& service) {
@@ -87,6 +138,8 @@ Exposure Read(const Service& service) {
     const auto address = IpAddress::Parse(text);
     if (address.ok()) exposure.held.push_back(*address);
   }
+  auto refused = ReadRanges(service, exposure.source_ranges);
+  if (refused && !exposure.refused) exposure.refused = std::move(refused);
   return exposure;
 }
 
@@ -119,6 +172,10 @@ PortBinding BindingOf(const Exposure& exposure,
   PortBinding object{.kind = Kind::kService,
                      .meta = exposure.service.meta,
                      .edge_nodes = edges};
+  AccessOptions access;
+  for (const IpPrefix& range : exposure.source_ranges) {
+    access.allow_cidrs.push_back(range.ToString());
+  }
   for (size_t i = 0; i < addresses.size(); ++i) {
     for (const ServicePort& port : exposure.service.ports) {
       Binding& binding = object.bindings.emplace_back();
@@ -128,6 +185,7 @@ PortBinding BindingOf(const Exposure& exposure,
       binding.protocol = tcp ? "TCP" : "UDP";
       binding.listen_port = port.port;
       binding.public_ip = addresses[i].ToString();
+      if (!access.allow_cidrs.empty()) binding.access = access;
       binding.target.service = ServiceRef{.name = exposure.service.meta.name,
                                           .port = fmt::format("{}", port.port)};
     }

@@ -34,7 +34,10 @@ struct Exposure {
   std::vector<std::string> edges;    // empty: one is chosen
   std::vector<IpAddress> addresses;  // empty: chosen
   bool dedicated = false;
-  std::vector<IpAddress> held;     // what it was given before
+  std::vector<IpAddress> held;  // what it was given before
+  // spec.loadBalancerSourceRanges as networks: whose connections are taken.
+  // Empty: everybody's.
+  std::vector<IpPrefix> source_ranges;
   std::optional<Refusal> refused;  // an annotation makes no sense
   bool operator==(const Exposure&) const = default;
 };

@@ -52,6 +52,7 @@ struct EdgeWelcome {
   protocol::Digest digest;
   std::vector<std::string> reserved_ports;  // "22/tcp"
   std::string version;
+  bool knows_access = false;  // groups that do not admit everybody
   EdgeLifeReport report;
   std::optional<EdgeKeyNotice> key;  // unset: of an older edge
 };

@@ -168,6 +168,9 @@ absl::StatusOr<EdgeWelcome> FromProto(const v1::Welcome& proto) {
   welcome.reserved_ports.assign(proto.reserved_ports().begin(),
                                 proto.reserved_ports().end());
   welcome.version = proto.version();
+  welcome.knows_access =
+      std::ranges::find(proto.features(), protocol::kAccessFeature) !=
+      proto.features().end();
   ASSIGN_OR_RETURN(welcome.report, FromProto(proto.report()));
   if (proto.has_key()) {
     ASSIGN_OR_RETURN(welcome.key, FromProto(proto.key()));

@@ -68,7 +68,30 @@ void Upsert(const std::vector<Record>& upserts, std::vector<Record>& records) {
   std::ranges::inplace_merge(records, records.begin() + size, {}, kByKey);
 }
 
+bool AnyContains(const std::vector<IpPrefix>& prefixes,
+                 const IpAddress& address) {
+  return std::ranges::any_of(prefixes, [&address](const IpPrefix& prefix) {
+    return prefix.Contains(address);
+  });
+}
+
 }  // namespace
+
+bool Access::Admits(const IpAddress& client) const {
+  return (allow.empty() || AnyContains(allow, client)) &&
+         !AnyContains(deny, client);
+}
+
+std::string Access::ToString() const {
+  std::string text;
+  const auto add = [&text](std::string_view word) {
+    text += fmt::format("{}{}", text.empty() ? "" : " ", word);
+  };
+  for (const IpPrefix& prefix : allow) add(prefix.ToString());
+  if (!deny.empty()) add("not");
+  for (const IpPrefix& prefix : deny) add(prefix.ToString());
+  return text;
+}
 
 std::string Listener::ToString() const {
   return fmt::format("{} {}/{}", public_address.ToString(),

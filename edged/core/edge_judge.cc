@@ -288,6 +288,12 @@ absl::Status DeltaJudge::CheckGroup(const Group& group) const {
         "group {} has a timeout of {} s, which is not 1 to {}", group.name,
         value.count(), protocol::kMostTimeout.count());
   }
+  for (const auto* prefixes : {&group.access.allow, &group.access.deny}) {
+    if (prefixes->size() <= protocol::kMostPrefixes) continue;
+    return InvalidArgument(
+        "group {} names {} prefixes of clients, more than {}", group.name,
+        prefixes->size(), protocol::kMostPrefixes);
+  }
   for (size_t i = 0; i < group.uplinks.size(); ++i) {
     if (!uplinks_->contains(group.uplinks[i])) {
       return InvalidArgument("group {} names uplink {}, which is unknown",

@@ -86,6 +86,46 @@ TEST_CASE("exposure: a class, an annotation, or the namespace's",
         "neither true nor false");
 }
 
+TEST_CASE("exposure: a Service's source ranges become its access",
+          "[exposure]") {
+  Service web = ServiceOf("shop", "web", {{"http", Protocol::kTcp, 80}});
+  web.type = "LoadBalancer";
+  web.load_balancer_class = kLoadBalancerClass;
+  const auto read = [&web](std::vector<std::string> ranges) {
+    web.source_ranges = std::move(ranges);
+    return FindExposures({.services = {web}})[0];
+  };
+  const auto binding = [](const Exposure& exposure) {
+    return BindingOf(exposure, {"a"}, {Ip("203.0.113.1")}).bindings[0];
+  };
+  CHECK(!binding(read({})).access);
+  // As everybody else reads what the API server accepts.
+  const Exposure exposure =
+      read({" 192.0.2.7/24 ", "2001:db8::/32", "0.0.0.0/0"});
+  CHECK(!exposure.refused);
+  CHECK(binding(exposure).access->allow_cidrs ==
+        std::vector<std::string>{"192.0.2.0/24", "2001:db8::/32", "0.0.0.0/0"});
+  const auto refusal = [&read](const char* range) {
+    const Exposure wrong = read({"10.0.0.0/8", range});
+    REQUIRE(wrong.refused);
+    CHECK(wrong.refused->reason == "InvalidSourceRanges");
+    return wrong.refused->message;
+  };
+  const std::string where =
+      "Service shop/web: spec.loadBalancerSourceRanges[1]: ";
+  CHECK(refusal("010.0.0.0/8") == where + "\"010.0.0.0/8\" is not a prefix");
+  CHECK(refusal("192.0.2.7") ==
+        where + "\"192.0.2.7\" is not a prefix: it has no /length");
+  for (const char* range : {"", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/+8",
+                            "10.0.0.0/ 8", "fe80::%1/64", "all"}) {
+    CHECK(refusal(range).starts_with(where));
+  }
+  CHECK(
+      read(std::vector<std::string>(1'025, "10.0.0.0/8")).refused->message ==
+      "Service shop/web: spec.loadBalancerSourceRanges: has 1025 ranges, more "
+      "than 1024");
+}
+
 TEST_CASE("address_pool: the address that the fewest use", "[address_pool]") {
   CHECK(Shown(WorldWith({Exposed("one", 1, {80}), Exposed("two", 2, {81}),
                          Exposed("three", 3, {82}),

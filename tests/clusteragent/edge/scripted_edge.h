@@ -30,6 +30,9 @@ class ScriptedEdge final : public EdgeClient {
   // How many streams were opened so far.
   int opened() const { return opened_; }
 
+  // Whether it knows access rules.
+  bool knows_access = true;
+
   // Answers of the open stream. States are named by their ports.
   void Welcome(const std::string& programmed,
                const EdgeLifeReport& report = {});
