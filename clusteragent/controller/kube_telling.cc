@@ -55,6 +55,19 @@ const StatusWriter::Part kFinalizers{
     },
     .guarded = true};
 
+// What speaks against an exposed Service, or the first of its ports; null:
+// nothing.
+const Refusal* AgainstService(const PlannedObject& planned) {
+  if (planned.refused) return &*planned.refused;
+  for (const PlannedBinding& binding : planned.bindings) {
+    if (binding.refused) return &*binding.refused;
+    for (const Placement& placement : binding.placements) {
+      if (placement.refused) return &*placement.refused;
+    }
+  }
+  return nullptr;
+}
+
 }  // namespace
 
 void KubeControlPlane::Tell(const Telling& telling) {
@@ -239,13 +252,13 @@ void KubeControlPlane::TellServiceNews(const kube::ServiceObject& service,
     return;
   }
   const std::string addresses = AddressesText(*planned);
-  const bool refused = planned->refused.has_value();
-  const std::string word = refused ? planned->refused->reason : addresses;
+  const Refusal* refused = AgainstService(*planned);
+  const std::string word = refused ? refused->message : addresses;
   const auto [told, is_new] = told_services_.try_emplace(key, "");
   if (std::exchange(told->second, word) == word) return;
   if (refused) {
     events_->Record(key, service.meta.uid,
-                    {true, word, planned->refused->message});
+                    {true, refused->reason, refused->message});
     return;
   }
   // After a restart it has them already.

@@ -30,6 +30,7 @@ struct Service {
   std::vector<ServicePort> ports;
   bool client_ip_affinity = false;           // sessionAffinity: ClientIP
   std::vector<std::string> source_ranges;    // loadBalancerSourceRanges
+  bool keeps_client_ip = false;              // externalTrafficPolicy: Local
   std::string load_balancer_class;           // empty: none
   std::vector<IpAddress> load_balancer_ips;  // as its status says
   bool status_is_others = false;  // others wrote these, or a host name

@@ -185,6 +185,7 @@ PortBinding BindingOf(const Exposure& exposure,
       binding.protocol = tcp ? "TCP" : "UDP";
       binding.listen_port = port.port;
       binding.public_ip = addresses[i].ToString();
+      if (exposure.service.keeps_client_ip) binding.client_ip = "Preserve";
       if (!access.allow_cidrs.empty()) binding.access = access;
       binding.target.service = ServiceRef{.name = exposure.service.meta.name,
                                           .port = fmt::format("{}", port.port)};

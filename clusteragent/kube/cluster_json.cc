@@ -102,6 +102,7 @@ std::optional<agent::Service> ReadService(const json& object) {
       .type = Text(Field(spec, "type"), "ClusterIP"),
       .ports = ReadPorts<agent::ServicePort>(Field(spec, "ports")),
       .client_ip_affinity = Text(Field(spec, "sessionAffinity")) == "ClientIP",
+      .keeps_client_ip = Text(Field(spec, "externalTrafficPolicy")) == "Local",
       .load_balancer_class = Text(Field(spec, "loadBalancerClass"))};
   for (const json& range : Items(Field(spec, "loadBalancerSourceRanges"))) {
     // One that is no text stays, so that it is refused.

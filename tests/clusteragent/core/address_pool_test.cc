@@ -86,7 +86,7 @@ TEST_CASE("exposure: a class, an annotation, or the namespace's",
         "neither true nor false");
 }
 
-TEST_CASE("exposure: a Service's source ranges become its access",
+TEST_CASE("exposure: a Service's source ranges and traffic policy are kept",
           "[exposure]") {
   Service web = ServiceOf("shop", "web", {{"http", Protocol::kTcp, 80}});
   web.type = "LoadBalancer";
@@ -105,6 +105,10 @@ TEST_CASE("exposure: a Service's source ranges become its access",
   CHECK(!exposure.refused);
   CHECK(binding(exposure).access->allow_cidrs ==
         std::vector<std::string>{"192.0.2.0/24", "2001:db8::/32", "0.0.0.0/0"});
+  CHECK(binding(exposure).client_ip == "Masquerade");
+  web.keeps_client_ip = true;
+  CHECK(binding(read({})).client_ip == "Preserve");
+  web.keeps_client_ip = false;
   const auto refusal = [&read](const char* range) {
     const Exposure wrong = read({"10.0.0.0/8", range});
     REQUIRE(wrong.refused);
