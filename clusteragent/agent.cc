@@ -18,9 +18,12 @@ namespace edged::agent {
 namespace {
 
 using std::chrono::milliseconds;
+using SteadyClock = std::chrono::steady_clock;
 
 constexpr auto kPlanDelay = milliseconds(5);
 constexpr auto kTellDelay = milliseconds(20);
+// Until the tunnels of the process before are up again.
+constexpr auto kStarting = std::chrono::seconds(5);
 constexpr auto kFlowsAgain = std::chrono::seconds(1);  // after a failure
 constexpr auto kMissingGrace = std::chrono::seconds(1);
 
@@ -118,6 +121,7 @@ absl::Status Agent::Begin() {
                wireguard::ToString(kernel_.wireguard->backend()));
   FollowTerm();
   PlanAll();
+  loop_->After(kStarting + kTellDelay, [this] { TellSoon(); });
   return absl::OkStatus();
 }
 
@@ -197,6 +201,7 @@ void Agent::Stop(int signal) {
   }
   spdlog::info("signal {}: draining", signal);
   for (const auto& [name, link] : links_) link->Drain();
+  Tell();
   control_plane_->Stop([this] { loop_->Stop(); });
 }
 
@@ -232,6 +237,7 @@ void Agent::PlanAll() {
   if (!control_plane_->ready()) return;
   planned_ = std::chrono::steady_clock::now();
   const absl::Status status = TryPlanAll();
+  trouble_ = std::string(Message(status));
   if (status.ok()) {
     backoff_.Reset();
   } else {
@@ -468,7 +474,17 @@ void Agent::Tell() {
   for (const InvalidObject& invalid : control_plane_->snapshot().invalid) {
     TellInvalid(invalid.object, invalid.generation, invalid.message, statuses);
   }
-  Telling telling{plan_, statuses, told_errors_, {}, {}};
+  Telling telling{
+      plan_,
+      statuses,
+      told_errors_,
+      {},
+      {},
+      MakeUplinkStatus(plan_, reports,
+                       {.applied = applied_,
+                        .trouble = trouble_,
+                        .draining = stopping_,
+                        .starting = SteadyClock::now() - began_ < kStarting})};
   for (const auto& [name, link] : links_) {
     telling.own_keys[name] = link->own_key();
     if (link->registered()) telling.joined[name] = link->enrolment();

@@ -133,8 +133,11 @@ class Agent {
   std::map<std::string, std::string> told_ready_;  // by object
   UplinkPlan uplink_plan_;                         // as it was last applied
   std::map<std::string, int> devices_;  // by name: those that are as planned
-  bool applied_ = false;                // the whole of it was
-  bool flows_stand_ = false;            // the table says where its flows go
+  const std::chrono::steady_clock::time_point began_ =
+      std::chrono::steady_clock::now();
+  bool applied_ = false;      // the whole of it was
+  std::string trouble_;       // with it; empty: none
+  bool flows_stand_ = false;  // the table says where its flows go
   std::unique_ptr<KernelWatch> watch_;
   struct Damage {
     DamageReport table;

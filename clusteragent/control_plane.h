@@ -13,6 +13,7 @@
 #include "clusteragent/core/facts.h"
 #include "clusteragent/core/planner.h"
 #include "clusteragent/core/status_plan.h"
+#include "clusteragent/core/uplink_status.h"
 #include "clusteragent/edge/edge_client.h"
 #include "clusteragent/source/source.h"
 
@@ -25,6 +26,7 @@ struct Telling {
   const std::vector<std::string>& errors;       // of the snapshot
   std::map<std::string, PublicKey> own_keys;    // by EdgeNode name
   std::map<std::string, EdgeEnrolment> joined;  // likewise; what is known here
+  UplinkStatus own;                             // of this replica
 };
 
 // What an agent gets its wishes, its memory and its term from, and whom it

@@ -97,7 +97,12 @@ void KubeControlPlane::TellOwn(const Telling& telling) {
   writer_->Want(
       {kube::kUplinks, options_.name_space, options_.uplink_name, "status"},
       kStatus, own->status, own->resource_version,
-      UplinkStatusJson(telling.own_keys, telling.plan));
+      UplinkStatusJson(
+          telling.own_keys, telling.own, own->meta.generation,
+          writer_->Known({kube::kUplinks, options_.name_space,
+                          options_.uplink_name, "status"},
+                         kStatus, own->status, own->resource_version),
+          Now()));
 }
 
 void KubeControlPlane::TellEdgeNode(const Telling& telling,
