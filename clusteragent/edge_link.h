@@ -85,6 +85,7 @@ class EdgeLink {
   void OnRegistered(const absl::Status& status);
   void HearEpoch(const std::string& trouble);
   void OnProgress();
+  void ConfirmCarried();
   void OnHeartbeats();
   void TakePathMtu();
   void CheckContact();
@@ -103,7 +104,7 @@ class EdgeLink {
   std::optional<EdgePlan> plan_;
   std::shared_ptr<const protocol::EdgeState> wanted_;
   std::shared_ptr<const protocol::EdgeState> carried_;
-  // The last one whose digest the edge has heard from us.
+  // The last one whose digest the edge has heard from an uplink.
   std::shared_ptr<const protocol::EdgeState> confirmed_;
   std::optional<IssuedToken> token_;
   EdgeKeys keys_;
