@@ -11,6 +11,7 @@
 #include "clusteragent/core/allocator.h"
 #include "clusteragent/core/enrolment.h"
 #include "clusteragent/core/facts.h"
+#include "clusteragent/core/happening.h"
 #include "clusteragent/core/planner.h"
 #include "clusteragent/core/status_plan.h"
 #include "clusteragent/core/uplink_status.h"
@@ -65,6 +66,8 @@ class ControlPlane {
                      std::function<void()> done) = 0;
 
   virtual void Tell(const Telling& telling) = 0;
+  // Something happened to an edge. Who does not lead says nothing.
+  virtual void Announce(const std::string& edge, const Happening& news) = 0;
   // Whether this uplink's network goes with its process, so that its clients
   // must be led elsewhere before.
   virtual bool drains() const = 0;

@@ -261,6 +261,7 @@ void EdgeLink::Drain() {
 
 void EdgeLink::FollowTerm() {
   syncer_.reset();
+  repairs_.reset();
   introducer_.reset();
   DropControlDevice();
   confirmed_.reset();
@@ -309,6 +310,12 @@ void EdgeLink::HearEpoch(const std::string& trouble) {
 void EdgeLink::OnProgress() {
   HearEpoch(syncer_->progress().trouble);
   ConfirmCarried();
+  if (syncer_->progress().connected && !repairs_) {
+    repairs_ = std::make_unique<RepairWatch>(
+        context_.loop, *client_, [this](const Happening& news) {
+          context_.control_plane.Announce(edge_, news);
+        });
+  }
   changed_.Ask();
 }
 

@@ -12,6 +12,7 @@
 #include "clusteragent/core/uplink_plan.h"
 #include "clusteragent/edge/edge_client.h"
 #include "clusteragent/edge/edge_syncer.h"
+#include "clusteragent/edge/repair_watch.h"
 #include "clusteragent/edge/resolver.h"
 #include "clusteragent/edge_keys.h"
 #include "clusteragent/paced_call.h"
@@ -124,6 +125,7 @@ class EdgeLink {
   std::unique_ptr<EdgeClient> introducer_;  // likewise
   std::unique_ptr<EdgeClient> client_;
   std::unique_ptr<EdgeSyncer> syncer_;
+  std::unique_ptr<RepairWatch> repairs_;
   std::optional<HeartbeatSender::Options> heartbeat_options_;
   std::unique_ptr<HeartbeatSender> heartbeats_;
   Backoff backoff_;

@@ -52,6 +52,7 @@ class ManifestControlPlane final : public ControlPlane {
     done();
   }
   void Tell(const Telling& telling) override;
+  void Announce(const std::string& edge, const Happening& news) override;
   bool drains() const override { return false; }
   void Stop(std::function<void()> done) override { done(); }
 

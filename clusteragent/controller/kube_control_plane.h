@@ -67,6 +67,7 @@ class KubeControlPlane final : public ControlPlane {
   void Share(const std::string& edge, const EdgeEnrolment& enrolment,
              std::function<void()> done) override;
   void Tell(const Telling& telling) override;
+  void Announce(const std::string& edge, const Happening& news) override;
   bool drains() const override { return true; }
   void Stop(std::function<void()> done) override;
 

@@ -105,6 +105,16 @@ void KubeControlPlane::TellOwn(const Telling& telling) {
           Now()));
 }
 
+void KubeControlPlane::Announce(const std::string& edge,
+                                const Happening& news) {
+  spdlog::log(news.warning ? spdlog::level::warn : spdlog::level::info,
+              "edge {}: {}: {}", edge, news.reason, news.message);
+  const ObjectKey key{Kind::kEdgeNode, "", edge};
+  const KubeObject* object = source_->Find(key);
+  if (object == nullptr || !epoch()) return;
+  events_->Record(key, object->meta.uid, news);
+}
+
 void KubeControlPlane::TellEdgeNode(const Telling& telling,
                                     const ObjectStatus& status) {
   const std::string& name = status.object.name;

@@ -47,6 +47,10 @@ class ScriptedEdge final : public EdgeClient {
   std::unique_ptr<SyncStream> OpenSync(const Epoch& epoch,
                                        const protocol::Digest& digest,
                                        SyncListener& listener) override;
+  // Nothing ever happens to it.
+  std::unique_ptr<EventStream> OpenEvents(uint32_t, EventListener&) override {
+    return std::make_unique<EventStream>();
+  }
 
  private:
   class Stream;
