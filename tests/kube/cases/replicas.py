@@ -54,6 +54,35 @@ def every_replica_is_an_uplink(setup):
 
 
 @case
+def a_new_key_is_for_every_replica(setup):
+    """The edge replaces its key: both replicas change to it, and no page is lost."""
+    before = setup.edge.status()["tunnel"]["publicKey"]
+    setup.edge.cli("rotate-key")
+
+    def replaced():
+        expect_in("backend:8080 saw 10.244.", setup.page())
+        tunnel = setup.edge.status()["tunnel"]
+        expect(tunnel["publicKey"] != before, True, "another key")
+        expect(tunnel.get("nextPublicKey", ""), "", "no further one")
+        for host in (setup.world.home, setup.second.host):
+            expect(peers_of(host), {tunnel["publicKey"]}, host.name)
+
+    eventually(replaced, 15, pause=0.1)
+    expect(alive(setup), ["home", "second"])
+    shared = setup.cluster.get("edgenode", "a")["status"]["keys"]
+    expect_in(setup.edge.status()["tunnel"]["publicKey"], str(shared))
+    for _ in range(16):
+        expect_in("backend:8080 saw 10.244.", setup.page())
+
+
+def peers_of(host):
+    """The edge's keys that a replica knows."""
+    links = host.run(["ip", "-o", "link"]).stdout.split()
+    device = next(word.rstrip(":") for word in links if word.startswith("eu-"))
+    return set(host.run(["wg", "show", device, "peers"]).stdout.split())
+
+
+@case
 def another_one_leads_after_sigterm(setup):
     """The lease is handed over, uplinks drain, and changes go on being served."""
     setup.agent.process.signal(signal.SIGTERM)
