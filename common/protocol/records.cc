@@ -68,11 +68,23 @@ void Upsert(const std::vector<Record>& upserts, std::vector<Record>& records) {
   std::ranges::inplace_merge(records, records.begin() + size, {}, kByKey);
 }
 
+// Up to so many it is quicker to compare each than to search for each length.
+constexpr size_t kFewPrefixes = 32;
+
+// Every flow of a host may be asked about.
 bool AnyContains(const std::vector<IpPrefix>& prefixes,
                  const IpAddress& address) {
-  return std::ranges::any_of(prefixes, [&address](const IpPrefix& prefix) {
-    return prefix.Contains(address);
-  });
+  if (prefixes.size() <= kFewPrefixes) {
+    return std::ranges::any_of(prefixes, [&address](const IpPrefix& prefix) {
+      return prefix.Contains(address);
+    });
+  }
+  for (int length = 0; length <= address.bits(); ++length) {
+    if (std::ranges::binary_search(prefixes, IpPrefix(address, length))) {
+      return true;
+    }
+  }
+  return false;
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <functional>
 #include <set>
 #include <span>
 
@@ -289,10 +290,16 @@ absl::Status DeltaJudge::CheckGroup(const Group& group) const {
         value.count(), protocol::kMostTimeout.count());
   }
   for (const auto* prefixes : {&group.access.allow, &group.access.deny}) {
-    if (prefixes->size() <= protocol::kMostPrefixes) continue;
-    return InvalidArgument(
-        "group {} names {} prefixes of clients, more than {}", group.name,
-        prefixes->size(), protocol::kMostPrefixes);
+    if (prefixes->size() > protocol::kMostPrefixes) {
+      return InvalidArgument(
+          "group {} names {} prefixes of clients, more than {}", group.name,
+          prefixes->size(), protocol::kMostPrefixes);
+    }
+    if (std::ranges::adjacent_find(*prefixes, std::greater_equal<>()) !=
+        prefixes->end()) {
+      return InvalidArgument("group {} does not name its clients in order",
+                             group.name);
+    }
   }
   for (size_t i = 0; i < group.uplinks.size(); ++i) {
     if (!uplinks_->contains(group.uplinks[i])) {

@@ -344,6 +344,9 @@ TEST_CASE("edge_model: refuses a senseless delta as a whole", "[edge_model]") {
   CHECK(ErrorOf(model, {.groups = {choosy}}) ==
         "INVALID_ARGUMENT: group g1 names 1025 prefixes of clients, more than "
         "1024");
+  choosy.access.deny.resize(2);
+  CHECK(ErrorOf(model, {.groups = {choosy}}) ==
+        "INVALID_ARGUMENT: group g1 does not name its clients in order");
   CHECK(ErrorOf(model, {.removed_uplinks = {"c"}}) ==
         "INVALID_ARGUMENT: group g1 names uplink c, which is unknown");
   CHECK(ErrorOf(model, {.removed_groups = {"g1"}}) ==
