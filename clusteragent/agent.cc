@@ -24,6 +24,8 @@ constexpr auto kPlanDelay = milliseconds(5);
 constexpr auto kTellDelay = milliseconds(20);
 // Until the tunnels of the process before are up again.
 constexpr auto kStarting = std::chrono::seconds(5);
+// Until an edge has answered whoever leads now.
+constexpr auto kSettling = std::chrono::seconds(3);
 constexpr auto kFlowsAgain = std::chrono::seconds(1);  // after a failure
 constexpr auto kMissingGrace = std::chrono::seconds(1);
 
@@ -209,6 +211,8 @@ void Agent::FollowTerm() {
   const auto epoch = control_plane_->epoch();
   if (epoch == epoch_) return;
   epoch_ = epoch;
+  term_began_ = SteadyClock::now();
+  loop_->After(kSettling + kTellDelay, [this] { TellSoon(); });
   if (epoch_) {
     spdlog::info("leading cluster {} in term {}", epoch_->cluster_uid,
                  epoch_->number);
@@ -465,6 +469,15 @@ void Agent::TellSoon() {
   tell_timer_ = loop_->After(kTellDelay, [this] { Tell(); });
 }
 
+bool Agent::IsSettled() const {
+  if (SteadyClock::now() - term_began_ >= kSettling) return true;
+  return std::ranges::none_of(links_, [](const auto& entry) {
+    const EdgeLink& link = *entry.second;
+    return link.registered() &&
+           (!link.syncer() || !link.syncer()->progress().answered);
+  });
+}
+
 void Agent::Tell() {
   tell_timer_ = 0;
   if (!control_plane_->ready()) return;
@@ -489,6 +502,7 @@ void Agent::Tell() {
     telling.own_keys[name] = link->own_key();
     if (link->registered()) telling.joined[name] = link->enrolment();
   }
+  telling.settled = IsSettled();
   control_plane_->Tell(telling);
   std::map<std::string, std::string> ready;
   for (const ObjectStatus& status : statuses) {

@@ -28,6 +28,9 @@ struct Telling {
   std::map<std::string, PublicKey> own_keys;    // by EdgeNode name
   std::map<std::string, EdgeEnrolment> joined;  // likewise; what is known here
   UplinkStatus own;                             // of this replica
+  // The edges have answered in this term, or had their time: before, what the
+  // leader of the last term has said is nearer to the truth.
+  bool settled = true;
 };
 
 // What an agent gets its wishes, its memory and its term from, and whom it

@@ -74,7 +74,7 @@ void KubeControlPlane::Tell(const Telling& telling) {
   writer_->BeginRound();
   if (has_uplink_) TellOwn(telling);
   // What was planned before this term is another leader's word.
-  if (!epoch() || !led_) return;
+  if (!epoch() || !led_ || !telling.settled) return;
   std::map<ObjectKey, const PlannedObject*> planned;
   for (const PlannedObject& object : telling.plan.port_bindings) {
     planned[object.key] = &object;

@@ -147,13 +147,14 @@ def local_traffic_policy(setup):
     policy("Local")
 
     def told():
-        [(reason, message)] = events_of(setup.cluster, "Service", "local")
-        expect(reason, "PreserveNotPossible")
+        found = dict(events_of(setup.cluster, "Service", "local"))
+        expect_in("PreserveNotPossible", found)
+        message = found["PreserveNotPossible"]
         expect_in("default/local", message)
         expect_in("externalTrafficPolicy: Local", message)
 
     eventually(told, 10)
-    expect(ingress(setup.cluster, "local"), [])
+    becomes(lambda: ingress(setup.cluster, "local"), [], 5)
     policy("Cluster")
     eventually(lambda: expect(len(ingress(setup.cluster, "local")), 1), 10)
     setup.becomes_served(85, ingress(setup.cluster, "local")[0]["ip"])
