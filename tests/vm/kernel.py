@@ -27,7 +27,7 @@ WITHOUT_IPV6 = {"ipv4": [NETNS, "ipv6_off/not_in_the_kernel"]}
 class Kernel:
     """What the commands said under one kernel; it is booted when the first is asked for."""
 
-    LIMIT_SECONDS = 600
+    LIMIT_SECONDS = 1200
 
     def __init__(self, version):
         self._version = version
