@@ -51,7 +51,7 @@ class ControlPlane {
   // Set while this replica leads: only then it speaks to edges.
   virtual std::optional<Epoch> epoch() const = 0;
   // An edge has seen this term: ours must be a later one.
-  virtual void Exceed(uint64_t seen) = 0;
+  virtual void Exceed(const std::string& edge, uint64_t seen) = 0;
   virtual Labels own_labels() const = 0;  // of this uplink
   virtual std::vector<UplinkFacts> other_uplinks() const = 0;
 

@@ -303,7 +303,7 @@ void EdgeLink::StartSync() {
 
 void EdgeLink::HearEpoch(const std::string& trouble) {
   if (const auto seen = protocol::SeenEpoch(trouble)) {
-    context_.control_plane.Exceed(*seen);
+    context_.control_plane.Exceed(edge_, *seen);
   }
 }
 

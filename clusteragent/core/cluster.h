@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "clusteragent/core/annotation_names.h"
 #include "clusteragent/core/object_meta.h"
 #include "common/net_types.h"
 
@@ -96,6 +97,7 @@ struct Cluster {
   std::vector<EndpointSlice> slices;
   std::vector<Namespace> namespaces;
   std::vector<ReferenceGrant> grants;
+  AnnotationNames annotations;
   bool operator==(const Cluster&) const = default;
 };
 

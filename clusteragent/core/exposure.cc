@@ -14,7 +14,7 @@
 namespace edged::agent {
 namespace {
 
-std::string AnnotationOf(const ObjectMeta& meta, const char* name) {
+std::string AnnotationOf(const ObjectMeta& meta, const std::string& name) {
   const auto found = meta.annotations.find(name);
   return found == meta.annotations.end() ? "" : found->second;
 }
@@ -45,12 +45,13 @@ bool IsApiServer(const Service& service) {
          service.meta.name == "kubernetes";
 }
 
-bool IsExposed(const Service& service, bool by_namespace) {
+bool IsExposed(const Service& service, const AnnotationNames& names,
+               bool by_namespace) {
   if (service.type == "LoadBalancer" &&
       service.load_balancer_class == kLoadBalancerClass) {
     return true;
   }
-  const std::string own = AnnotationOf(service.meta, kExposeAnnotation);
+  const std::string own = AnnotationOf(service.meta, names.expose());
   if (own == "true") return true;
   return own != "false" && by_namespace && CanBeTarget(service) &&
          !IsApiServer(service);
@@ -99,14 +100,15 @@ std::optional<Refusal> ReadRanges(const Service& service,
   return std::nullopt;
 }
 
-Exposure Read(const Service& service) {
+Exposure Read(const Service& service, const AnnotationNames& names) {
   Exposure exposure{
       .service = service,
-      .edges = SplitList(AnnotationOf(service.meta, kEdgeNodesAnnotation)),
+      .edges = SplitList(AnnotationOf(service.meta, names.edge_nodes())),
       .held = service.status_is_others ? std::vector<IpAddress>()
-                                       : service.load_balancer_ips};
-  const auto refuse = [&](const char* annotation, const std::string& value,
-                          std::string_view why) {
+                                       : service.load_balancer_ips,
+      .names = names};
+  const auto refuse = [&](const std::string& annotation,
+                          const std::string& value, std::string_view why) {
     if (exposure.refused) return;
     exposure.refused = Refusal{
         reason::kInvalidAnnotation,
@@ -114,27 +116,27 @@ Exposure Read(const Service& service) {
                     service.meta.name_space, service.meta.name, annotation,
                     value, why)};
   };
-  const std::string own = AnnotationOf(service.meta, kExposeAnnotation);
+  const std::string own = AnnotationOf(service.meta, names.expose());
   if (!own.empty() && own != "true" && own != "false") {
-    refuse(kExposeAnnotation, own, "is neither true nor false");
+    refuse(names.expose(), own, "is neither true nor false");
   }
   const std::string dedicated =
-      AnnotationOf(service.meta, kDedicatedIpAnnotation);
+      AnnotationOf(service.meta, names.dedicated_ip());
   exposure.dedicated = dedicated == "true";
   if (!dedicated.empty() && dedicated != "true" && dedicated != "false") {
-    refuse(kDedicatedIpAnnotation, dedicated, "is neither true nor false");
+    refuse(names.dedicated_ip(), dedicated, "is neither true nor false");
   }
   for (const std::string& text :
-       SplitList(AnnotationOf(service.meta, kPublicIpAnnotation))) {
+       SplitList(AnnotationOf(service.meta, names.public_ip()))) {
     const auto address = IpAddress::Parse(text);
     if (address.ok()) {
       exposure.addresses.push_back(*address);
     } else {
-      refuse(kPublicIpAnnotation, text, "is not an IP address");
+      refuse(names.public_ip(), text, "is not an IP address");
     }
   }
   for (const std::string& text :
-       SplitList(AnnotationOf(service.meta, kPublicAddressesAnnotation))) {
+       SplitList(AnnotationOf(service.meta, names.public_addresses()))) {
     const auto address = IpAddress::Parse(text);
     if (address.ok()) exposure.held.push_back(*address);
   }
@@ -148,17 +150,18 @@ Exposure Read(const Service& service) {
 std::vector<Exposure> FindExposures(const Cluster& cluster) {
   std::set<std::string> namespaces;
   for (const Namespace& name_space : cluster.namespaces) {
-    if (AnnotationOf(name_space.meta, kExposeAnnotation) == "true") {
+    if (AnnotationOf(name_space.meta, cluster.annotations.expose()) == "true") {
       namespaces.insert(name_space.meta.name);
     }
   }
   std::vector<Exposure> exposures;
   for (const Service& service : cluster.services) {
     if (service.meta.deleting) continue;
-    if (!IsExposed(service, namespaces.contains(service.meta.name_space))) {
+    if (!IsExposed(service, cluster.annotations,
+                   namespaces.contains(service.meta.name_space))) {
       continue;
     }
-    exposures.push_back(Read(service));
+    exposures.push_back(Read(service, cluster.annotations));
   }
   std::ranges::sort(exposures, [](const Exposure& a, const Exposure& b) {
     return IsOlder(a.service.meta, b.service.meta);
