@@ -18,9 +18,14 @@ namespace edged::agent {
 namespace {
 
 using std::chrono::milliseconds;
+using SteadyClock = std::chrono::steady_clock;
 
 constexpr auto kPlanDelay = milliseconds(5);
 constexpr auto kTellDelay = milliseconds(20);
+// Until the tunnels of the process before are up again.
+constexpr auto kStarting = std::chrono::seconds(5);
+// Until an edge has answered whoever leads now.
+constexpr auto kSettling = std::chrono::seconds(3);
 constexpr auto kFlowsAgain = std::chrono::seconds(1);  // after a failure
 constexpr auto kMissingGrace = std::chrono::seconds(1);
 
@@ -118,6 +123,7 @@ absl::Status Agent::Begin() {
                wireguard::ToString(kernel_.wireguard->backend()));
   FollowTerm();
   PlanAll();
+  loop_->After(kStarting + kTellDelay, [this] { TellSoon(); });
   return absl::OkStatus();
 }
 
@@ -197,6 +203,7 @@ void Agent::Stop(int signal) {
   }
   spdlog::info("signal {}: draining", signal);
   for (const auto& [name, link] : links_) link->Drain();
+  Tell();
   control_plane_->Stop([this] { loop_->Stop(); });
 }
 
@@ -204,6 +211,8 @@ void Agent::FollowTerm() {
   const auto epoch = control_plane_->epoch();
   if (epoch == epoch_) return;
   epoch_ = epoch;
+  term_began_ = SteadyClock::now();
+  loop_->After(kSettling + kTellDelay, [this] { TellSoon(); });
   if (epoch_) {
     spdlog::info("leading cluster {} in term {}", epoch_->cluster_uid,
                  epoch_->number);
@@ -232,6 +241,7 @@ void Agent::PlanAll() {
   if (!control_plane_->ready()) return;
   planned_ = std::chrono::steady_clock::now();
   const absl::Status status = TryPlanAll();
+  trouble_ = std::string(Message(status));
   if (status.ok()) {
     backoff_.Reset();
   } else {
@@ -459,6 +469,15 @@ void Agent::TellSoon() {
   tell_timer_ = loop_->After(kTellDelay, [this] { Tell(); });
 }
 
+bool Agent::IsSettled() const {
+  if (SteadyClock::now() - term_began_ >= kSettling) return true;
+  return std::ranges::none_of(links_, [](const auto& entry) {
+    const EdgeLink& link = *entry.second;
+    return link.registered() &&
+           (!link.syncer() || !link.syncer()->progress().answered);
+  });
+}
+
 void Agent::Tell() {
   tell_timer_ = 0;
   if (!control_plane_->ready()) return;
@@ -468,11 +487,22 @@ void Agent::Tell() {
   for (const InvalidObject& invalid : control_plane_->snapshot().invalid) {
     TellInvalid(invalid.object, invalid.generation, invalid.message, statuses);
   }
-  Telling telling{plan_, statuses, told_errors_, {}, {}};
+  Telling telling{
+      plan_,
+      statuses,
+      told_errors_,
+      {},
+      {},
+      MakeUplinkStatus(plan_, reports,
+                       {.applied = applied_,
+                        .trouble = trouble_,
+                        .draining = stopping_,
+                        .starting = SteadyClock::now() - began_ < kStarting})};
   for (const auto& [name, link] : links_) {
     telling.own_keys[name] = link->own_key();
     if (link->registered()) telling.joined[name] = link->enrolment();
   }
+  telling.settled = IsSettled();
   control_plane_->Tell(telling);
   std::map<std::string, std::string> ready;
   for (const ObjectStatus& status : statuses) {

@@ -105,6 +105,7 @@ class Agent {
   Plan WithLingering(const Plan& plan) const;
 
   void TellSoon();
+  bool IsSettled() const;
   void Tell();
 
   const AgentOptions options_;
@@ -133,8 +134,12 @@ class Agent {
   std::map<std::string, std::string> told_ready_;  // by object
   UplinkPlan uplink_plan_;                         // as it was last applied
   std::map<std::string, int> devices_;  // by name: those that are as planned
-  bool applied_ = false;                // the whole of it was
-  bool flows_stand_ = false;            // the table says where its flows go
+  std::chrono::steady_clock::time_point term_began_;
+  const std::chrono::steady_clock::time_point began_ =
+      std::chrono::steady_clock::now();
+  bool applied_ = false;      // the whole of it was
+  std::string trouble_;       // with it; empty: none
+  bool flows_stand_ = false;  // the table says where its flows go
   std::unique_ptr<KernelWatch> watch_;
   struct Damage {
     DamageReport table;

@@ -1,6 +1,5 @@
 #include "clusteragent/commands.h"
 
-#include <sodium.h>
 #include <sys/statvfs.h>
 
 #include <algorithm>
@@ -29,14 +28,6 @@ Facts FactsOf(const UplinkHost& host) {
   facts.host_routes = host.routes;
   facts.ipv6 = host.ipv6_trouble;
   return facts;
-}
-
-std::string RandomId() {
-  uint8_t bytes[8];
-  randombytes_buf(bytes, sizeof bytes);
-  std::string text;
-  for (const uint8_t byte : bytes) text += fmt::format("{:02x}", byte);
-  return text;
 }
 
 // The records with a network for every EdgeNode. Who has which block is not
@@ -183,10 +174,6 @@ absl::StatusOr<std::string> TokenCommand(const std::string& edge,
                                          const std::string& state,
                                          const UplinkHost& host,
                                          std::chrono::seconds lifetime) {
-  if (lifetime <= std::chrono::seconds::zero()) {
-    return InvalidArgument("a token that is good for {} s is no use",
-                           lifetime.count());
-  }
   RETURN_IF_ERROR(ListFolder(manifests).status());
   const Snapshot snapshot = ManifestDir(manifests).Read();
   const StateFolder folder(state);
@@ -216,17 +203,14 @@ absl::StatusOr<std::string> TokenCommand(const std::string& edge,
     return absl::NotFoundError(
         fmt::format("EdgeNode {}: no such object in {}", edge, manifests));
   }
-  const protocol::Token token{
-      .id = RandomId(),
-      .cluster_uid = identity.uid,
-      .edge = edge,
-      .expires = std::chrono::floor<std::chrono::seconds>(
-                     std::chrono::system_clock::now()) +
-                 lifetime,
-      .listen_port = record->second.listen_port,
-      .network = record->second.network,
-      .edge_key = PrivateKey::Generate(),
-      .control_key = identity.control_key.Public()};
+  ASSIGN_OR_RETURN(
+      const protocol::Token token,
+      protocol::IssueToken({.cluster_uid = identity.uid,
+                            .edge = edge,
+                            .listen_port = record->second.listen_port,
+                            .network = record->second.network,
+                            .control_key = identity.control_key.Public()},
+                           lifetime));
   RETURN_IF_ERROR(folder.SaveToken(
       edge, {token.id, token.expires, token.edge_key.Public()}));
   return Encode(token);

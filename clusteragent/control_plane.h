@@ -11,8 +11,10 @@
 #include "clusteragent/core/allocator.h"
 #include "clusteragent/core/enrolment.h"
 #include "clusteragent/core/facts.h"
+#include "clusteragent/core/happening.h"
 #include "clusteragent/core/planner.h"
 #include "clusteragent/core/status_plan.h"
+#include "clusteragent/core/uplink_status.h"
 #include "clusteragent/edge/edge_client.h"
 #include "clusteragent/source/source.h"
 
@@ -25,6 +27,10 @@ struct Telling {
   const std::vector<std::string>& errors;       // of the snapshot
   std::map<std::string, PublicKey> own_keys;    // by EdgeNode name
   std::map<std::string, EdgeEnrolment> joined;  // likewise; what is known here
+  UplinkStatus own;                             // of this replica
+  // The edges have answered in this term, or had their time: before, what the
+  // leader of the last term has said is nearer to the truth.
+  bool settled = true;
 };
 
 // What an agent gets its wishes, its memory and its term from, and whom it
@@ -45,7 +51,7 @@ class ControlPlane {
   // Set while this replica leads: only then it speaks to edges.
   virtual std::optional<Epoch> epoch() const = 0;
   // An edge has seen this term: ours must be a later one.
-  virtual void Exceed(uint64_t seen) = 0;
+  virtual void Exceed(const std::string& edge, uint64_t seen) = 0;
   virtual Labels own_labels() const = 0;  // of this uplink
   virtual std::vector<UplinkFacts> other_uplinks() const = 0;
 
@@ -63,6 +69,8 @@ class ControlPlane {
                      std::function<void()> done) = 0;
 
   virtual void Tell(const Telling& telling) = 0;
+  // Something happened to an edge. Who does not lead says nothing.
+  virtual void Announce(const std::string& edge, const Happening& news) = 0;
   // Whether this uplink's network goes with its process, so that its clients
   // must be led elsewhere before.
   virtual bool drains() const = 0;

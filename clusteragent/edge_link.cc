@@ -261,6 +261,7 @@ void EdgeLink::Drain() {
 
 void EdgeLink::FollowTerm() {
   syncer_.reset();
+  repairs_.reset();
   introducer_.reset();
   DropControlDevice();
   confirmed_.reset();
@@ -302,21 +303,39 @@ void EdgeLink::StartSync() {
 
 void EdgeLink::HearEpoch(const std::string& trouble) {
   if (const auto seen = protocol::SeenEpoch(trouble)) {
-    context_.control_plane.Exceed(*seen);
+    context_.control_plane.Exceed(edge_, *seen);
   }
 }
 
 void EdgeLink::OnProgress() {
   HearEpoch(syncer_->progress().trouble);
-  const auto& uplinks = syncer_->progress().report.uplinks;
-  const auto own =
-      std::ranges::find(uplinks, context_.uplink_name, &UplinkLife::name);
-  if (own == uplinks.end() || !own->alive) {
-    confirmed_.reset();
-  } else if (carried_ && own->applied == DigestOf(*carried_)) {
-    confirmed_ = carried_;
+  ConfirmCarried();
+  if (syncer_->progress().connected && !repairs_) {
+    repairs_ = std::make_unique<RepairWatch>(
+        context_.loop, *client_, [this](const Happening& news) {
+          context_.control_plane.Announce(edge_, news);
+        });
   }
   changed_.Ask();
+}
+
+// Whichever uplink it is: where this one cannot do what is wanted, the edge is
+// asked for it all the same as soon as another one does it.
+void EdgeLink::ConfirmCarried() {
+  const auto& uplinks = syncer_->progress().report.uplinks;
+  if (std::ranges::none_of(uplinks, &UplinkLife::alive)) {
+    confirmed_.reset();
+    return;
+  }
+  if (confirmed_ == wanted_) return;
+  const protocol::Digest digest = DigestOf(*wanted_);
+  const bool carries =
+      std::ranges::any_of(uplinks, [&digest](const UplinkLife& uplink) {
+        return uplink.alive && uplink.applied == digest;
+      });
+  if (!carries) return;
+  confirmed_ = wanted_;
+  if (carried_ != wanted_) syncer_->Want(wanted_);
 }
 
 void EdgeLink::OnHeartbeats() {

@@ -12,6 +12,7 @@
 #include "clusteragent/core/uplink_plan.h"
 #include "clusteragent/edge/edge_client.h"
 #include "clusteragent/edge/edge_syncer.h"
+#include "clusteragent/edge/repair_watch.h"
 #include "clusteragent/edge/resolver.h"
 #include "clusteragent/edge_keys.h"
 #include "clusteragent/paced_call.h"
@@ -85,6 +86,7 @@ class EdgeLink {
   void OnRegistered(const absl::Status& status);
   void HearEpoch(const std::string& trouble);
   void OnProgress();
+  void ConfirmCarried();
   void OnHeartbeats();
   void TakePathMtu();
   void CheckContact();
@@ -103,7 +105,7 @@ class EdgeLink {
   std::optional<EdgePlan> plan_;
   std::shared_ptr<const protocol::EdgeState> wanted_;
   std::shared_ptr<const protocol::EdgeState> carried_;
-  // The last one whose digest the edge has heard from us.
+  // The last one whose digest the edge has heard from an uplink.
   std::shared_ptr<const protocol::EdgeState> confirmed_;
   std::optional<IssuedToken> token_;
   EdgeKeys keys_;
@@ -123,6 +125,7 @@ class EdgeLink {
   std::unique_ptr<EdgeClient> introducer_;  // likewise
   std::unique_ptr<EdgeClient> client_;
   std::unique_ptr<EdgeSyncer> syncer_;
+  std::unique_ptr<RepairWatch> repairs_;
   std::optional<HeartbeatSender::Options> heartbeat_options_;
   std::unique_ptr<HeartbeatSender> heartbeats_;
   Backoff backoff_;

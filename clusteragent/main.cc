@@ -12,6 +12,7 @@
 #include "clusteragent/agent.h"
 #include "clusteragent/commands.h"
 #include "clusteragent/controller/token_call.h"
+#include "clusteragent/core/names.h"
 #include "clusteragent/kube/client_config.h"
 #include "clusteragent/uplink/host.h"
 #include "common/config/fields.h"
@@ -37,8 +38,10 @@ struct Arguments {
   std::string kubeconfig;
   std::string context;
   std::string name_space;
+  bool leader_elect = true;
   std::string lease_namespace;
   std::string watch_namespaces;
+  std::string annotation_prefix = AnnotationNames().prefix;
   std::string resync = "5m";
   std::string drain = "5s";
 };
@@ -73,6 +76,14 @@ absl::StatusOr<KubeOptions> KubeOptionsOf(const Arguments& arguments) {
     options.name_space = options.config.name_space;
   }
   options.lease_namespace = arguments.lease_namespace;
+  options.alone = !arguments.leader_elect;
+  if (!IsDnsSubdomain(arguments.annotation_prefix)) {
+    return InvalidArgument(
+        "--annotation-prefix: \"{}\" is not the prefix of an annotation: {}, "
+        "without \"/\"",
+        arguments.annotation_prefix, kDnsSubdomainRule);
+  }
+  options.annotations.prefix = arguments.annotation_prefix;
   options.watch_namespaces =
       absl::StrSplit(arguments.watch_namespaces, ',', absl::SkipEmpty());
   options.uplink_name = arguments.agent.uplink_name;
@@ -233,17 +244,24 @@ int Main(int argc, char** argv) {
 
   CLI::App* run_command = with_name(with_state(with_kubernetes(
       with_manifests(command("run", "Run the agent", RunAgent), false))));
-  bool leader_elect = true;
   run_command
-      ->add_flag("--leader-elect,!--no-leader-elect", leader_elect,
-                 "Replicas agree by a Lease on who speaks to edges; a single "
-                 "one has it at once. Always on with Kubernetes")
-      ->capture_default_str();
+      ->add_flag(
+          "--leader-elect,!--no-leader-elect", arguments.leader_elect,
+          "Replicas agree by a Lease on who speaks to edges. Without, "
+          "one replica leads for as long as it runs: it writes the Lease "
+          "once, for the number of its term, and refuses to lead beside "
+          "others")
+      ->default_str("true");
   run_command->add_option("--leader-elect-namespace", arguments.lease_namespace,
                           "Of the Lease; by default --namespace");
   run_command->add_option("--watch-namespaces", arguments.watch_namespaces,
                           "Only PortBindings and Services of these, separated "
                           "by commas");
+  run_command
+      ->add_option("--annotation-prefix", arguments.annotation_prefix,
+                   "What the names of annotations and labels on Services, "
+                   "Namespaces and EdgeNodes begin with: PREFIX/expose")
+      ->capture_default_str();
   run_command
       ->add_option("--resync-interval", arguments.resync,
                    "How often everything is looked at again, in case")

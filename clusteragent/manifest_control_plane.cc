@@ -1,5 +1,7 @@
 #include "clusteragent/manifest_control_plane.h"
 
+#include <spdlog/spdlog.h>
+
 #include <utility>
 
 #include "common/status.h"
@@ -80,6 +82,13 @@ absl::StatusOr<Allocation> ManifestControlPlane::AllocateFor(
 void ManifestControlPlane::Tell(const Telling& telling) {
   told_ = Told{telling.statuses, telling.errors};
   Write();
+}
+
+// The log is the place for it.
+void ManifestControlPlane::Announce(const std::string& edge,
+                                    const Happening& news) {
+  spdlog::log(news.warning ? spdlog::level::warn : spdlog::level::info,
+              "edge {}: {}: {}", edge, news.reason, news.message);
 }
 
 void ManifestControlPlane::Write() {

@@ -35,7 +35,7 @@ class ManifestControlPlane final : public ControlPlane {
   }
   // Somebody else has a copy of the state folder, or it was put back: which of
   // them should go on is a person's to say.
-  void Exceed(uint64_t) override {}
+  void Exceed(const std::string&, uint64_t) override {}
   Labels own_labels() const override { return {}; }
   std::vector<UplinkFacts> other_uplinks() const override { return {}; }
   absl::StatusOr<Allocation> AllocateFor(const Facts& facts) override;
@@ -52,6 +52,7 @@ class ManifestControlPlane final : public ControlPlane {
     done();
   }
   void Tell(const Telling& telling) override;
+  void Announce(const std::string& edge, const Happening& news) override;
   bool drains() const override { return false; }
   void Stop(std::function<void()> done) override { done(); }
 

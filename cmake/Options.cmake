@@ -1,6 +1,6 @@
 # How everything is compiled. One place, so that no folder has flags of its own.
 option(EDGED_BUILD_TESTS "Build the unit tests" ON)
-option(EDGED_FUZZ "Build the fuzz targets; needs clang" OFF)
+option(EDGED_FUZZ "Build the fuzz targets for libFuzzer, too; needs clang" OFF)
 option(EDGED_BENCH "Offer what `./dev bench` measures with" OFF)
 option(EDGED_STATIC "Link all libraries statically of which Debian has an archive" OFF)
 set(EDGED_SANITIZE "" CACHE STRING "Comma-separated sanitizers, for example address,undefined")

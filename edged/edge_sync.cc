@@ -6,6 +6,7 @@
 #include <set>
 #include <utility>
 
+#include "common/protocol/epoch_refusal.h"
 #include "common/status.h"
 #include "edged/edge.h"
 
@@ -86,8 +87,7 @@ absl::StatusOr<Welcome> Edge::Open(const Hello& hello, SyncStream& stream) {
   RETURN_IF_ERROR(TakeEpoch(hello.epoch));
   if (stream_) {
     std::exchange(stream_, nullptr)
-        ->End(absl::AbortedError(fmt::format(
-            "a newer stream took over, epoch {}", hello.epoch.number)));
+        ->End(absl::AbortedError(protocol::TookOverText(hello.epoch.number)));
   }
   protocol::Digest audited;  // while adopting: nothing, so a snapshot follows
   if (!adopting_) {

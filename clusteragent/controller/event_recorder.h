@@ -4,19 +4,12 @@
 #include <string>
 #include <vector>
 
+#include "clusteragent/core/happening.h"
 #include "clusteragent/core/objects.h"
 #include "clusteragent/core/status_plan.h"
 #include "clusteragent/kube/rest_client.h"
 
 namespace edged::agent {
-
-// What a person should know, once, when it happens.
-struct Happening {
-  bool warning = false;
-  std::string reason;   // a word
-  std::string message;  // a sentence
-  bool operator==(const Happening&) const = default;
-};
 
 // What is new between the status that an object has (`before`, as the API
 // server knows it) and the one it gets. That something is under way is no news.

@@ -1,12 +1,11 @@
 #include "clusteragent/controller/kube_control_plane.h"
 
-#include <sodium.h>
 #include <spdlog/spdlog.h>
 
-#include <algorithm>
 #include <utility>
 
-#include "absl/strings/escaping.h"
+#include "clusteragent/controller/control_key.h"
+#include "clusteragent/kube/api_error.h"
 #include "clusteragent/kube/cluster_json.h"
 #include "clusteragent/kube/json_reading.h"
 #include "common/status.h"
@@ -26,63 +25,65 @@ constexpr uint64_t kHighestTerm = 1U << 30;  // leaseTransitions has 31 bits
 
 absl::StatusOr<std::unique_ptr<KubeControlPlane>> KubeControlPlane::Create(
     EventLoop& loop, const KubeOptions& options) {
-  std::unique_ptr<KubeControlPlane> plane(new KubeControlPlane(loop, options));
-  ASSIGN_OR_RETURN(plane->client_,
+  Clients clients;
+  ASSIGN_OR_RETURN(clients.reading,
                    kube::RestClient::Create(loop, options.config));
-  // Of their own, so that no queue of writes makes a watch or a renewal late.
-  ASSIGN_OR_RETURN(plane->writing_rest_,
+  ASSIGN_OR_RETURN(clients.writing,
                    kube::RestClient::Create(loop, options.config));
-  ASSIGN_OR_RETURN(plane->lease_rest_,
+  ASSIGN_OR_RETURN(clients.lease,
                    kube::RestClient::Create(loop, options.config,
                                             kube::LeaseRestSettings()));
-  return plane;
+  return std::unique_ptr<KubeControlPlane>(
+      new KubeControlPlane(loop, options, std::move(clients)));
 }
 
-KubeControlPlane::KubeControlPlane(EventLoop& loop, const KubeOptions& options)
-    : loop_(loop), options_(options) {}
+KubeControlPlane::KubeControlPlane(EventLoop& loop, const KubeOptions& options,
+                                   Clients clients)
+    : loop_(loop),
+      options_(options),
+      clients_(std::move(clients)),
+      contest_(kube::LeaderElection::Timing().lease) {}
 
 KubeControlPlane::~KubeControlPlane() {
-  client_->Cancel(secret_call_);
-  client_->Cancel(uplink_call_);
-  for (const auto timer :
-       {secret_timer_, uplink_timer_, resync_timer_, stop_timer_}) {
+  clients_.reading->Cancel(secret_call_);
+  clients_.reading->Cancel(uplink_call_);
+  for (const auto call : shares_) clients_.reading->Cancel(call);
+  for (const auto timer : {secret_timer_, uplink_timer_, resync_timer_,
+                           stop_timer_, contest_timer_}) {
     loop_.Cancel(timer);
   }
 }
 
 absl::Status KubeControlPlane::Start(std::function<void()> changed) {
   changed_ = std::move(changed);
+  const auto hear = [this](const std::string& what, const absl::Status& why) {
+    troubles_.Hear(what, why);
+  };
   writer_ = std::make_unique<StatusWriter>(
-      loop_, *writing_rest_,
-      [this](const absl::Status& why) { Note("status", why); });
+      loop_, *clients_.writing,
+      [this](const kube::ObjectRef& object, const absl::Status& why) {
+        NoteWriting(object, why);
+      });
   events_ =
-      std::make_unique<EventRecorder>(*writing_rest_, options_.uplink_name);
+      std::make_unique<EventRecorder>(*clients_.writing, options_.uplink_name);
   source_ = std::make_unique<KubeSource>(
-      loop_, *client_, options_.watch_namespaces,
-      KubeSource::Told{
-          .changed = [this] { Change(); },
-          .trouble = [this](const std::string& kind,
-                            const absl::Status& why) { Note(kind, why); }});
+      loop_, *clients_.reading, options_.watch_namespaces,
+      KubeSource::Told{.changed = [this] { Change(); }, .trouble = hear});
   uplinks_ = std::make_unique<kube::KindMirror<UplinkObject>>(
-      loop_, *client_,
+      loop_, *clients_.reading,
       kube::Collection{kube::kUplinks, options_.name_space, "", ""}, ReadUplink,
       [this] { OnUplinks(); },
-      [this](const absl::Status& why) { Note("uplinks", why); });
+      [hear](const absl::Status& why) { hear("uplinks", why); });
   lease_ = std::make_unique<kube::LeaseClient>(
-      loop_, *lease_rest_,
+      loop_, *clients_.lease,
       kube::LeaseClient::Settings{.name_space = options_.lease_namespace.empty()
                                                     ? options_.name_space
                                                     : options_.lease_namespace,
-                                  .identity = options_.uplink_name},
+                                  .identity = options_.uplink_name,
+                                  .alone = options_.alone},
       kube::LeaseClient::Told{
-          .changed =
-              [this](const std::optional<kube::Term>& term) {
-                if (!term) writer_->Clear();
-                led_ = false;
-                records_ = {};
-                Change();
-              },
-          .trouble = [this](const absl::Status& why) { Note("lease", why); }});
+          .changed = [this](const auto& term) { FollowTerm(term); },
+          .trouble = [hear](const absl::Status& why) { hear("lease", why); }});
   source_->Start();
   uplinks_->Start();
   FindSecret();
@@ -102,39 +103,70 @@ void KubeControlPlane::Change() {
   stale_ = true;
   if (!ready()) return;
   // Not before: else nobody leads while this one cannot.
-  if (!std::exchange(stands_, true)) lease_->Start();
+  if (!stands_ && Company().empty()) {
+    stands_ = true;
+    lease_->Start();
+  }
   changed_();
 }
 
-// Each word once. What an operator must act on is an error, what passes a
-// warning.
-void KubeControlPlane::Note(const std::string& what, const absl::Status& why) {
-  const std::string text = why.ok() ? "" : std::string(Message(why));
-  const auto before = troubles_.find(what);
-  if (text.empty()) {
-    if (before == troubles_.end()) return;
-    spdlog::info("Kubernetes: {}: well again", what);
-    troubles_.erase(before);
-    refusals_.erase(what);
+// What was begun in another term ends with it.
+void KubeControlPlane::FollowTerm(const std::optional<kube::Term>& term) {
+  if (!term) writer_->Clear();
+  for (const auto call : std::exchange(shares_, {})) {
+    clients_.reading->Cancel(call);
+  }
+  led_ = false;
+  records_ = {};
+  if (term) troubles_.Hear("term", absl::OkStatus());
+  Change();
+}
+
+// An API server that is away is told of once, whatever was to be written, and a
+// verb that nothing grants once for all objects. What is refused of one object
+// keeps nobody from his work.
+void KubeControlPlane::NoteWriting(const kube::ObjectRef& object,
+                                   const absl::Status& why) {
+  static constexpr char kWriting[] = "statuses";
+  if (absl::IsUnavailable(why) || absl::IsDeadlineExceeded(why)) {
+    if (!troubles_.Has(kWriting)) troubles_.Hear(kWriting, why);
     return;
   }
-  if (before != troubles_.end() && before->second == text) return;
-  troubles_[what] = text;
-  if (absl::IsPermissionDenied(why) || absl::IsNotFound(why) ||
-      absl::IsFailedPrecondition(why) || absl::IsUnauthenticated(why)) {
-    refusals_.insert(what);
-    spdlog::error("Kubernetes: {}", text);
-  } else {
-    refusals_.erase(what);
-    spdlog::warn("Kubernetes: {}; what was known stands", text);
+  troubles_.Hear(kWriting, absl::OkStatus());
+  if (why.ok()) {
+    spdlog::info("Kubernetes: {}: written again", object.ToString());
+    if (writer_->MissingVerbs().empty()) told_verbs_.clear();
+    return;
   }
+  const std::string verb = kube::MissingVerb(why);
+  if (!verb.empty() && !told_verbs_.insert(verb).second) return;
+  spdlog::error("Kubernetes: {}", Message(why));
+}
+
+std::string KubeControlPlane::Company() const {
+  if (!options_.alone) return "";
+  for (const auto& [name, uplink] : uplinks_->held()) {
+    if (uplink.meta.name == options_.uplink_name) continue;
+    return fmt::format(
+        "--leader-elect=false is for one replica alone, and Uplink {}/{} is "
+        "there beside it: nobody leads; run one replica, or all of them with "
+        "--leader-elect, or delete the Uplink of one that is gone",
+        options_.name_space, uplink.meta.name);
+  }
+  return "";
 }
 
 std::vector<std::string> KubeControlPlane::NotReady() const {
-  std::vector<std::string> why;
-  for (const std::string& what : refusals_) why.push_back(troubles_.at(what));
+  std::vector<std::string> why = troubles_.ForOperator();
+  for (const std::string& verb : writer_->MissingVerbs()) {
+    why.push_back(
+        fmt::format("forbidden: no rule grants the agent to {}", verb));
+  }
+  if (std::string company = Company(); !company.empty()) {
+    why.push_back(std::move(company));
+  }
   if (ready() || !why.empty()) return why;
-  for (const auto& [what, text] : troubles_) why.push_back(text);
+  why = troubles_.All();
   if (why.empty()) why.emplace_back("not everything was read yet");
   return why;
 }
@@ -152,55 +184,43 @@ void KubeControlPlane::FindSecretLater() {
 // Also whether it is there still.
 void KubeControlPlane::FindSecret() {
   if (secret_call_ != 0) return;
-  secret_call_ = client_->Get(
+  secret_call_ = clients_.reading->Get(
       {kube::kSecrets, options_.name_space, kControlSecret, ""},
       [this](const absl::StatusOr<json>& object) {
         secret_call_ = 0;
         if (absl::IsNotFound(object.status())) return MakeSecret();
-        Note("control key", object.status());
-        if (!object.ok()) return FindSecretLater();
-        const auto secret = kube::ReadSecret(*object);
-        const auto entry = secret ? secret->data.find(kControlKeyEntry)
-                                  : decltype(secret->data.end())();
-        const auto key = secret && entry != secret->data.end()
-                             ? PrivateKey::Parse(entry->second.Reveal())
-                             : InvalidArgument("no such entry");
-        if (!key.ok()) {
-          Note("control key",
-               FailedPrecondition("Secret {}/{}: {}: holds no WireGuard key; "
-                                  "delete the Secret, and a new one is made",
-                                  options_.name_space, kControlSecret,
-                                  kControlKeyEntry));
-          return FindSecretLater();
-        }
-        identity_.control_key = *key;
-        if (!std::exchange(has_secret_, true)) Change();
+        if (object.ok()) return TakeSecret(*object);
+        troubles_.Hear("control key", object.status());
+        FindSecretLater();
       });
+}
+
+void KubeControlPlane::TakeSecret(const json& object) {
+  const auto key = ReadControlKey(object);
+  troubles_.Hear("control key", key.status());
+  if (!key.ok()) return FindSecretLater();
+  identity_.control_key = *key;
+  if (!std::exchange(has_secret_, true)) Change();
 }
 
 // Where it was lost, with the key that this replica remembers.
 void KubeControlPlane::MakeSecret() {
   const PrivateKey key =
       has_secret_ ? identity_.control_key : PrivateKey::Generate();
-  const json body = {
-      {"apiVersion", "v1"},
-      {"kind", "Secret"},
-      {"metadata",
-       {{"name", kControlSecret}, {"namespace", options_.name_space}}},
-      {"data", {{kControlKeyEntry, absl::Base64Escape(key.Reveal())}}}};
   if (has_secret_) {
     spdlog::warn("Secret {}/{}: was lost; made anew", options_.name_space,
                  kControlSecret);
   }
-  secret_call_ = client_->Create(
-      {kube::kSecrets, options_.name_space, kControlSecret, ""}, body,
+  secret_call_ = clients_.reading->Create(
+      {kube::kSecrets, options_.name_space, kControlSecret, ""},
+      ControlSecretJson(options_.name_space, key),
       [this](const absl::StatusOr<json>& object) {
         secret_call_ = 0;
         // Another replica may have been faster.
         if (object.ok() || absl::IsAlreadyExists(object.status())) {
           return FindSecret();
         }
-        Note("control key", object.status());
+        troubles_.Hear("control key", object.status());
         FindSecretLater();
       });
 }
@@ -238,12 +258,13 @@ void KubeControlPlane::MakeUplink() {
                                             {"name", options_.uplink_name},
                                             {"uid", options_.pod_uid}}};
   }
-  uplink_call_ = client_->Create(
+  uplink_call_ = clients_.reading->Create(
       {kube::kUplinks, options_.name_space, options_.uplink_name, ""}, body,
       [this](const absl::StatusOr<json>& object) {
         uplink_call_ = 0;
         has_uplink_ = object.ok() || absl::IsAlreadyExists(object.status());
-        Note("own uplink", has_uplink_ ? absl::OkStatus() : object.status());
+        troubles_.Hear("own uplink",
+                       has_uplink_ ? absl::OkStatus() : object.status());
         if (has_uplink_) return Change();
         uplink_timer_ = loop_.After(kAgain, [this] {
           uplink_timer_ = 0;
@@ -292,6 +313,8 @@ const Snapshot& KubeControlPlane::snapshot() {
   if (!std::exchange(stale_, false)) return snapshot_;
   snapshot_ = source_->Read();
   if (!snapshot_.world.cluster) return snapshot_;
+  snapshot_.world.cluster->annotations = options_.annotations;
+  FindHeldServices();
   for (const Namespace& name_space : snapshot_.world.cluster->namespaces) {
     if (name_space.meta.name == kube::kSystemNamespace) {
       identity_.uid = name_space.meta.uid;
@@ -302,23 +325,49 @@ const Snapshot& KubeControlPlane::snapshot() {
 
 std::optional<Epoch> KubeControlPlane::epoch() const {
   const auto& term = lease_->term();
-  if (!term || !ready()) return std::nullopt;
+  if (!term || !ready() || !Company().empty()) return std::nullopt;
   return Epoch{term->cluster_uid, static_cast<uint64_t>(term->number)};
 }
 
 // Of a cluster that came back from a backup, or whose Lease was deleted, the
 // count begins anew: whoever holds the Lease goes on above what edges know.
-void KubeControlPlane::Exceed(uint64_t seen) {
+void KubeControlPlane::Exceed(const std::string& edge, uint64_t seen) {
   const auto own = epoch();
   if (!own || own->number > seen) return;
   if (seen >= kHighestTerm) {
-    Note("lease", FailedPrecondition(
-                      "an edge has seen term {}, which no Lease can count to; "
-                      "`edged reset --epoch` on the edge forgets it",
-                      seen));
+    troubles_.Hear("term",
+                   FailedPrecondition(
+                       "edge {} has seen term {}, which no Lease can count to; "
+                       "`edged reset --epoch` on the edge forgets it",
+                       edge, seen));
     return;
   }
-  lease_->Exceed(static_cast<int64_t>(seen));
+  const auto term = static_cast<int64_t>(seen);
+  const auto wait = contest_.Hear(edge, term);
+  if (!wait) return;
+  if (wait->count() == 0) return lease_->Exceed(term);
+  NoteContest(edge, seen, *wait);
+  loop_.Cancel(contest_timer_);
+  contest_timer_ = loop_.After(*wait, [this, term] {
+    contest_timer_ = 0;
+    lease_->Exceed(term);
+  });
+}
+
+// Two installations with a Lease each would outbid each other for ever.
+void KubeControlPlane::NoteContest(const std::string& edge, uint64_t seen,
+                                   std::chrono::milliseconds wait) {
+  const std::string text = fmt::format(
+      "edge {} obeys term {}, which Lease {} has not counted to: it seems that "
+      "another installation in this cluster leads by a Lease in another "
+      "namespace; remove one of them. This one goes above that term in {} s",
+      edge, seen, lease_->LeaseName(),
+      std::chrono::ceil<std::chrono::seconds>(wait).count());
+  troubles_.Hear("term", FailedPrecondition("{}", text));
+  const ObjectKey key{Kind::kEdgeNode, "", edge};
+  if (const KubeObject* object = source_->Find(key)) {
+    events_->Record(key, object->meta.uid, {true, "LeadershipContested", text});
+  }
 }
 
 EdgeMemory KubeControlPlane::MemoryOf(const std::string& edge) const {
@@ -364,12 +413,18 @@ void KubeControlPlane::Share(const std::string& edge,
                              std::function<void()> done) {
   if (!epoch()) return;
   const json keys = MemoryJson({.enrolment = enrolment});
-  client_->MergePatch(
+  const auto call = std::make_shared<kube::RestClient::CallId>(0);
+  *call = clients_.reading->MergePatch(
       {kube::kEdgeNodes, "", edge, "status"}, {{"status", keys}},
-      [this, done = std::move(done)](const absl::StatusOr<json>& object) {
-        Note("keys of edges", object.status());
-        if (object.ok()) done();
+      [this, call, done = std::move(done)](const absl::StatusOr<json>& object) {
+        shares_.erase(*call);
+        if (!object.ok()) {
+          spdlog::warn("Kubernetes: {}", Message(object.status()));
+        } else if (epoch()) {
+          done();
+        }
       });
+  shares_.insert(*call);
 }
 
 // ---- the end ----

@@ -12,10 +12,13 @@
 #include "clusteragent/control_plane.h"
 #include "clusteragent/controller/event_recorder.h"
 #include "clusteragent/controller/status_writer.h"
+#include "clusteragent/controller/troubles.h"
+#include "clusteragent/core/annotation_names.h"
 #include "clusteragent/kube/client_config.h"
 #include "clusteragent/kube/kind_mirror.h"
 #include "clusteragent/kube/lease_client.h"
 #include "clusteragent/kube/rest_client.h"
+#include "clusteragent/kube/term_contest.h"
 #include "clusteragent/source/kube_source.h"
 #include "clusteragent/source/memory_json.h"
 #include "common/event_loop.h"
@@ -24,27 +27,26 @@ namespace edged::agent {
 
 // Edges are cleared before their EdgeNode goes.
 inline constexpr char kFinalizer[] = "edged.dev/edge";
-// "true" on an EdgeNode: it goes though its edge cannot be cleared.
-inline constexpr char kSkipDeprovision[] = "edged.dev/skip-deprovision";
-// The Secret with the control key, and the Lease; in the agent's namespace.
-inline constexpr char kControlSecret[] = "clusteragent";
-inline constexpr char kControlKeyEntry[] = "control-key";
 
 struct KubeOptions {
   kube::ClientConfig config;
-  std::string name_space;                     // of Uplinks and the Secret
-  std::string lease_namespace;                // empty: the same
+  std::string name_space;       // of Uplinks and the Secret
+  std::string lease_namespace;  // empty: the same
+  // No other replica: the Lease is taken once, for the number of the term.
+  bool alone = false;
   std::vector<std::string> watch_namespaces;  // empty: all
-  std::string uplink_name;                    // of this replica
-  std::string node_name;                      // may be empty
-  std::string pod_uid;                        // empty: not in a Pod
+  AnnotationNames annotations;
+  std::string uplink_name;  // of this replica
+  std::string node_name;    // may be empty
+  std::string pod_uid;      // empty: not in a Pod
   std::chrono::seconds resync = std::chrono::minutes(5);
   std::chrono::milliseconds drain = std::chrono::seconds(5);
 };
 
 // Kubernetes: wishes are its objects, the memory is the status of the EdgeNodes
 // (source/memory_json.h), one Secret and an Uplink for each replica, and the
-// term that of a Lease. Only the leader writes about objects.
+// term that of a Lease. Only the leader writes about objects. One that is alone
+// does not lead beside other Uplinks.
 class KubeControlPlane final : public ControlPlane {
  public:
   static absl::StatusOr<std::unique_ptr<KubeControlPlane>> Create(
@@ -57,7 +59,7 @@ class KubeControlPlane final : public ControlPlane {
   const Snapshot& snapshot() override;
   bool may_flicker() const override { return false; }
   std::optional<Epoch> epoch() const override;
-  void Exceed(uint64_t seen) override;
+  void Exceed(const std::string& edge, uint64_t seen) override;
   Labels own_labels() const override;
   std::vector<UplinkFacts> other_uplinks() const override;
   absl::StatusOr<Allocation> AllocateFor(const Facts& facts) override;
@@ -67,6 +69,7 @@ class KubeControlPlane final : public ControlPlane {
   void Share(const std::string& edge, const EdgeEnrolment& enrolment,
              std::function<void()> done) override;
   void Tell(const Telling& telling) override;
+  void Announce(const std::string& edge, const Happening& news) override;
   bool drains() const override { return true; }
   void Stop(std::function<void()> done) override;
 
@@ -74,6 +77,8 @@ class KubeControlPlane final : public ControlPlane {
   std::vector<std::string> NotReady() const;
 
  private:
+  using ServiceName = std::pair<std::string, std::string>;  // namespace, name
+
   struct UplinkObject {
     ObjectMeta meta;
     std::map<std::string, PublicKey> keys;  // by EdgeNode name
@@ -84,12 +89,26 @@ class KubeControlPlane final : public ControlPlane {
     }
   };
 
-  KubeControlPlane(EventLoop& loop, const KubeOptions& options);
+  // Of their own each, so that no queue of writes makes a watch or a renewal
+  // late.
+  struct Clients {
+    std::unique_ptr<kube::RestClient> reading;
+    std::unique_ptr<kube::RestClient> writing;
+    std::unique_ptr<kube::RestClient> lease;
+  };
+
+  KubeControlPlane(EventLoop& loop, const KubeOptions& options,
+                   Clients clients);
   static std::optional<UplinkObject> ReadUplink(const nlohmann::json& object);
 
   void Change();
-  void Note(const std::string& what, const absl::Status& why);
+  void FollowTerm(const std::optional<kube::Term>& term);
+  void NoteWriting(const kube::ObjectRef& object, const absl::Status& why);
+  void NoteContest(const std::string& edge, uint64_t seen,
+                   std::chrono::milliseconds wait);
+  std::string Company() const;  // why one that is alone cannot lead; or empty
   void FindSecret();
+  void TakeSecret(const nlohmann::json& object);
   void MakeSecret();
   void FindSecretLater();
   void MakeUplink();
@@ -103,6 +122,9 @@ class KubeControlPlane final : public ControlPlane {
   void TellPortBinding(const ObjectStatus& status,
                        const PlannedObject* planned);
   void TellServices(const Telling& telling);
+  void ForgetGone(const Telling& telling);
+  void FindHeldServices();
+  static bool OwnsStatus(const Service& service);
   void TellService(const kube::ServiceObject& service,
                    const PlannedObject* planned, const ObjectStatus* status);
   void TellServiceNews(const kube::ServiceObject& service,
@@ -115,9 +137,7 @@ class KubeControlPlane final : public ControlPlane {
   EventLoop& loop_;
   const KubeOptions options_;
   std::function<void()> changed_;
-  std::unique_ptr<kube::RestClient> client_;
-  std::unique_ptr<kube::RestClient> lease_rest_;
-  std::unique_ptr<kube::RestClient> writing_rest_;
+  const Clients clients_;
   std::unique_ptr<KubeSource> source_;
   std::unique_ptr<kube::KindMirror<UplinkObject>> uplinks_;
   std::unique_ptr<kube::LeaseClient> lease_;
@@ -132,17 +152,22 @@ class KubeControlPlane final : public ControlPlane {
   bool saw_uplink_ = false;  // our own
   bool stands_ = false;      // for election
   Snapshot snapshot_;
-  bool stale_ = true;                            // `snapshot_` is
-  Records records_;                              // as last allocated
-  bool led_ = false;                             // `records_` are of this term
-  std::map<std::string, std::string> troubles_;  // by what they are about
-  std::set<std::string> refusals_;  // those that an operator must act on
+  // Of its Services those that hold what we said of them.
+  std::set<ServiceName> held_services_;
+  bool stale_ = true;  // `snapshot_` is
+  Records records_;    // as last allocated
+  bool led_ = false;   // `records_` are of this term
+  Troubles troubles_;
+  std::set<std::string> told_verbs_;  // those that are missing
+  kube::TermContest contest_;
+  std::set<kube::RestClient::CallId> shares_;  // under way
   kube::RestClient::CallId secret_call_ = 0;
   kube::RestClient::CallId uplink_call_ = 0;
   EventLoop::TimerId secret_timer_ = 0;
   EventLoop::TimerId uplink_timer_ = 0;
   EventLoop::TimerId resync_timer_ = 0;
   EventLoop::TimerId stop_timer_ = 0;
+  EventLoop::TimerId contest_timer_ = 0;
 };
 
 }  // namespace edged::agent

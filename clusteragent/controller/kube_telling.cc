@@ -40,13 +40,14 @@ const StatusWriter::Part kLoadBalancer{"status", [](const json& value) -> json {
                                          return {{"loadBalancer", AllOf(ours)}};
                                        }};
 
-const StatusWriter::Part kAddresses{
-    "metadata", [](const json& value) -> json {
-      const json& ours =
-          Field(value, "annotations", kPublicAddressesAnnotation);
-      if (!ours.is_string()) return {{"annotations", json::object()}};
-      return {{"annotations", {{kPublicAddressesAnnotation, ours}}}};
-    }};
+// `name` of the annotation with a Service's addresses.
+StatusWriter::Part AddressesPart(const std::string& name) {
+  return {"metadata", [name](const json& value) -> json {
+            const json& ours = Field(value, "annotations", name);
+            if (!ours.is_string()) return {{"annotations", json::object()}};
+            return {{"annotations", {{name, ours}}}};
+          }};
+}
 
 const StatusWriter::Part kFinalizers{
     .field = "metadata",
@@ -55,13 +56,26 @@ const StatusWriter::Part kFinalizers{
     },
     .guarded = true};
 
+// What speaks against an exposed Service, or the first of its ports; null:
+// nothing.
+const Refusal* AgainstService(const PlannedObject& planned) {
+  if (planned.refused) return &*planned.refused;
+  for (const PlannedBinding& binding : planned.bindings) {
+    if (binding.refused) return &*binding.refused;
+    for (const Placement& placement : binding.placements) {
+      if (placement.refused) return &*placement.refused;
+    }
+  }
+  return nullptr;
+}
+
 }  // namespace
 
 void KubeControlPlane::Tell(const Telling& telling) {
   writer_->BeginRound();
   if (has_uplink_) TellOwn(telling);
   // What was planned before this term is another leader's word.
-  if (!epoch() || !led_) return;
+  if (!epoch() || !led_ || !telling.settled) return;
   std::map<ObjectKey, const PlannedObject*> planned;
   for (const PlannedObject& object : telling.plan.port_bindings) {
     planned[object.key] = &object;
@@ -75,6 +89,7 @@ void KubeControlPlane::Tell(const Telling& telling) {
     }
   }
   TellServices(telling);
+  ForgetGone(telling);
   writer_->EndRound();
 }
 
@@ -84,7 +99,22 @@ void KubeControlPlane::TellOwn(const Telling& telling) {
   writer_->Want(
       {kube::kUplinks, options_.name_space, options_.uplink_name, "status"},
       kStatus, own->status, own->resource_version,
-      UplinkStatusJson(telling.own_keys, telling.plan));
+      UplinkStatusJson(
+          telling.own_keys, telling.own, own->meta.generation,
+          writer_->Known({kube::kUplinks, options_.name_space,
+                          options_.uplink_name, "status"},
+                         kStatus, own->status, own->resource_version),
+          Now()));
+}
+
+void KubeControlPlane::Announce(const std::string& edge,
+                                const Happening& news) {
+  spdlog::log(news.warning ? spdlog::level::warn : spdlog::level::info,
+              "edge {}: {}: {}", edge, news.reason, news.message);
+  const ObjectKey key{Kind::kEdgeNode, "", edge};
+  const KubeObject* object = source_->Find(key);
+  if (object == nullptr || !epoch()) return;
+  events_->Record(key, object->meta.uid, news);
 }
 
 void KubeControlPlane::TellEdgeNode(const Telling& telling,
@@ -123,7 +153,8 @@ void KubeControlPlane::KeepFinalizer(const KubeObject& object,
     wanted.emplace_back(kFinalizer);
   } else {
     if (ours == wanted.end()) return;
-    const auto skip = object.meta.annotations.find(kSkipDeprovision);
+    const auto skip =
+        object.meta.annotations.find(options_.annotations.skip_deprovision());
     const bool skips =
         skip != object.meta.annotations.end() && skip->second == "true";
     const Condition* programmed = status.Find("Programmed");
@@ -169,31 +200,55 @@ void KubeControlPlane::TellNews(const ObjectStatus& status,
   }
 }
 
+// Those that are exposed, and those that were: what we said of them is taken
+// back.
 void KubeControlPlane::TellServices(const Telling& telling) {
-  std::map<std::pair<std::string, std::string>,
-           std::pair<const PlannedObject*, const ObjectStatus*>>
-      exposed;
+  std::map<ServiceName, std::pair<const PlannedObject*, const ObjectStatus*>>
+      services;
+  for (const ServiceName& name : held_services_) services[name];
   for (const PlannedObject& object : telling.plan.port_bindings) {
     if (object.key.kind != Kind::kService) continue;
-    exposed[{object.key.name_space, object.key.name}].first = &object;
+    services[{object.key.name_space, object.key.name}].first = &object;
   }
   for (const ObjectStatus& status : telling.statuses) {
     if (status.object.kind != Kind::kService) continue;
-    exposed[{status.object.name_space, status.object.name}].second = &status;
+    services[{status.object.name_space, status.object.name}].second = &status;
   }
-  if (!snapshot_.world.cluster) return;
-  for (const Service& service : snapshot_.world.cluster->services) {
-    const auto* object =
-        source_->FindService(service.meta.name_space, service.meta.name);
+  for (const auto& [name, told] : services) {
+    const auto* object = source_->FindService(name.first, name.second);
     if (object == nullptr || object->meta.deleting) continue;
-    const auto found =
-        exposed.find({service.meta.name_space, service.meta.name});
-    if (found == exposed.end()) {
-      TellService(*object, nullptr, nullptr);
-    } else {
-      TellService(*object, found->second.first, found->second.second);
+    TellService(*object, told.first, told.second);
+  }
+}
+
+// Whether its status is ours to write.
+bool KubeControlPlane::OwnsStatus(const Service& service) {
+  return service.type == "LoadBalancer" && !service.status_is_others &&
+         (service.load_balancer_class.empty() ||
+          service.load_balancer_class == kLoadBalancerClass);
+}
+
+void KubeControlPlane::FindHeldServices() {
+  held_services_.clear();
+  const std::string annotation = options_.annotations.public_addresses();
+  for (const Service& service : snapshot_.world.cluster->services) {
+    if (service.meta.annotations.contains(annotation) ||
+        (OwnsStatus(service) && !service.load_balancer_ips.empty())) {
+      held_services_.insert({service.meta.name_space, service.meta.name});
     }
   }
+}
+
+void KubeControlPlane::ForgetGone(const Telling& telling) {
+  std::set<ObjectKey> there;
+  for (const ObjectStatus& status : telling.statuses) {
+    there.insert(status.object);
+  }
+  const auto is_gone = [&there](const auto& entry) {
+    return !there.contains(entry.first);
+  };
+  std::erase_if(told_news_, is_gone);
+  std::erase_if(told_services_, is_gone);
 }
 
 // Its status where it is ours to write, else the annotation. What we said of
@@ -204,10 +259,7 @@ void KubeControlPlane::TellService(const kube::ServiceObject& service,
   const ObjectMeta& meta = service.meta;
   const bool is_exposed = planned != nullptr && status != nullptr;
   TellServiceNews(service, planned);
-  const bool has_status = service.type == "LoadBalancer" &&
-                          !service.status_is_others &&
-                          (service.load_balancer_class.empty() ||
-                           service.load_balancer_class == kLoadBalancerClass);
+  const bool has_status = OwnsStatus(service);
   if (has_status) {
     const json balancer =
         is_exposed ? LoadBalancerJson(*planned, *status) : json::object();
@@ -215,18 +267,19 @@ void KubeControlPlane::TellService(const kube::ServiceObject& service,
                   kLoadBalancer, {{"loadBalancer", service.load_balancer}},
                   service.resource_version, {{"loadBalancer", balancer}});
   }
+  const std::string name = options_.annotations.public_addresses();
   json annotations = json::object();
   if (is_exposed && !has_status) {
     if (const std::string text = AddressesText(*planned); !text.empty()) {
-      annotations[kPublicAddressesAnnotation] = text;
+      annotations[name] = text;
     }
   }
   json now = json::object();
-  const auto held = meta.annotations.find(kPublicAddressesAnnotation);
+  const auto held = meta.annotations.find(name);
   if (held != meta.annotations.end()) now[held->first] = held->second;
-  writer_->Want({kube::kServices, meta.name_space, meta.name, ""}, kAddresses,
-                {{"annotations", now}}, service.resource_version,
-                {{"annotations", annotations}});
+  writer_->Want({kube::kServices, meta.name_space, meta.name, ""},
+                AddressesPart(name), {{"annotations", now}},
+                service.resource_version, {{"annotations", annotations}});
 }
 
 // A refused one has no place of its own for the reason.
@@ -239,19 +292,19 @@ void KubeControlPlane::TellServiceNews(const kube::ServiceObject& service,
     return;
   }
   const std::string addresses = AddressesText(*planned);
-  const bool refused = planned->refused.has_value();
-  const std::string word = refused ? planned->refused->reason : addresses;
+  const Refusal* refused = AgainstService(*planned);
+  const std::string word = refused ? refused->message : addresses;
   const auto [told, is_new] = told_services_.try_emplace(key, "");
   if (std::exchange(told->second, word) == word) return;
   if (refused) {
     events_->Record(key, service.meta.uid,
-                    {true, word, planned->refused->message});
+                    {true, refused->reason, refused->message});
     return;
   }
   // After a restart it has them already.
   std::vector<IpAddress> held = service.load_balancer_ips;
   const auto annotation =
-      service.meta.annotations.find(kPublicAddressesAnnotation);
+      service.meta.annotations.find(options_.annotations.public_addresses());
   const bool known = (annotation != service.meta.annotations.end() &&
                       annotation->second == addresses) ||
                      (!held.empty() && held.front().ToString() == addresses);

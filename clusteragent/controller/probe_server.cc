@@ -6,6 +6,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -15,9 +16,8 @@
 namespace edged::agent {
 namespace {
 
-constexpr size_t kMostConnections = 16;
-constexpr size_t kLongestRequest = 8192;
-constexpr auto kPatience = std::chrono::seconds(5);
+constexpr int kBacklog = 64;
+constexpr auto kAgain = std::chrono::seconds(1);  // without descriptors
 
 absl::Status Failed(const SocketAddress& address) {
   return ErrnoStatus(errno, "probes on " + address.ToString());
@@ -52,7 +52,8 @@ absl::StatusOr<SocketAddress> ParseBindAddress(std::string_view text) {
 }
 
 absl::StatusOr<std::unique_ptr<ProbeServer>> ProbeServer::Start(
-    EventLoop& loop, const SocketAddress& address, Pages pages) {
+    EventLoop& loop, const SocketAddress& address, Pages pages,
+    const Limits& limits) {
   SocketAddress at = address;
   UniqueFd fd(socket(at.address.is_ipv4() ? AF_INET : AF_INET6,
                      SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
@@ -70,34 +71,57 @@ absl::StatusOr<std::unique_ptr<ProbeServer>> ProbeServer::Start(
   const auto [storage, length] = ToSockaddr(at);
   if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&storage), length) !=
           0 ||
-      listen(fd.get(), kMostConnections) != 0) {
+      listen(fd.get(), kBacklog) != 0) {
     return Failed(at);
   }
   std::unique_ptr<ProbeServer> server(
-      new ProbeServer(loop, std::move(fd), std::move(pages)));
-  RETURN_IF_ERROR(
-      loop.Watch(server->listener_.get(), EPOLLIN,
-                 [raw = server.get()](uint32_t) { raw->Accept(); }));
+      new ProbeServer(loop, std::move(fd), std::move(pages), limits));
+  RETURN_IF_ERROR(server->Listen());
   return server;
 }
 
-ProbeServer::ProbeServer(EventLoop& loop, UniqueFd listener, Pages pages)
-    : loop_(loop), listener_(std::move(listener)), pages_(std::move(pages)) {}
+ProbeServer::ProbeServer(EventLoop& loop, UniqueFd listener, Pages pages,
+                         const Limits& limits)
+    : loop_(loop),
+      listener_(std::move(listener)),
+      pages_(std::move(pages)),
+      limits_(limits) {}
 
 ProbeServer::~ProbeServer() {
+  loop_.Cancel(listen_timer_);
   loop_.Unwatch(listener_.get());
   while (!connections_.empty()) Close(connections_.begin()->first);
+}
+
+absl::Status ProbeServer::Listen() {
+  return loop_.Watch(listener_.get(), EPOLLIN, [this](uint32_t) { Accept(); });
 }
 
 void ProbeServer::Accept() {
   UniqueFd fd(
       accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-  // Beyond that somebody plays: those that are there end in 5 s.
-  if (!fd || connections_.size() >= kMostConnections) return;
+  if (!fd) {
+    if (errno != EMFILE && errno != ENFILE && errno != ENOMEM) return;
+    // It waits in the queue, and would wake us for ever.
+    loop_.Unwatch(listener_.get());
+    listen_timer_ = loop_.After(kAgain, [this] {
+      listen_timer_ = 0;
+      Listen().IgnoreError();  // it could before
+    });
+    return;
+  }
+  if (connections_.size() >= limits_.connections) {
+    const auto oldest = std::ranges::min_element(
+        connections_, {},
+        [](const auto& entry) { return entry.second.number; });
+    Close(oldest->first);
+  }
   const int number = fd.get();
   Connection& connection = connections_[number];
   connection.fd = std::move(fd);
-  connection.timer = loop_.After(kPatience, [this, number] { Close(number); });
+  connection.number = ++accepted_;
+  connection.timer =
+      loop_.After(limits_.patience, [this, number] { Close(number); });
   const absl::Status watched =
       loop_.Watch(number, EPOLLIN, [this, number](uint32_t) { Read(number); });
   if (!watched.ok()) Close(number);
@@ -110,7 +134,7 @@ void ProbeServer::Read(int fd) {
   if (size < 0 && errno == EAGAIN) return;
   if (size <= 0) return Close(fd);
   connection.received.append(bytes, static_cast<size_t>(size));
-  if (connection.received.size() > kLongestRequest) return Close(fd);
+  if (connection.received.size() > limits_.request) return Close(fd);
   if (connection.received.find("\r\n\r\n") == std::string::npos) return;
   // A few kilobytes at most: they fit, or the prober is none.
   const std::string answer = Answer(connection.received);

@@ -220,17 +220,38 @@ std::string AddressesText(const PlannedObject& planned) {
 }
 
 json UplinkStatusJson(const std::map<std::string, PublicKey>& keys,
-                      const Plan& plan) {
+                      const UplinkStatus& status, int64_t generation,
+                      const json& before, const std::string& now) {
+  // What stands there is of the process before, and true again soon.
+  const bool starts = status.ready.status == ConditionStatus::kUnknown;
   json edges = json::array();
   for (const auto& [name, key] : keys) {
     json& edge = edges.emplace_back(
         json{{"edgeNode", name}, {"publicKey", key.ToString()}});
-    const EdgePlan* planned = plan.Edge(name);
-    if (planned == nullptr) continue;
-    if (!planned->uid.empty()) edge["uid"] = planned->uid;
-    if (planned->own_block != 0) edge["block"] = planned->own_block;
+    const auto planned = status.edges.find(name);
+    if (planned == status.edges.end()) continue;
+    if (!planned->second.uid.empty()) edge["uid"] = planned->second.uid;
+    if (planned->second.block != 0) edge["block"] = planned->second.block;
+    const std::string trouble =
+        starts ? Text(Field(ItemWith(Field(before, "edges"), "edgeNode", name),
+                            "trouble"))
+               : planned->second.trouble.substr(0, kLongestColumn);
+    if (!trouble.empty()) edge["trouble"] = trouble;
   }
-  return {{"edges", std::move(edges)}};
+  json result = {{"observedGeneration", generation},
+                 {"edges", std::move(edges)}};
+  if (starts) {
+    for (const char* field : {"conditions", "summary"}) {
+      const json& was = Field(before, field);
+      if (!was.is_null()) result[field] = was;
+    }
+    return result;
+  }
+  result["conditions"] = ConditionsJson({status.ready}, generation,
+                                        Field(before, "conditions"), now);
+  result["summary"] = {
+      {"tunnels", fmt::format("{}/{}", status.carrying, status.joined)}};
+  return result;
 }
 
 }  // namespace edged::agent

@@ -10,6 +10,7 @@
 #include "clusteragent/core/objects.h"
 #include "clusteragent/core/planner.h"
 #include "clusteragent/core/status_plan.h"
+#include "clusteragent/core/uplink_status.h"
 #include "clusteragent/source/memory_json.h"
 
 // What is said about objects, as the `status` of each. Pure: `now` is the time
@@ -44,8 +45,10 @@ nlohmann::json LoadBalancerJson(const PlannedObject& planned,
 // The same addresses for an annotation, separated by commas.
 std::string AddressesText(const PlannedObject& planned);
 
-// What a replica says of itself: its key for each edge.
+// What a replica says of itself, with its key for each edge.
 nlohmann::json UplinkStatusJson(const std::map<std::string, PublicKey>& keys,
-                                const Plan& plan);
+                                const UplinkStatus& status, int64_t generation,
+                                const nlohmann::json& before,
+                                const std::string& now);
 
 }  // namespace edged::agent

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "clusteragent/controller/status_json.h"
+#include "clusteragent/kube/api_error.h"
 #include "clusteragent/kube/json_reading.h"
 #include "clusteragent/kube/watch_progress.h"
 
@@ -74,6 +75,7 @@ void StatusWriter::Write(const Key& key, Slot& slot) {
   if (!slot.wanted || *slot.wanted == slot.known ||
       (*slot.wanted == slot.sent && slot.known == slot.answered)) {
     slot.wanted.reset();
+    slot.missing_verb.clear();
     return;
   }
   slot.sent = *slot.wanted;
@@ -95,7 +97,10 @@ void StatusWriter::OnWritten(const Key& key,
     slots_.erase(key);
     return;
   }
-  trouble_(object.status());
+  slot.missing_verb = kube::MissingVerb(object.status());
+  if (slot.trouble.Becomes(object.status())) {
+    trouble_(slot.object, object.status());
+  }
   if (!object.ok()) {
     slot.sent = nullptr;
     slot.failed = true;
@@ -108,6 +113,14 @@ void StatusWriter::OnWritten(const Key& key,
   slot.version = Text(Field(*object, "metadata", "resourceVersion"));
   slot.answered = slot.known;
   Write(key, slot);
+}
+
+std::set<std::string> StatusWriter::MissingVerbs() const {
+  std::set<std::string> verbs;
+  for (const auto& [key, slot] : slots_) {
+    if (!slot.missing_verb.empty()) verbs.insert(slot.missing_verb);
+  }
+  return verbs;
 }
 
 void StatusWriter::TryAgain() {

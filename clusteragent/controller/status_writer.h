@@ -5,10 +5,12 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 
 #include "absl/status/status.h"
+#include "clusteragent/kube/last_trouble.h"
 #include "clusteragent/kube/resource.h"
 #include "clusteragent/kube/rest_client.h"
 #include "common/event_loop.h"
@@ -26,12 +28,14 @@ class StatusWriter {
   struct Part {
     std::string field;  // "status", "metadata"
     // Of what stands in `field`.
-    nlohmann::json (*ours)(const nlohmann::json& value);
+    std::function<nlohmann::json(const nlohmann::json& value)> ours;
     // Others write there, too: only what is still as it was known is written.
     bool guarded = false;
   };
-  // Why an object cannot be written; OK when it could.
-  using Trouble = std::function<void(const absl::Status&)>;
+  // Why this object cannot be written, once for each word; OK when it could
+  // again.
+  using Trouble =
+      std::function<void(const kube::ObjectRef&, const absl::Status&)>;
 
   // Borrows loop and client.
   StatusWriter(EventLoop& loop, kube::RestClient& client, Trouble trouble);
@@ -50,6 +54,9 @@ class StatusWriter {
   void EndRound();
   // Nothing is wanted any more, what is under way is given up.
   void Clear();
+  // What no rule grants of what is wanted: "patch portbindings/status". Each
+  // once.
+  std::set<std::string> MissingVerbs() const;
 
  private:
   using Key = std::pair<std::string, std::string>;  // path, field
@@ -65,7 +72,9 @@ class StatusWriter {
     nlohmann::json answered;
     kube::RestClient::CallId call = 0;
     bool failed = false;  // waits for the next try
-    uint64_t round = 0;   // in which it was wanted last
+    kube::LastTrouble trouble;
+    std::string missing_verb;  // that is why it failed
+    uint64_t round = 0;        // in which it was wanted last
   };
 
   static Key KeyOf(const kube::ObjectRef& object, const Part& part) {

@@ -1,12 +1,10 @@
 #include "clusteragent/controller/token_call.h"
 
-#include <sodium.h>
-
 #include <memory>
 #include <optional>
 #include <utility>
 
-#include "clusteragent/kube/cluster_json.h"
+#include "clusteragent/controller/control_key.h"
 #include "clusteragent/kube/json_reading.h"
 #include "clusteragent/source/memory_json.h"
 #include "common/protocol/token.h"
@@ -18,14 +16,6 @@ namespace {
 using kube::Field;
 using kube::Text;
 using nlohmann::json;
-
-std::string RandomId() {
-  uint8_t bytes[8];
-  randombytes_buf(bytes, sizeof bytes);
-  std::string text;
-  for (const uint8_t byte : bytes) text += fmt::format("{:02x}", byte);
-  return text;
-}
 
 // Calls that wait for their answers, on a loop of their own.
 class Caller {
@@ -76,15 +66,7 @@ absl::StatusOr<PrivateKey> ControlKey(Caller& caller,
         Message(object.status()));
   }
   RETURN_IF_ERROR(object.status());
-  const auto secret = kube::ReadSecret(*object);
-  if (secret) {
-    const auto entry = secret->data.find(kControlKeyEntry);
-    if (entry != secret->data.end()) {
-      return PrivateKey::Parse(entry->second.Reveal());
-    }
-  }
-  return FailedPrecondition("Secret {}/{}: has no entry {}", name_space,
-                            kControlSecret, kControlKeyEntry);
+  return ReadControlKey(*object);
 }
 
 }  // namespace
@@ -92,10 +74,6 @@ absl::StatusOr<PrivateKey> ControlKey(Caller& caller,
 absl::StatusOr<std::string> IssueKubeToken(const KubeOptions& options,
                                            const std::string& edge,
                                            std::chrono::seconds lifetime) {
-  if (lifetime <= std::chrono::seconds::zero()) {
-    return InvalidArgument("a token that is good for {} s is no use",
-                           lifetime.count());
-  }
   ASSIGN_OR_RETURN(const auto caller, Caller::Create(options.config));
   ASSIGN_OR_RETURN(const json node,
                    caller->Get({kube::kEdgeNodes, "", edge, ""}));
@@ -111,17 +89,14 @@ absl::StatusOr<std::string> IssueKubeToken(const KubeOptions& options,
       caller->Get({kube::kNamespaces, "", kube::kSystemNamespace, ""}));
   ASSIGN_OR_RETURN(const PrivateKey control_key,
                    ControlKey(*caller, options.name_space));
-  const protocol::Token token{
-      .id = RandomId(),
-      .cluster_uid = Text(Field(system, "metadata", "uid")),
-      .edge = edge,
-      .expires = std::chrono::floor<std::chrono::seconds>(
-                     std::chrono::system_clock::now()) +
-                 lifetime,
-      .listen_port = memory.record->listen_port,
-      .network = memory.record->network,
-      .edge_key = PrivateKey::Generate(),
-      .control_key = control_key.Public()};
+  ASSIGN_OR_RETURN(const protocol::Token token,
+                   protocol::IssueToken(
+                       {.cluster_uid = Text(Field(system, "metadata", "uid")),
+                        .edge = edge,
+                        .listen_port = memory.record->listen_port,
+                        .network = memory.record->network,
+                        .control_key = control_key.Public()},
+                       lifetime));
   RETURN_IF_ERROR(
       caller
           ->Patch({kube::kEdgeNodes, "", edge, "status"},

@@ -118,7 +118,7 @@ std::variant<AddressPool::Choice, Refusal> AddressPool::Choose(
                           Named(exposure))
             : fmt::format("{}: metadata.annotations[{}]: none of {} is an "
                           "EdgeNode that its namespace may use",
-                          Named(exposure), kEdgeNodesAnnotation,
+                          Named(exposure), exposure.names.edge_nodes(),
                           fmt::join(exposure.edges, ", "))};
   }
   if (!exposure.addresses.empty()) return ChooseNamed(exposure, edges);
@@ -178,11 +178,11 @@ std::variant<AddressPool::Choice, Refusal> AddressPool::ChooseNamed(
       }
     }
     if (is_there) continue;
-    return Refusal{
-        reason::kPublicIpNotOnEdge,
-        fmt::format("{}: metadata.annotations[{}]: {} is not an "
-                    "address of an EdgeNode that it may use",
-                    Named(exposure), kPublicIpAnnotation, address.ToString())};
+    return Refusal{reason::kPublicIpNotOnEdge,
+                   fmt::format("{}: metadata.annotations[{}]: {} is not an "
+                               "address of an EdgeNode that it may use",
+                               Named(exposure), exposure.names.public_ip(),
+                               address.ToString())};
   }
   return choice;
 }

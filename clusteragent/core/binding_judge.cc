@@ -282,17 +282,31 @@ void BindingJudge::JudgeTls() {
 
 void BindingJudge::JudgeAccess() {
   if (!binding_.access) return;
-  const auto check = [this](std::string_view field,
-                            const std::vector<std::string>& prefixes) {
-    for (size_t i = 0; i < prefixes.size(); ++i) {
-      if (const auto prefix = IpPrefix::Parse(prefixes[i]); !prefix.ok()) {
+  const auto judge = [this](std::string_view field,
+                            const std::vector<std::string>& written,
+                            std::vector<IpPrefix>& prefixes) {
+    for (size_t i = 0; i < written.size(); ++i) {
+      const auto prefix = IpPrefix::Parse(written[i]);
+      if (prefix.ok()) {
+        prefixes.push_back(*prefix);
+      } else {
         Refuse(reason::kInvalidOptions, fmt::format("access.{}[{}]", field, i),
                Message(prefix.status()));
       }
     }
+    if (written.size() > protocol::kMostPrefixes) {
+      Refuse(reason::kInvalidOptions, fmt::format("access.{}", field),
+             fmt::format("has {} prefixes, more than {}", written.size(),
+                         protocol::kMostPrefixes));
+    }
+    // In one order, so that equal lists share a group.
+    std::ranges::sort(prefixes);
+    prefixes.erase(std::unique(prefixes.begin(), prefixes.end()),
+                   prefixes.end());
   };
-  check("allowCIDRs", binding_.access->allow_cidrs);
-  check("denyCIDRs", binding_.access->deny_cidrs);
+  protocol::Access& access = valid_.access;
+  judge("allowCIDRs", binding_.access->allow_cidrs, access.allow);
+  judge("denyCIDRs", binding_.access->deny_cidrs, access.deny);
 }
 
 void BindingJudge::JudgeFeatures() {
@@ -303,7 +317,6 @@ void BindingJudge::JudgeFeatures() {
            fmt::format("this version has no {} yet", what));
   };
   missing(binding_.tls.has_value(), "tls", "TLS");
-  missing(binding_.access.has_value(), "access", "access rules");
   if (binding_.tcp) {
     missing(!binding_.tcp->proxy_protocol.empty(), "tcp.proxyProtocol",
             "PROXY protocol");

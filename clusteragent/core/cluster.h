@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "clusteragent/core/annotation_names.h"
 #include "clusteragent/core/object_meta.h"
 #include "common/net_types.h"
 
@@ -29,6 +30,8 @@ struct Service {
   std::vector<IpAddress> cluster_ips;  // one of each family at most
   std::vector<ServicePort> ports;
   bool client_ip_affinity = false;           // sessionAffinity: ClientIP
+  std::vector<std::string> source_ranges;    // loadBalancerSourceRanges
+  bool keeps_client_ip = false;              // externalTrafficPolicy: Local
   std::string load_balancer_class;           // empty: none
   std::vector<IpAddress> load_balancer_ips;  // as its status says
   bool status_is_others = false;  // others wrote these, or a host name
@@ -94,6 +97,7 @@ struct Cluster {
   std::vector<EndpointSlice> slices;
   std::vector<Namespace> namespaces;
   std::vector<ReferenceGrant> grants;
+  AnnotationNames annotations;
   bool operator==(const Cluster&) const = default;
 };
 

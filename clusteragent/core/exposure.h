@@ -15,27 +15,17 @@ namespace edged::agent {
 
 // spec.loadBalancerClass of a Service of type LoadBalancer that is ours.
 inline constexpr char kLoadBalancerClass[] = "edged.dev/edge";
-// "true" on a Service, or on a Namespace for all of its Services that can be;
-// "false" on a Service takes it out of its Namespace.
-inline constexpr char kExposeAnnotation[] = "edged.dev/expose";
-// Addresses to take, separated by commas.
-inline constexpr char kPublicIpAnnotation[] = "edged.dev/public-ip";
-// Names of EdgeNodes, separated by commas: an address of each. Without it, of
-// the one that has the least to do.
-inline constexpr char kEdgeNodesAnnotation[] = "edged.dev/edge-nodes";
-// "true": an address that nobody else uses.
-inline constexpr char kDedicatedIpAnnotation[] = "edged.dev/dedicated-ip";
-// Written by us where the Service's status is not ours: its addresses.
-inline constexpr char kPublicAddressesAnnotation[] =
-    "edged.dev/public-addresses";
-
 struct Exposure {
   Service service;
   std::vector<std::string> edges;    // empty: one is chosen
   std::vector<IpAddress> addresses;  // empty: chosen
   bool dedicated = false;
-  std::vector<IpAddress> held;     // what it was given before
+  std::vector<IpAddress> held;  // what it was given before
+  // spec.loadBalancerSourceRanges as networks: whose connections are taken.
+  // Empty: everybody's.
+  std::vector<IpPrefix> source_ranges;
   std::optional<Refusal> refused;  // an annotation makes no sense
+  AnnotationNames names;           // what its annotations are called
   bool operator==(const Exposure&) const = default;
 };
 

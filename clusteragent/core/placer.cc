@@ -301,6 +301,7 @@ std::optional<Refusal> Placer::Claim(const Candidate& candidate,
   granted.backend = candidate.backends.at(listener.public_address.family());
   granted.client_ip = candidate.valid.client_ip;
   granted.timeouts = candidate.valid.timeouts;
+  granted.access = candidate.valid.access;
   if (candidate.service) granted.service = BackendName(candidate);
   return std::nullopt;
 }

@@ -74,9 +74,13 @@ std::optional<Refusal> Placer::JudgeBackend(const Candidate& candidate,
       return Refusal{
           reason::kPreserveNotPossible,
           candidate.service
-              ? fmt::format("{}: clientIP: Preserve needs an endpoint on the "
-                            "host of the uplink, and {} has none there",
-                            candidate.Where(), candidate.Target())
+              ? fmt::format("{}: {} needs an endpoint on the host of the "
+                            "uplink, and {} has none there",
+                            candidate.Where(),
+                            candidate.object.kind == Kind::kService
+                                ? "externalTrafficPolicy: Local"
+                                : "clientIP: Preserve",
+                            candidate.Target())
               : fmt::format("{}: clientIP: Preserve needs a target on the host "
                             "of the uplink, and {} is none of its addresses",
                             candidate.Where(),

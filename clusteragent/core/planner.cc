@@ -17,16 +17,20 @@ namespace {
 
 constexpr size_t kGroupDigits = 12;
 
-// Without timeouts as it was before there were any.
+// Without timeouts and access as it was before there were any.
 std::string GroupName(const IpAddress& public_address,
                       protocol::Affinity affinity, const Selector& selector,
-                      const protocol::Timeouts& timeouts) {
+                      const PlannedMapping& planned) {
+  const protocol::Timeouts& timeouts = planned.timeouts;
   std::vector<std::string> definition = {
       public_address.ToString(), fmt::format("{}", static_cast<int>(affinity)),
       selector.ToString()};
   if (!timeouts.empty()) {
     definition.push_back(fmt::format("tcp {} udp {}", timeouts.tcp_idle.count(),
                                      timeouts.udp_session.count()));
+  }
+  if (!planned.access.empty()) {
+    definition.push_back("access " + planned.access.ToString());
   }
   return "g-" + StableHash(definition, kGroupDigits);
 }
@@ -64,7 +68,7 @@ std::vector<protocol::Uplink> UplinksOf(const EdgeNode& node,
 }
 
 // Every public address that is mapped has one group of all uplinks for each
-// choice of timeouts.
+// choice of timeouts and access.
 void FillGroups(const EdgeNode& node, EdgePlan& plan) {
   std::vector<std::string> uplinks;
   for (const protocol::Uplink& uplink : plan.wanted.uplinks) {
@@ -74,12 +78,13 @@ void FillGroups(const EdgeNode& node, EdgePlan& plan) {
   for (PlannedMapping& planned : plan.mappings) {
     const IpAddress& address = planned.mapping.listener.public_address;
     const std::string name = GroupName(address, protocol::Affinity::kNone,
-                                       node.uplink_selector, planned.timeouts);
+                                       node.uplink_selector, planned);
     planned.mapping.group = name;
     groups.try_emplace(name, protocol::Group{.name = name,
                                              .public_address = address,
                                              .uplinks = uplinks,
-                                             .timeouts = planned.timeouts});
+                                             .timeouts = planned.timeouts,
+                                             .access = planned.access});
   }
   for (auto& [name, group] : groups) {
     plan.wanted.groups.push_back(std::move(group));

@@ -40,6 +40,7 @@ struct PlannedMapping {
   std::string service;
   ClientIp client_ip = ClientIp::kMasquerade;
   protocol::Timeouts timeouts;
+  protocol::Access access;
   bool operator==(const PlannedMapping&) const = default;
 };
 

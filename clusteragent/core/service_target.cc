@@ -100,7 +100,8 @@ std::string ServiceTarget::ToString() const {
                      port);
 }
 
-ServiceTargets::ServiceTargets(const Cluster& cluster) {
+ServiceTargets::ServiceTargets(const Cluster& cluster)
+    : allow_label_(cluster.annotations.allow_port_bindings()) {
   for (const Service& service : cluster.services) {
     services_[{service.meta.name_space, service.meta.name}] = &service;
   }
@@ -131,8 +132,7 @@ std::variant<Backends, Refusal> ServiceTargets::Resolve(
         fmt::format("{}: {} is in another namespace, which has neither the "
                     "label {}=true nor a ReferenceGrant for PortBindings of "
                     "namespace \"{}\"",
-                    user.where, Named(service), kAllowPortBindingsLabel,
-                    user.name_space)};
+                    user.where, Named(service), allow_label_, user.name_space)};
   }
   if (auto refusal = JudgeType(service, user)) return *std::move(refusal);
   // A range keeps its ports, so every one of them must be published.
@@ -156,7 +156,7 @@ bool ServiceTargets::MayPoint(const std::string& from,
   const auto target = namespaces_.find(name_space);
   if (target != namespaces_.end()) {
     const Labels& labels = target->second->meta.labels;
-    const auto label = labels.find(kAllowPortBindingsLabel);
+    const auto label = labels.find(allow_label_);
     if (label != labels.end() && label->second == "true") return true;
   }
   const auto grants = grants_.find(name_space);

@@ -16,9 +16,6 @@
 namespace edged::agent {
 
 inline constexpr char kServiceNameLabel[] = "kubernetes.io/service-name";
-// "true" on a namespace: bindings of all namespaces may point into it.
-inline constexpr char kAllowPortBindingsLabel[] =
-    "edged.dev/allow-port-bindings";
 
 // Where connections go: to one of the endpoints by a hash, of the client alone
 // with affinity. None: they are refused at once. Of a range every endpoint has
@@ -74,6 +71,7 @@ class ServiceTargets {
       const Service& service, const std::vector<ServicePort>& ports,
       const TargetUser& user) const;
 
+  const std::string allow_label_;
   std::map<Name, const Service*> services_;
   std::map<Name, std::vector<const EndpointSlice*>> slices_;  // by Service
   std::map<std::string, const Namespace*> namespaces_;

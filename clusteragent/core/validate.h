@@ -36,6 +36,7 @@ struct ValidBinding {
   std::optional<ServiceTarget> service;  // its namespace empty: the object's
   ClientIp client_ip = ClientIp::kMasquerade;
   protocol::Timeouts timeouts;
+  protocol::Access access;
   bool operator==(const ValidBinding&) const = default;
 };
 

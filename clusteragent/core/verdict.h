@@ -44,6 +44,7 @@ inline constexpr char kUnsupportedServiceType[] = "UnsupportedServiceType";
 inline constexpr char kTargetPortNotListening[] = "TargetPortNotListening";
 // An exposed Service.
 inline constexpr char kInvalidAnnotation[] = "InvalidAnnotation";
+inline constexpr char kInvalidSourceRanges[] = "InvalidSourceRanges";
 inline constexpr char kNoFreePublicIp[] = "NoFreePublicIP";
 // Limits and allocation, conditions of an EdgeNode.
 inline constexpr char kNetworkOverlap[] = "NetworkOverlap";

@@ -9,6 +9,8 @@
 
 #include "absl/base/thread_annotations.h"
 #include "clusteragent/edge/edge_proto.h"
+#include "clusteragent/edge/grpc_door.h"
+#include "clusteragent/edge/watch_call.h"
 #include "common/mutex.h"
 #include "common/status.h"
 #include "edged/v1/edge.grpc.pb.h"
@@ -20,63 +22,6 @@ constexpr auto kCallDeadline = std::chrono::seconds(5);
 constexpr int kKeepaliveMilliseconds = 5'000;
 // A report may name each of 60,000 mappings.
 constexpr int kReceiveLimit = 16 << 20;
-
-absl::Status FromGrpc(const grpc::Status& status) {
-  return absl::Status(static_cast<absl::StatusCode>(status.error_code()),
-                      status.error_message());
-}
-
-// The way from gRPC's threads to the loop, and the count of the calls that gRPC
-// still holds: a call may end later than its client and its loop. What a call
-// leaves behind is never freed on a gRPC thread, because it may be the last to
-// hold its channel, and gRPC 1.51 aborts when one of its threads frees that.
-class Door {
- public:
-  explicit Door(EventLoop& loop) : loop_(&loop) {}
-
-  void Enter() {
-    const MutexLock lock(mutex_);
-    ++inside_;
-  }
-  void Post(std::function<void()> call) {
-    const MutexLock lock(mutex_);
-    if (loop_) loop_->Post(std::move(call));
-  }
-  // gRPC uses the call no more: `last` holds all that is left of it.
-  void Leave(std::function<void()> last) {
-    const MutexLock lock(mutex_);
-    if (loop_) {
-      loop_->Post(std::move(last));
-    } else {
-      left_behind_.push_back(std::move(last));
-    }
-    --inside_;
-    left_.NotifyAll();
-  }
-  // Lets nothing through any more and waits until every call has left; they are
-  // cancelled. False when gRPC did not let go.
-  bool Close() {
-    std::vector<std::function<void()>> left_behind;
-    const auto deadline = std::chrono::steady_clock::now() + kCallDeadline;
-    const MutexLock lock(mutex_);
-    loop_ = nullptr;
-    while (inside_ != 0 && left_.WaitUntil(mutex_, deadline)) {
-    }
-    left_behind.swap(left_behind_);
-    return inside_ == 0;
-  }
-  bool is_open() {
-    const MutexLock lock(mutex_);
-    return loop_ != nullptr;
-  }
-
- private:
-  Mutex mutex_;
-  Condition left_;
-  EventLoop* loop_ ABSL_GUARDED_BY(mutex_);
-  int inside_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::vector<std::function<void()>> left_behind_ ABSL_GUARDED_BY(mutex_);
-};
 
 // One Register, until gRPC and the loop have both let go.
 struct RegisterCall {
@@ -96,7 +41,7 @@ class SyncCall final
     : public grpc::ClientBidiReactor<v1::SyncRequest, v1::SyncResponse>,
       public std::enable_shared_from_this<SyncCall> {
  public:
-  SyncCall(std::shared_ptr<Door> door, SyncListener& listener)
+  SyncCall(std::shared_ptr<GrpcDoor> door, SyncListener& listener)
       : door_(std::move(door)), listener_(&listener) {}
 
   void Start(v1::EdgeService::Stub& stub, v1::SyncRequest hello) {
@@ -157,7 +102,7 @@ class SyncCall final
   }
 
   void OnDone(const grpc::Status& status) override {
-    const std::shared_ptr<Door> door = door_;
+    const std::shared_ptr<GrpcDoor> door = door_;
     door->Leave([self = std::move(self_), status = FromGrpc(status)] {
       self->End();
       if (!self->listener_) return;
@@ -216,7 +161,7 @@ class SyncCall final
     return absl::OkStatus();
   }
 
-  const std::shared_ptr<Door> door_;
+  const std::shared_ptr<GrpcDoor> door_;
   SyncListener* listener_;
   std::shared_ptr<SyncCall> self_;  // until OnDone
   grpc::ClientContext context_;
@@ -256,7 +201,7 @@ class GrpcSyncStream final : public SyncStream {
 class GrpcEdgeClient final : public EdgeClient {
  public:
   GrpcEdgeClient(EventLoop& loop, const SocketAddress& address)
-      : door_(std::make_shared<Door>(loop)) {
+      : door_(std::make_shared<GrpcDoor>(loop)) {
     grpc::ChannelArguments arguments;
     arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMilliseconds);
     arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveMilliseconds);
@@ -314,8 +259,13 @@ class GrpcEdgeClient final : public EdgeClient {
     return std::make_unique<GrpcSyncStream>(std::move(call));
   }
 
+  std::unique_ptr<EventStream> OpenEvents(uint32_t recent,
+                                          EventListener& listener) override {
+    return WatchEdge(*stub_, door_, recent, listener);
+  }
+
  private:
-  const std::shared_ptr<Door> door_;
+  const std::shared_ptr<GrpcDoor> door_;
   std::unique_ptr<v1::EdgeService::Stub> stub_;
   std::vector<std::weak_ptr<RegisterCall>> registers_;
 };

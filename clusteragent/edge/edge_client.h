@@ -1,13 +1,16 @@
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "clusteragent/core/key_replacement.h"
+#include "common/drift/drift.h"
 #include "common/event_loop.h"
 #include "common/net_types.h"
 #include "common/protocol/digest.h"
@@ -52,6 +55,7 @@ struct EdgeWelcome {
   protocol::Digest digest;
   std::vector<std::string> reserved_ports;  // "22/tcp"
   std::string version;
+  bool knows_access = false;  // groups that do not admit everybody
   EdgeLifeReport report;
   std::optional<EdgeKeyNotice> key;  // unset: of an older edge
 };
@@ -89,6 +93,28 @@ class SyncStream {
   virtual void SendKeyStored(const PublicKey& key) = 0;
 };
 
+// What others did to an edge, and how it was put right.
+struct EdgeEvent {
+  std::chrono::system_clock::time_point at;
+  std::variant<Drift, Flood> what;
+  bool operator==(const EdgeEvent&) const = default;
+};
+
+// Who hears what an edge tells of itself.
+class EventListener {
+ public:
+  virtual ~EventListener() = default;
+  virtual void OnEvent(const EdgeEvent& event) = 0;
+  // Always last, once. Nothing is called when the stream was destroyed first.
+  virtual void OnEventsEnd(const absl::Status& status) = 0;
+};
+
+// One open stream of events; destroying it ends the call.
+class EventStream {
+ public:
+  virtual ~EventStream() = default;
+};
+
 // One edge, dialled at its overlay address. Its streams are destroyed before
 // it; when it is, what it was asked for is cancelled and nobody is called any
 // more.
@@ -103,6 +129,9 @@ class EdgeClient {
   virtual std::unique_ptr<SyncStream> OpenSync(const Epoch& epoch,
                                                const protocol::Digest& digest,
                                                SyncListener& listener) = 0;
+  // First the last `recent` events. `listener` outlives the stream.
+  virtual std::unique_ptr<EventStream> OpenEvents(uint32_t recent,
+                                                  EventListener& listener) = 0;
 };
 
 // `loop` outlives the client.

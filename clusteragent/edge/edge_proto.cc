@@ -30,6 +30,28 @@ absl::StatusOr<std::vector<RefusedMapping>> Refusals(
   return refusals;
 }
 
+// Any number can stand there; 64 bits of nanoseconds count to 292 years.
+std::chrono::nanoseconds Nanoseconds(int64_t seconds, int32_t nanos) {
+  constexpr int64_t kMost = 9'000'000'000;
+  return std::chrono::seconds(std::clamp<int64_t>(seconds, 0, kMost)) +
+         std::chrono::nanoseconds(nanos);
+}
+
+DriftPart PartOf(v1::DriftPart part) {
+  switch (part) {
+    case v1::DRIFT_PART_NETWORK:
+      return DriftPart::kNetwork;
+    case v1::DRIFT_PART_TUNNEL:
+      return DriftPart::kTunnel;
+    default:
+      return DriftPart::kTable;
+  }
+}
+
+Culprit CulpritOf(const v1::Culprit& proto) {
+  return {proto.pid(), proto.process(), proto.netlink_port()};
+}
+
 // Spreads records over chunks: a new one begins when the last is full.
 class Chunker {
  public:
@@ -168,11 +190,45 @@ absl::StatusOr<EdgeWelcome> FromProto(const v1::Welcome& proto) {
   welcome.reserved_ports.assign(proto.reserved_ports().begin(),
                                 proto.reserved_ports().end());
   welcome.version = proto.version();
+  welcome.knows_access =
+      std::ranges::find(proto.features(), protocol::kAccessFeature) !=
+      proto.features().end();
   ASSIGN_OR_RETURN(welcome.report, FromProto(proto.report()));
   if (proto.has_key()) {
     ASSIGN_OR_RETURN(welcome.key, FromProto(proto.key()));
   }
   return welcome;
+}
+
+std::optional<EdgeEvent> FromProto(const v1::WatchEventsResponse& proto) {
+  EdgeEvent event;
+  event.at = std::chrono::system_clock::time_point(
+      Nanoseconds(proto.at().seconds(), proto.at().nanos()));
+  switch (proto.event_case()) {
+    case v1::WatchEventsResponse::kDrift: {
+      const v1::Drift& from = proto.drift();
+      event.what = Drift{
+          .part = PartOf(from.part()),
+          .what = from.what(),
+          .by = CulpritOf(from.by()),
+          .repair = from.repair(),
+          .error = from.error(),
+          .took = Nanoseconds(from.took().seconds(), from.took().nanos())};
+      return event;
+    }
+    case v1::WatchEventsResponse::kFlood: {
+      const v1::Flood& from = proto.flood();
+      event.what = Flood{.over = from.over(),
+                         .by = CulpritOf(from.by()),
+                         .changes = from.changes(),
+                         .repairs = from.repairs(),
+                         .lasted = Nanoseconds(from.lasted().seconds(),
+                                               from.lasted().nanos())};
+      return event;
+    }
+    default:
+      return std::nullopt;
+  }
 }
 
 absl::StatusOr<EdgeResult> FromProto(const v1::Result& proto) {

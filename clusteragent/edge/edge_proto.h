@@ -24,6 +24,8 @@ v1::SyncRequest DeltaRequest(uint64_t base_version, uint64_t version,
 v1::SyncRequest KeyStoredRequest(const PublicKey& key);
 
 absl::StatusOr<EdgeWelcome> FromProto(const v1::Welcome& proto);
+// Unset: of a newer edge, or only a count of what was lost.
+std::optional<EdgeEvent> FromProto(const v1::WatchEventsResponse& proto);
 absl::StatusOr<EdgeResult> FromProto(const v1::Result& proto);
 absl::StatusOr<EdgeLifeReport> FromProto(const v1::Report& proto);
 // Nothing for a phase of a newer edge.

@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 #include <utility>
 
@@ -102,17 +103,16 @@ void EdgeSyncer::OnWelcome(const EdgeWelcome& welcome) {
   settled_ = loop_.After(kLastRetry, [this] { backoff_.Reset(); });
   progress_.edge_version = welcome.version;
   progress_.reserved_ports = welcome.reserved_ports;
+  const Servable before = std::exchange(servable_, Servable(edge_, welcome));
   TakeReport(welcome.report);
   const protocol::EdgeState programmed =
       Without(accepted_, progress_.report.not_programmed);
   snapshot_needed_ = true;
-  if (progress_.answered && welcome.digest == DigestOf(programmed)) {
+  if (progress_.answered && welcome.digest == DigestOf(programmed) &&
+      before == servable_) {
     snapshot_needed_ = false;
-  } else if (welcome.digest == DigestOf(*wanted_)) {
-    progress_.answered = wanted_;
-    accepted_ = *wanted_;
-    refused_by_result_.clear();
-    Refuse({});
+  } else if (welcome.digest == DigestOf(*servable_.Of(wanted_))) {
+    TakeAnswer(wanted_, {});
     snapshot_needed_ = false;
   }
   spdlog::info("edge {}: connected, edged {}, digest {}, {}", edge_,
@@ -129,19 +129,18 @@ void EdgeSyncer::SendWhatDiffers() {
   if (!stream_ || !progress_.connected || in_flight_) return;
   if (snapshot_needed_) {
     in_flight_ = InFlight{++sent_version_, wanted_, /*is_snapshot=*/true};
-    stream_->SendSnapshot(sent_version_, *wanted_);
+    stream_->SendSnapshot(sent_version_, *servable_.Of(wanted_));
     ExpectAnswer();
     return;
   }
   if (wanted_ == progress_.answered || *wanted_ == *progress_.answered) return;
   // What was refused is not in `accepted_`, so it is asked for again with every
   // change: the change may have made room for it.
-  const protocol::EdgeDelta delta = Difference(accepted_, *wanted_);
+  const protocol::EdgeDelta delta =
+      Difference(accepted_, *servable_.Of(wanted_));
   if (delta.empty()) {
-    // Only what was refused is wanted no more.
-    progress_.answered = wanted_;
-    refused_by_result_.clear();
-    Refuse({});
+    // What was refused is wanted no more, or more is withheld.
+    TakeAnswer(wanted_, {});
     return;
   }
   if (delta.mappings.size() + delta.removed_mappings.size() > kLargestDelta) {
@@ -173,11 +172,8 @@ void EdgeSyncer::OnResult(const EdgeResult& result) {
   }
   snapshot_needed_ = false;
   answered_version_ = result.version;
-  progress_.answered = done.state;
   progress_.trouble.clear();
-  refused_by_result_ = result.refused;
-  accepted_ = Without(*done.state, result.refused);
-  Refuse(result.refused);
+  TakeAnswer(done.state, result.refused);
   spdlog::info(
       "edge {}: version {} applied, {} mappings, {} refused, {:.2f} ms", edge_,
       result.version, accepted_.mappings.size(), result.refused.size(),
@@ -194,6 +190,17 @@ void EdgeSyncer::OnResult(const EdgeResult& result) {
   CheckDigest(result.digest);
   SendWhatDiffers();
   changed_();
+}
+
+// `state` is there but for what is `refused` of it, and what was withheld.
+void EdgeSyncer::TakeAnswer(const State& state,
+                            std::vector<RefusedMapping> refused) {
+  progress_.answered = state;
+  accepted_ = Without(*servable_.Of(state), refused);
+  refused_by_result_ = std::move(refused);
+  std::ranges::move(servable_.Withheld(*state),
+                    std::back_inserter(refused_by_result_));
+  Refuse(refused_by_result_);
 }
 
 void EdgeSyncer::CheckDigest(const protocol::Digest& digest) {

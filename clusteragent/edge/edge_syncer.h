@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "clusteragent/edge/edge_client.h"
+#include "clusteragent/edge/servable.h"
 #include "common/backoff.h"
 #include "common/event_loop.h"
 #include "common/protocol/records.h"
@@ -19,7 +20,7 @@ namespace edged::agent {
 // anew with a backoff after every failure. Belongs to the loop thread.
 class EdgeSyncer final : public SyncListener {
  public:
-  using State = std::shared_ptr<const protocol::EdgeState>;
+  using State = SharedState;
 
   // What is known of the edge.
   struct Progress {
@@ -66,6 +67,7 @@ class EdgeSyncer final : public SyncListener {
   void SendWhatDiffers();
   void ExpectAnswer();
   void TakeReport(const EdgeLifeReport& report);
+  void TakeAnswer(const State& state, std::vector<RefusedMapping> refused);
   void Refuse(const std::vector<RefusedMapping>& refusals);
   void CheckDigest(const protocol::Digest& digest);
 
@@ -77,9 +79,10 @@ class EdgeSyncer final : public SyncListener {
   std::function<void(const EdgeKeyNotice&)> key_notice_;
 
   State wanted_;
+  Servable servable_;  // by this edge
   // `progress_.answered` without what the edge refused: its model.
   protocol::EdgeState accepted_;
-  std::vector<RefusedMapping> refused_by_result_;
+  std::vector<RefusedMapping> refused_by_result_;  // or withheld from it
   std::unique_ptr<SyncStream> stream_;
   std::optional<InFlight> in_flight_;
   uint64_t sent_version_ = 0;      // of this stream

@@ -6,6 +6,7 @@
 
 #include "absl/strings/cord.h"
 #include "clusteragent/kube/json_reading.h"
+#include "common/status.h"
 #include "common/utf8.h"
 
 namespace edged::kube {
@@ -105,6 +106,21 @@ std::optional<std::chrono::seconds> RetryAfterOf(const absl::Status& status) {
   const auto text = PayloadOf(status, kRetryAfter);
   if (!text) return std::nullopt;
   return std::chrono::seconds(std::atol(text->c_str()));
+}
+
+std::string MissingVerb(const absl::Status& status) {
+  static constexpr std::string_view kCannot = "\" cannot ";
+  static constexpr std::string_view kResource = " resource \"";
+  if (!absl::IsPermissionDenied(status)) return "";
+  const std::string_view text = Message(status);
+  const size_t cannot = text.find(kCannot);
+  if (cannot == std::string_view::npos) return "";
+  const std::string_view rest = text.substr(cannot + kCannot.size());
+  const size_t middle = rest.find(kResource);
+  if (middle == std::string_view::npos) return "";
+  const std::string_view resource = rest.substr(middle + kResource.size());
+  return fmt::format("{} {}", rest.substr(0, middle),
+                     resource.substr(0, resource.find('"')));
 }
 
 }  // namespace edged::kube

@@ -28,4 +28,9 @@ int HttpCodeOf(const absl::Status& status);        // 0: no answer
 std::string ReasonOf(const absl::Status& status);  // "Conflict"
 std::optional<std::chrono::seconds> RetryAfterOf(const absl::Status& status);
 
+// Of a 403 that says that no rule grants it (apiserver's forbiddenMessage),
+// what was asked for: "patch portbindings/status"; empty for all other
+// statuses, also for what an admission refused in this object alone.
+std::string MissingVerb(const absl::Status& status);
+
 }  // namespace edged::kube

@@ -102,7 +102,13 @@ std::optional<agent::Service> ReadService(const json& object) {
       .type = Text(Field(spec, "type"), "ClusterIP"),
       .ports = ReadPorts<agent::ServicePort>(Field(spec, "ports")),
       .client_ip_affinity = Text(Field(spec, "sessionAffinity")) == "ClientIP",
+      .keeps_client_ip = Text(Field(spec, "externalTrafficPolicy")) == "Local",
       .load_balancer_class = Text(Field(spec, "loadBalancerClass"))};
+  for (const json& range : Items(Field(spec, "loadBalancerSourceRanges"))) {
+    // One that is no text stays, so that it is refused.
+    service.source_ranges.push_back(range.is_string() ? Text(range)
+                                                      : range.dump());
+  }
   AddClusterIp(Field(spec, "clusterIP"), service);
   const json& ingress = Field(object, "status", "loadBalancer", "ingress");
   for (const json& item : Items(ingress)) {

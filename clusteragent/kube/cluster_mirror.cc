@@ -48,13 +48,14 @@ template <typename T>
 void ClusterMirror::Add(RestClient& client, const Collection& collection,
                         std::optional<T> (*read)(const nlohmann::json&),
                         const WatchProgress::Pace& pace, Mirrors<T>& mirrors) {
-  const std::string kind = collection.resource.plural;
-  const bool optional_kind = kind == kReferenceGrants.plural;
+  const bool optional_kind =
+      collection.resource.plural == kReferenceGrants.plural;
   mirrors.push_back(std::make_unique<KindMirror<T>>(
       loop_, client, collection, read, [this] { Change(); },
-      [this, kind, optional_kind](const absl::Status& why) {
-        if (optional_kind && absl::IsNotFound(why)) return;
-        told_.trouble(kind, why);
+      [this, name = collection.ToString(),
+       optional_kind](const absl::Status& why) {
+        const bool is_none = optional_kind && absl::IsNotFound(why);
+        told_.trouble(name, is_none ? absl::OkStatus() : why);
       },
       pace));
 }
@@ -63,9 +64,7 @@ ClusterMirror::ClusterMirror(EventLoop& loop, RestClient& client,
                              const std::vector<std::string>& namespaces,
                              Told told, const WatchProgress::Pace& pace)
     : loop_(loop), told_(std::move(told)) {
-  std::vector<std::string> wanted = namespaces;
-  if (wanted.empty()) wanted.emplace_back();  // all
-  for (const std::string& name : wanted) {
+  for (const std::string& name : ScopesOf(namespaces)) {
     Add(client, {kServices, name, "", ""}, ReadServiceObject, pace, services_);
     Add(client, {kEndpointSlices, name, "", ""}, ReadEndpointSlice, pace,
         slices_);

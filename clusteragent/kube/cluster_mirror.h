@@ -33,8 +33,10 @@ class ClusterMirror {
     // The cluster is another, or complete for the first time; once for whatever
     // comes within 20 ms.
     std::function<void()> changed;
-    // Why a kind ("services") is not in step; OK when it is again.
-    std::function<void(const std::string& kind, const absl::Status&)> trouble;
+    // Why a collection ("services in namespace a") is not in step; OK when it
+    // is again.
+    std::function<void(const std::string& collection, const absl::Status&)>
+        trouble;
   };
 
   // Services and EndpointSlices of `namespaces` alone; of all without any.

@@ -7,6 +7,7 @@ constexpr std::chrono::seconds kLongestLease(3600);
 // Of a released lease: whoever does not know that an empty holder is nobody
 // waits no longer.
 constexpr std::chrono::seconds kReleased(1);
+constexpr LeaderElection::Duration kNoEnd = std::chrono::hours(365 * 24);
 
 }  // namespace
 
@@ -21,7 +22,7 @@ std::optional<LeaseRecord> LeaderElection::Observe(
   if (!lease) {  // never made, or deleted: what was is over
     term_.reset();
     has_seen_ = false;
-    return Mine(exceed_ + 1);
+    return Mine(std::max(exceed_, outdone_) + 1);
   }
   if (!has_seen_ || !(*lease == seen_)) {
     seen_ = *lease;
@@ -30,13 +31,13 @@ std::optional<LeaseRecord> LeaderElection::Observe(
   }
   const bool is_ours = lease->holder == identity_ && term_;
   if (is_ours && lease->transitions >= exceed_ &&
-      lease->transitions == *term_) {
+      lease->transitions == *term_ && !must_rise()) {
     return Mine(*term_);
   }
   exceed_ = std::max(exceed_, lease->transitions);
   if (is_ours) {
     term_.reset();
-    return Mine(exceed_ + 1);
+    return Mine(std::max(exceed_, outdone_) + 1);
   }
   term_.reset();
   auto duration = lease->duration;
@@ -44,9 +45,10 @@ std::optional<LeaseRecord> LeaderElection::Observe(
     duration = timing_.lease;
   }
   // One of our name is a process before this one, or a mistake: it waits, too.
-  const bool is_free = lease->holder.empty() || now - seen_at_ >= duration;
+  const bool is_free =
+      alone_ || lease->holder.empty() || now - seen_at_ >= duration;
   if (!is_free) return std::nullopt;
-  return Mine(exceed_ + 1);
+  return Mine(std::max(exceed_, outdone_) + 1);
 }
 
 void LeaderElection::Written(TimePoint sent, const LeaseRecord& lease) {
@@ -72,6 +74,7 @@ std::optional<int64_t> LeaderElection::Term(TimePoint now) const {
 
 LeaderElection::Duration LeaderElection::Remaining(TimePoint now) const {
   if (!term_) return Duration::zero();
+  if (alone_) return kNoEnd;
   const auto left = renewed_at_ + timing_.renewal - now;
   return std::max(Duration::zero(), std::chrono::duration_cast<Duration>(left));
 }

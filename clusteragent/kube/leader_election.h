@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 
 namespace edged::kube {
 
@@ -39,8 +40,11 @@ class LeaderElection {
     Duration retry = std::chrono::seconds(2);     // between attempts
   };
 
-  LeaderElection(std::string identity, const Timing& timing)
-      : identity_(std::move(identity)), timing_(timing) {}
+  // `alone`: there is no other replica. It takes the lease at once from whoever
+  // has it, for the number of its term, which then has no end and needs no
+  // renewal.
+  LeaderElection(std::string identity, const Timing& timing, bool alone = false)
+      : identity_(std::move(identity)), timing_(timing), alone_(alone) {}
 
   // The lease as it is now; nothing where there is none. What to write, but for
   // the time of renewal, which the caller puts in: the lease must not have
@@ -52,25 +56,30 @@ class LeaderElection {
   // What to write to let another one lead at once, if we lead; from now on we
   // do not.
   std::optional<LeaseRecord> Release(TimePoint now);
-  // The number of later terms is above `term`: somebody knows a higher one than
-  // the cluster does, which came back from a backup.
-  void Exceed(int64_t term) { exceed_ = std::max(exceed_, term); }
+  // The number of later terms is above `term`, and ours becomes so: somebody
+  // knows a higher one than the cluster does, which came back from a backup, or
+  // another leads in the same.
+  void Exceed(int64_t term) { outdone_ = std::max(outdone_, term); }
 
   // The number of our term, above zero, while we lead.
   std::optional<int64_t> Term(TimePoint now) const;
-  // How long we lead without another renewal; zero: we do not.
+  // How long we lead without another renewal; zero: we do not. Alone: a year.
   Duration Remaining(TimePoint now) const;
   const std::string& holder() const { return seen_.holder; }
+  // Ours is not above what Exceed() told.
+  bool must_rise() const { return term_ && *term_ <= outdone_; }
 
  private:
   LeaseRecord Mine(int64_t transitions) const;
 
   std::string identity_;
   Timing timing_;
+  bool alone_;
   LeaseRecord seen_;
   TimePoint seen_at_;            // when it last changed
   bool has_seen_ = false;        // anything
-  int64_t exceed_ = 0;           // highest term that is known
+  int64_t exceed_ = 0;           // highest term that is known of leases
+  int64_t outdone_ = 0;          // and by Exceed()
   std::optional<int64_t> term_;  // ours
   TimePoint renewed_at_;
 };

@@ -66,7 +66,7 @@ LeaseClient::LeaseClient(EventLoop& loop, RestClient& client, Settings settings,
       settings_(std::move(settings)),
       told_(std::move(told)),
       lease_{kLeases, settings_.name_space, settings_.name, ""},
-      election_(settings_.identity, settings_.timing) {}
+      election_(settings_.identity, settings_.timing, settings_.alone) {}
 
 LeaseClient::~LeaseClient() {
   client_.Cancel(call_);
@@ -75,6 +75,11 @@ LeaseClient::~LeaseClient() {
 }
 
 void LeaseClient::Start() { LookIn({}); }
+
+void LeaseClient::Exceed(int64_t term) {
+  election_.Exceed(term);
+  if (settings_.alone && call_ == 0 && look_timer_ == 0) LookIn({});
+}
 
 void LeaseClient::LookIn(LeaderElection::Duration pause) {
   Judge();
@@ -145,6 +150,7 @@ void LeaseClient::Write(std::optional<nlohmann::json> object,
     if (written.ok()) {
       election_.Written(sent, record);
       object_ = *std::move(written);
+      if (settings_.alone && !election_.must_rise()) return Judge();
     }
     LookIn(settings_.timing.retry);
   };
@@ -201,10 +207,7 @@ void LeaseClient::Release(std::function<void()> done) {
 }
 
 void LeaseClient::TellTrouble(const absl::Status& status) {
-  const std::string text = status.ok() ? "" : std::string(Message(status));
-  if (text == trouble_) return;
-  trouble_ = text;
-  told_.trouble(status);
+  if (trouble_.Becomes(status)) told_.trouble(status);
 }
 
 }  // namespace edged::kube

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "clusteragent/kube/last_trouble.h"
 #include "clusteragent/kube/leader_election.h"
 #include "clusteragent/kube/rest_client.h"
 #include "common/event_loop.h"
@@ -34,6 +35,7 @@ class LeaseClient {
     std::string name = "clusteragent";
     std::string identity;  // of this process alone
     LeaderElection::Timing timing;
+    bool alone = false;  // see LeaderElection: written once, for each term
   };
   // `changed`: we lead in this term, or do not any more. `trouble`: why the
   // lease cannot be kept, once for each word; OK when it can again. Neither may
@@ -53,9 +55,13 @@ class LeaseClient {
   // has it, or could not be told; we do not lead any more when this returns.
   void Release(std::function<void()> done);
   // See LeaderElection; the next renewal begins the new term.
-  void Exceed(int64_t term) { election_.Exceed(term); }
+  void Exceed(int64_t term);
 
   const std::optional<Term>& term() const { return term_; }
+  // "edged/clusteragent"
+  std::string LeaseName() const {
+    return lease_.name_space + "/" + lease_.name;
+  }
   // Who holds the lease as far as is known; empty: nobody.
   const std::string& holder() const { return election_.holder(); }
 
@@ -82,7 +88,7 @@ class LeaseClient {
   RestClient::CallId call_ = 0;
   EventLoop::TimerId look_timer_ = 0;
   EventLoop::TimerId lapse_timer_ = 0;
-  std::string trouble_;
+  LastTrouble trouble_;
 };
 
 }  // namespace edged::kube

@@ -61,9 +61,10 @@ void Reflector::List() {
 
 void Reflector::Watch(const std::string& resource_version) {
   lines_.Clear();
-  progress_.WatchBegan(Clock::now());
+  const std::chrono::seconds lifetime = Lifetime();
+  progress_.WatchBegan(Clock::now(), lifetime);
   call_ = client_.Watch(
-      collection_, resource_version, Lifetime(),
+      collection_, resource_version, lifetime,
       [this](std::string_view piece) { Read(piece); },
       [this](const absl::Status& status) { EndWatch(status); });
 }
@@ -111,10 +112,7 @@ void Reflector::EndWatch(const absl::Status& status) {
 }
 
 void Reflector::TellTrouble(const absl::Status& status) {
-  const std::string text = status.ok() ? "" : std::string(Message(status));
-  if (text == trouble_) return;
-  trouble_ = text;
-  told_.trouble(status);
+  if (trouble_.Becomes(status)) told_.trouble(status);
 }
 
 }  // namespace edged::kube

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "clusteragent/kube/last_trouble.h"
 #include "clusteragent/kube/rest_client.h"
 #include "clusteragent/kube/watch_progress.h"
 #include "clusteragent/kube/watch_stream.h"
@@ -52,7 +53,7 @@ class Reflector {
   LineReader lines_;
   RestClient::CallId call_ = 0;
   EventLoop::TimerId timer_ = 0;
-  std::string trouble_;
+  LastTrouble trouble_;
 };
 
 }  // namespace edged::kube

@@ -40,6 +40,10 @@ std::string Collection::ToString() const {
              : fmt::format("{} in namespace {}", resource.plural, name_space);
 }
 
+std::vector<std::string> ScopesOf(const std::vector<std::string>& namespaces) {
+  return namespaces.empty() ? std::vector<std::string>{""} : namespaces;
+}
+
 std::string PercentEncoded(std::string_view text) {
   std::string encoded;
   for (const char c : text) {

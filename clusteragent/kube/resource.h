@@ -2,6 +2,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 // How the API names things, and where they lie.
 
@@ -54,6 +55,10 @@ struct Collection {
   std::string Path() const;
   std::string ToString() const;  // "services in namespace a", "services"
 };
+
+// Collection::name_space for what is to be seen: one for each of `namespaces`,
+// without any the one of all.
+std::vector<std::string> ScopesOf(const std::vector<std::string>& namespaces);
 
 // Everything but RFC 3986's unreserved characters as %XX.
 std::string PercentEncoded(std::string_view text);

@@ -14,11 +14,11 @@
 #include "absl/status/statusor.h"
 #include "clusteragent/kube/client_config.h"
 #include "clusteragent/kube/http_client.h"
-#include "clusteragent/kube/rate_limit.h"
 #include "clusteragent/kube/resource.h"
 #include "clusteragent/kube/token_source.h"
 #include "common/backoff.h"
 #include "common/event_loop.h"
+#include "common/rate_limit.h"
 
 namespace edged::kube {
 

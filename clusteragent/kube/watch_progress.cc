@@ -40,8 +40,9 @@ WatchProgress::Next WatchProgress::ListFailed(const absl::Status& status) {
   return List(status);
 }
 
-void WatchProgress::WatchBegan(TimePoint now) {
+void WatchProgress::WatchBegan(TimePoint now, Duration lifetime) {
   began_ = now;
+  lifetime_ = lifetime;
   heard_ = false;
 }
 
@@ -54,12 +55,16 @@ bool WatchProgress::Heard(const std::string& resource_version) {
 
 WatchProgress::Next WatchProgress::WatchEnded(TimePoint now,
                                               const absl::Status& status) {
-  const bool lasted = began_ && now - *began_ >= pace_.shortest;
-  if (lasted) backoff_.Reset();
+  const auto took = now - began_;
+  const bool lasted = took >= pace_.shortest;
+  if (lasted || heard_) backoff_.Reset();
   fruitless_ = heard_ || (lasted && status.ok()) ? 0 : fruitless_ + 1;
   if (status.ok()) {
-    if (lasted) return {.list = false, .resource_version = version_};
-    return heard_ ? Watch(status) : List(status);
+    // Clocks go at different rates.
+    const bool in_time = took + pace_.shortest >= lifetime_;
+    if (lasted && in_time) return {.list = false, .resource_version = version_};
+    // A short one began when an old schema was not in use any more.
+    return heard_ && !lasted ? Watch(status) : List(status);
   }
   const bool may_pass =
       absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);

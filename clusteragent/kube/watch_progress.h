@@ -1,7 +1,6 @@
 #pragma once
 
 #include <chrono>
-#include <optional>
 #include <string>
 #include <string_view>
 
@@ -18,10 +17,15 @@ bool IsOlderVersion(std::string_view a, std::string_view b);
 // from a version on. Does nothing itself; it is told what came of it and when.
 //
 // A watch that the server ended in its time goes on at once where it was. One
-// that broke goes on there, too, after a pause. The state is listed anew when
-// the server does not know the version any more, which it says in three ways:
-// 410 as the answer, 410 in an ERROR event, or an empty 200 at once; and after
-// some watches without a word. Whatever fails at once, again and again, is
+// that broke goes on there, too, after a pause. The state is listed anew
+// - when the server does not know the version any more, which it says in three
+//   ways: 410 as the answer, 410 in an ERROR event, or an empty 200 at once;
+// - after some watches without a word;
+// - when the server ended a watch before the time that it was asked for: it has
+//   let go of what it read from. Until it does so, a second or more after the
+//   schema of a kind has changed, it tells objects by the old schema, and what
+//   only the new one knows is missing from them; no later event says so.
+// Whatever fails at once, again and again and without a word in between, is
 // tried with growing pauses.
 class WatchProgress {
  public:
@@ -52,7 +56,8 @@ class WatchProgress {
   // what was heard before: the cluster came back from a backup.
   Next Listed(std::string resource_version);
   Next ListFailed(const absl::Status& status);
-  void WatchBegan(TimePoint now);
+  // The server is asked to end it after `lifetime`.
+  void WatchBegan(TimePoint now, Duration lifetime);
   // An event with this version came. False: it is older than what we have, and
   // must not be applied.
   bool Heard(const std::string& resource_version);
@@ -69,9 +74,10 @@ class WatchProgress {
   Pace pace_;
   Backoff backoff_;
   std::string version_;
-  std::optional<TimePoint> began_;
-  bool heard_ = false;  // in this watch
-  int fruitless_ = 0;   // watches in a row
+  TimePoint began_;      // the last watch
+  Duration lifetime_{};  // likewise
+  bool heard_ = false;   // in this watch
+  int fruitless_ = 0;    // watches in a row
 };
 
 }  // namespace edged::kube

@@ -68,9 +68,7 @@ KubeSource::KubeSource(EventLoop& loop, kube::RestClient& client,
       cluster_(loop, client, namespaces,
                {.changed = [this] { Change(); }, .trouble = told_.trouble},
                pace) {
-  std::vector<std::string> wanted = namespaces;
-  if (wanted.empty()) wanted.emplace_back();  // all
-  for (const std::string& name : wanted) {
+  for (const std::string& name : kube::ScopesOf(namespaces)) {
     port_bindings_.push_back(
         MakeMirror(loop, client, {kube::kPortBindings, name, "", ""}, pace));
   }
@@ -85,8 +83,8 @@ std::unique_ptr<KubeSource::Mirror> KubeSource::MakeMirror(
         return ReadItem(resource, item);
       },
       [this] { Change(); },
-      [this, kind = collection.resource.plural](const absl::Status& why) {
-        told_.trouble(kind, why);
+      [this, name = collection.ToString()](const absl::Status& why) {
+        told_.trouble(name, why);
       },
       pace);
 }

@@ -38,8 +38,10 @@ class KubeSource : public Source {
  public:
   struct Told {
     std::function<void()> changed;  // what Read() gives, once it is complete
-    // Why a kind ("portbindings") is not in step; OK when it is again.
-    std::function<void(const std::string& kind, const absl::Status&)> trouble;
+    // Why a collection ("portbindings in namespace a") is not in step; OK when
+    // it is again.
+    std::function<void(const std::string& collection, const absl::Status&)>
+        trouble;
   };
 
   // Objects of `namespaces` alone; of all without any. Borrows loop and client.

@@ -52,6 +52,14 @@ Hash HashOf(const Uplink& uplink) {
   return HashOf(record);
 }
 
+void AddPrefixes(const std::vector<IpPrefix>& prefixes, ByteWriter& record) {
+  record.Number32(static_cast<uint32_t>(prefixes.size()));
+  for (const IpPrefix& prefix : prefixes) {
+    record.Address(prefix.address());
+    record.Number8(static_cast<uint8_t>(prefix.length()));
+  }
+}
+
 Hash HashOf(const Group& group) {
   ByteWriter record(kUsualSize);
   record.Number8('G');
@@ -63,6 +71,11 @@ Hash HashOf(const Group& group) {
   if (!group.timeouts.empty()) {
     record.Number32(static_cast<uint32_t>(group.timeouts.tcp_idle.count()));
     record.Number32(static_cast<uint32_t>(group.timeouts.udp_session.count()));
+  }
+  if (!group.access.empty()) {
+    record.Number8('A');
+    AddPrefixes(group.access.allow, record);
+    AddPrefixes(group.access.deny, record);
   }
   return HashOf(record);
 }

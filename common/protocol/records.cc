@@ -68,7 +68,42 @@ void Upsert(const std::vector<Record>& upserts, std::vector<Record>& records) {
   std::ranges::inplace_merge(records, records.begin() + size, {}, kByKey);
 }
 
+// Up to so many it is quicker to compare each than to search for each length.
+constexpr size_t kFewPrefixes = 32;
+
+// Every flow of a host may be asked about.
+bool AnyContains(const std::vector<IpPrefix>& prefixes,
+                 const IpAddress& address) {
+  if (prefixes.size() <= kFewPrefixes) {
+    return std::ranges::any_of(prefixes, [&address](const IpPrefix& prefix) {
+      return prefix.Contains(address);
+    });
+  }
+  for (int length = 0; length <= address.bits(); ++length) {
+    if (std::ranges::binary_search(prefixes, IpPrefix(address, length))) {
+      return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace
+
+bool Access::Admits(const IpAddress& client) const {
+  return (allow.empty() || AnyContains(allow, client)) &&
+         !AnyContains(deny, client);
+}
+
+std::string Access::ToString() const {
+  std::string text;
+  const auto add = [&text](std::string_view word) {
+    text += fmt::format("{}{}", text.empty() ? "" : " ", word);
+  };
+  for (const IpPrefix& prefix : allow) add(prefix.ToString());
+  if (!deny.empty()) add("not");
+  for (const IpPrefix& prefix : deny) add(prefix.ToString());
+  return text;
+}
 
 std::string Listener::ToString() const {
   return fmt::format("{} {}/{}", public_address.ToString(),

@@ -64,15 +64,33 @@ constexpr bool IsTimeout(std::chrono::seconds value) {
   return value.count() >= 1 && value <= kMostTimeout;
 }
 
+// Whose connections are taken: those of `allow`, or of everybody where it is
+// empty, but for those of `deny`. Prefixes of both families may stand in one
+// list; where `allow` has none of a client's family, no such client is taken.
+struct Access {
+  std::vector<IpPrefix> allow;  // sorted, each once
+  std::vector<IpPrefix> deny;   // likewise
+
+  bool Admits(const IpAddress& client) const;
+  bool empty() const { return allow.empty() && deny.empty(); }
+  std::string ToString() const;  // "192.0.2.0/24 10.0.0.0/8 not 192.0.2.7/32"
+  auto operator<=>(const Access&) const = default;
+};
+// Of one list; the kernel's sets of ranges are not made for more.
+inline constexpr size_t kMostPrefixes = 1'024;
+// What an edge that knows it says in Welcome.
+inline constexpr char kAccessFeature[] = "access";
+
 // What mappings point to: a public address and the uplinks behind it. The name
-// is made of the definition (public address, selector, affinity, timeouts),
-// never of the members, so that it stays while uplinks come and go.
+// is made of the definition (public address, selector, affinity, timeouts,
+// access), never of the members, so that it stays while uplinks come and go.
 struct Group {
   std::string name;
   IpAddress public_address;
   Affinity affinity = Affinity::kNone;
   std::vector<std::string> uplinks;  // names, sorted
   Timeouts timeouts;
+  Access access;
   auto operator<=>(const Group&) const = default;
 };
 

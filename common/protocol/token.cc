@@ -101,7 +101,28 @@ absl::StatusOr<Token> ReadBody(std::span<const uint8_t> body) {
   return token;
 }
 
+std::string RandomId() {
+  uint8_t bytes[kIdSize / 2];
+  randombytes_buf(bytes, sizeof bytes);
+  std::string text;
+  for (const uint8_t byte : bytes) text += fmt::format("{:02x}", byte);
+  return text;
+}
+
 }  // namespace
+
+absl::StatusOr<Token> IssueToken(Token known, std::chrono::seconds lifetime) {
+  if (lifetime <= std::chrono::seconds::zero()) {
+    return InvalidArgument("a token that is good for {} s is no use",
+                           lifetime.count());
+  }
+  known.id = RandomId();
+  known.expires = std::chrono::floor<std::chrono::seconds>(
+                      std::chrono::system_clock::now()) +
+                  lifetime;
+  known.edge_key = PrivateKey::Generate();
+  return known;
+}
 
 std::string Encode(const Token& token) {
   ByteWriter writer(kFixedSize + token.id.size() + token.cluster_uid.size() +

@@ -25,6 +25,11 @@ struct Token {
   bool operator==(const Token&) const = default;
 };
 
+// A token that is good for `lifetime` from now on: `known` with an id, an
+// expiry and a first key of its own. InvalidArgument for a lifetime that is
+// none.
+absl::StatusOr<Token> IssueToken(Token known, std::chrono::seconds lifetime);
+
 // One line of text: "edged1." and base64url without padding of a body in the
 // form of common/protocol/bytes.h: the fields in the order above (the prefix as
 // address and length 8, the expiry as seconds 64), then the first 8 bytes of

@@ -41,6 +41,26 @@ absl::Status AtField(const absl::Status& status, std::string_view what,
   return Annotate(status, fmt::format("{} {}", what, field));
 }
 
+absl::StatusOr<std::vector<IpPrefix>> Prefixes(
+    const google::protobuf::RepeatedPtrField<std::string>& texts,
+    std::string_view group, std::string_view field) {
+  std::vector<IpPrefix> prefixes;
+  if (static_cast<size_t>(texts.size()) > protocol::kMostPrefixes) {
+    return InvalidArgument("group {} {}: has {} prefixes, more than {}", group,
+                           field, texts.size(), protocol::kMostPrefixes);
+  }
+  for (const std::string& text : texts) {
+    auto prefix = IpPrefix::Parse(text);
+    if (!prefix.ok()) {
+      return AtField(prefix.status(), fmt::format("group {}", group), field);
+    }
+    prefixes.push_back(*prefix);
+  }
+  std::ranges::sort(prefixes);
+  prefixes.erase(std::unique(prefixes.begin(), prefixes.end()), prefixes.end());
+  return prefixes;
+}
+
 constexpr size_t kLongestName = 253;      // as a host name
 constexpr size_t kLongestInterface = 15;  // IFNAMSIZ without the final 0
 
@@ -143,6 +163,12 @@ v1::Group ToProto(const protocol::Group& group) {
     proto.mutable_udp_session_timeout()->set_seconds(
         timeouts.udp_session.count());
   }
+  for (const IpPrefix& prefix : group.access.allow) {
+    proto.add_allowed(prefix.ToString());
+  }
+  for (const IpPrefix& prefix : group.access.deny) {
+    proto.add_denied(prefix.ToString());
+  }
   return proto;
 }
 
@@ -237,6 +263,10 @@ absl::StatusOr<protocol::Group> FromProto(const v1::Group& proto) {
                      Timeout(proto.udp_session_timeout(), group.name,
                              "udp_session_timeout"));
   }
+  ASSIGN_OR_RETURN(group.access.allow,
+                   Prefixes(proto.allowed(), group.name, "allowed"));
+  ASSIGN_OR_RETURN(group.access.deny,
+                   Prefixes(proto.denied(), group.name, "denied"));
   return group;
 }
 

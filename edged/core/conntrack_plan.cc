@@ -47,19 +47,20 @@ bool StaleFlows::IsStale(const netlink::Flow& flow) const {
   const bool translated = reply.source != original.destination;
   if (translated && IsMappingAddress(reply.source)) {
     const bool answered = (flow.status & IPS_SEEN_REPLY) != 0;
-    return IsStaleVia(reply.source,
-                      {original.destination, original.destination_port,
-                       protocol, protocol == Protocol::kTcp && answered});
+    return IsStaleVia(reply.source, {original.source, original.destination,
+                                     original.destination_port, protocol,
+                                     protocol == Protocol::kTcp && answered});
   }
   const bool came_back = reply.destination != original.source;
   if (came_back && IsMappingAddress(original.source)) {
-    return IsStaleVia(original.source, {reply.destination, original.source_port,
-                                        protocol, protocol == Protocol::kTcp});
+    return IsStaleVia(original.source, {original.destination, reply.destination,
+                                        original.source_port, protocol,
+                                        protocol == Protocol::kTcp});
   }
   // Somebody else's translation, of a port that is mapped, is theirs.
   if (protocol == Protocol::kTcp || translated || came_back) return false;
-  return GroupAt({original.destination, original.destination_port, protocol}) !=
-         nullptr;
+  return GroupAt({original.source, original.destination,
+                  original.destination_port, protocol}) != nullptr;
 }
 
 // Also of an uplink that is removed; of the edge itself and of an uplink's own
@@ -83,6 +84,7 @@ bool StaleFlows::IsStaleVia(const IpAddress& mapping_address,
 
   const protocol::Group* group = GroupAt(door);
   if (!group || group->public_address != target.public_address) return true;
+  if (!group->access.Admits(door.client)) return true;
   const auto& members = group->uplinks;
   const auto member = std::ranges::find(members, target.uplink->name);
   if (member == members.end()) return true;

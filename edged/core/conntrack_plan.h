@@ -17,11 +17,12 @@ namespace edged::edge {
 // the model and the facts; one object serves one pass over the table. Pure.
 //
 // UDP: a flow that we translated (or that came back by the way-back chains)
-// whose mapping is gone, points to a group without its uplink, or whose uplink
-// neither serves nor drains; and a flow on a listener that we map now but that
-// began untranslated. TCP: flows of an uplink that is removed or in
-// `long_dead`, and as UDP those that nobody has answered: the client tries
-// again and reaches another uplink. A slot that moved makes nothing stale.
+// whose mapping is gone, points to a group without its uplink or that does not
+// admit the client, or whose uplink neither serves nor drains; and a flow on a
+// listener that we map now but that began untranslated. TCP: flows of an uplink
+// that is removed or in `long_dead`, and as UDP those that nobody has answered:
+// the client tries again and reaches another uplink. A slot that moved makes
+// nothing stale.
 class StaleFlows {
  public:
   StaleFlows(const EdgeModel& model, const HostFacts& facts,
@@ -35,7 +36,8 @@ class StaleFlows {
     IpAddress public_address;
     bool long_dead = false;
   };
-  struct Door {  // where clients come in
+  struct Door {  // where a client comes in
+    IpAddress client;
     IpAddress nic;
     uint16_t port = 0;
     Protocol protocol = Protocol::kUdp;

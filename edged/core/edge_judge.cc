@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <functional>
 #include <set>
 #include <span>
 
@@ -287,6 +288,18 @@ absl::Status DeltaJudge::CheckGroup(const Group& group) const {
     return InvalidArgument(
         "group {} has a timeout of {} s, which is not 1 to {}", group.name,
         value.count(), protocol::kMostTimeout.count());
+  }
+  for (const auto* prefixes : {&group.access.allow, &group.access.deny}) {
+    if (prefixes->size() > protocol::kMostPrefixes) {
+      return InvalidArgument(
+          "group {} names {} prefixes of clients, more than {}", group.name,
+          prefixes->size(), protocol::kMostPrefixes);
+    }
+    if (std::ranges::adjacent_find(*prefixes, std::greater_equal<>()) !=
+        prefixes->end()) {
+      return InvalidArgument("group {} does not name its clients in order",
+                             group.name);
+    }
   }
   for (size_t i = 0; i < group.uplinks.size(); ++i) {
     if (!uplinks_->contains(group.uplinks[i])) {

@@ -1,10 +1,12 @@
 #include "edged/core/nft_chains.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "common/slots.h"
 #include "edged/core/edge_model.h"
 #include "edged/core/group_marks.h"
+#include "edged/core/nft_access.h"
 #include "edged/core/nft_names.h"
 
 namespace edged::edge {
@@ -96,8 +98,9 @@ class Chains {
   }
 
   std::vector<Chain> All() const {
-    return {Translate(), Prerouting(), Output(),     BackMapped(), Back(),
-            BackCheck(), ToTunnel(),   FromTunnel(), Forward(),    Input()};
+    return {Translate(),  Prerouting(), Output(),    BackClient(),
+            BackMapped(), Back(),       BackCheck(), ToTunnel(),
+            FromTunnel(), Forward(),    Input()};
   }
 
  private:
@@ -114,6 +117,7 @@ class Chains {
   Chain Prerouting() const;
   Chain Output() const;
   Chain Back() const;
+  static Chain BackClient();
   Chain BackMapped() const;
   Chain BackCheck() const;
   Chain ToTunnel() const;
@@ -180,6 +184,13 @@ Chain Chains::BackCheck() const {
                       Jump("back-mapped")}}}};
 }
 
+// A flow that an uplink begins anew goes to a client that its group admits.
+Chain Chains::BackClient() {
+  return {.name = "back-client",
+          .rules = {{{VerdictMap{{Field::kCtMark}, ClientsSet().name}}},
+                    {{Accept()}}}};
+}
+
 // What WireGuard in the kernel sends itself seems to come from its device here:
 // it is neither an uplink's nor translated.
 Chain Chains::BackMapped() const {
@@ -194,8 +205,10 @@ Chain Chains::BackMapped() const {
   for (const FamilyNames* names : names_) {
     const std::vector<Field> key = {names->source, Field::kL4proto,
                                     Field::kThSport};
-    chain.rules.push_back({{SetCtMarkFromMap{key, names->ports}, Accept()}});
-    chain.rules.push_back({{SetCtMarkFromMap{key, names->ranges}, Accept()}});
+    chain.rules.push_back(
+        {{SetCtMarkFromMap{key, names->ports}, Goto("back-client")}});
+    chain.rules.push_back(
+        {{SetCtMarkFromMap{key, names->ranges}, Goto("back-client")}});
   }
   chain.rules.push_back({{Drop()}});
   return chain;
@@ -293,8 +306,9 @@ std::vector<Rule> RefuseAll() {
 Chain GroupChain(const protocol::Group& group,
                  const std::map<std::string, protocol::Uplink>& uplinks,
                  const protocol::Settings& settings, const HostFacts& facts) {
-  Chain chain{.name = GroupChainName(group.name)};
   const Family family = group.public_address.family();
+  Chain chain{.name = GroupChainName(group.name),
+              .rules = AccessRules(group, NamesOf(family).source)};
   const protocol::Overlay& overlay = *facts.OverlayOf(family);
   const uint32_t index =
       FindPublicAddress(settings, group.public_address)->index;
@@ -305,7 +319,7 @@ Chain GroupChain(const protocol::Group& group,
   const std::vector<bool> serving = ServingOf(group, facts.health);
   const auto count = std::ranges::count(serving, true);
   if (count == 0) {
-    chain.rules = RefuseAll();
+    std::ranges::move(RefuseAll(), std::back_inserter(chain.rules));
     return chain;
   }
   if (facts.no_timeouts.empty()) {

@@ -5,6 +5,7 @@
 #include <map>
 #include <string>
 
+#include "edged/core/nft_access.h"
 #include "edged/core/nft_chains.h"
 #include "edged/core/nft_names.h"
 
@@ -177,6 +178,7 @@ class DeltaCompiler {
     ChangeGroups();
     ChangeMappings();
     RemoveGroups();
+    RemoveAccessOfGroups();
     for (const auto& [name, timeout] : gone) {
       transaction_.Add(nftables::DeleteTimeout{name});
     }
@@ -189,6 +191,11 @@ class DeltaCompiler {
   void ChangeGroups();
   void ChangeMappings();
   void RemoveGroups();
+  void RemoveAccessOfGroups();
+  const protocol::Group* GroupBefore(const std::string& name) const {
+    const auto found = before_.groups().find(name);
+    return found == before_.groups().end() ? nullptr : &found->second;
+  }
   nftables::Chain ChainOf(const protocol::Group& group) const {
     return GroupChain(group, uplinks_after_, settings_, facts_);
   }
@@ -245,7 +252,9 @@ void DeltaCompiler::ChangeGroups() {
   for (const auto& group : accepted_.groups) {
     done.insert(group.name);
     if (!IsCarried(group, facts_)) continue;
-    if (before_.groups().contains(group.name)) {
+    const protocol::Group* before = GroupBefore(group.name);
+    AddAccess(before, group, marks_, transaction_);
+    if (before != nullptr) {
       transaction_.ReplaceRules(ChainOf(group));
       continue;
     }
@@ -316,6 +325,17 @@ void DeltaCompiler::RemoveGroups() {
   }
 }
 
+void DeltaCompiler::RemoveAccessOfGroups() {
+  const auto remove = [this](const std::string& name,
+                             const protocol::Group* after) {
+    const protocol::Group* before = GroupBefore(name);
+    if (before == nullptr || !IsCarried(*before, facts_)) return;
+    RemoveAccess(*before, after, marks_, transaction_);
+  };
+  for (const auto& group : accepted_.groups) remove(group.name, &group);
+  for (const auto& name : accepted_.removed_groups) remove(name, nullptr);
+}
+
 }  // namespace
 
 std::vector<Set> MappingSets() {
@@ -376,6 +396,8 @@ nftables::Table CompileTable(const EdgeModel& model, const GroupMarks& marks,
       });
   nftables::Table table{.name = kTable};
   std::vector<Element> groups;
+  std::vector<Element> clients;
+  std::vector<SetWithElements> access;
   table.chains = FixedChains(facts);
   TimeoutsByName timeouts;
   for (const auto& [name, group] : model.groups()) {
@@ -384,6 +406,10 @@ nftables::Table CompileTable(const EdgeModel& model, const GroupMarks& marks,
     table.chains.push_back(
         GroupChain(group, model.uplinks(), model.settings(), facts));
     groups.push_back(GroupElement(name, marks));
+    if (group.access.empty()) continue;
+    std::ranges::move(AccessSets(group), std::back_inserter(access));
+    table.chains.push_back(ClientsChain(group));
+    clients.push_back(ClientsElement(group, marks));
   }
   for (Batch& batch : mappings) {
     table.sets.push_back(
@@ -393,6 +419,8 @@ nftables::Table CompileTable(const EdgeModel& model, const GroupMarks& marks,
     table.sets.push_back(Sorted(std::move(set), std::move(elements)));
   };
   add(GroupsSet(), std::move(groups));
+  add(ClientsSet(), std::move(clients));
+  std::ranges::move(access, std::back_inserter(table.sets));
   for (const Family family : {Family::kIpv4, Family::kIpv6}) {
     add(BackSet(family),
         BackElements(family, model.uplinks(), model.settings(), facts));

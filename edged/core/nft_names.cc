@@ -73,6 +73,10 @@ Set GroupsSet() {
   return {.name = "groups", .key = {Type::kMark}, .data = {Type::kVerdict}};
 }
 
+Set ClientsSet() {
+  return {.name = "clients", .key = {Type::kMark}, .data = {Type::kVerdict}};
+}
+
 Set ReservedSet() {
   return {.name = "reserved", .key = {Type::kInetProto, Type::kInetService}};
 }
@@ -92,6 +96,22 @@ std::string GroupChainName(std::string_view group) {
 std::string_view GroupOfChain(std::string_view chain) {
   return chain.starts_with(kGroupPrefix) ? chain.substr(kGroupPrefix.size())
                                          : std::string_view();
+}
+
+std::string ClientsChainName(std::string_view group) {
+  return fmt::format("clients-{}", group);
+}
+
+Set AllowSet(const protocol::Group& group) {
+  return {.name = fmt::format("allow-{}", group.name),
+          .key = {NamesOf(group.public_address.family()).address_type},
+          .interval = true};
+}
+
+Set DenySet(const protocol::Group& group) {
+  Set set = AllowSet(group);
+  set.name = fmt::format("deny-{}", group.name);
+  return set;
 }
 
 }  // namespace edged::edge

@@ -6,6 +6,7 @@
 
 #include "common/net_types.h"
 #include "common/nftables/ruleset.h"
+#include "common/protocol/records.h"
 
 // What table `inet edged` is made of: the names of its sets and chains, which
 // people read in `nft list table inet edged`.
@@ -41,11 +42,17 @@ inline constexpr int kDnatPriority = -110;
 nftables::Set CallersSet();
 nftables::Set SwitchedSet(Family family);
 nftables::Set GroupsSet();    // map: mark : goto group chain
+nftables::Set ClientsSet();   // map: mark : goto the chain below
 nftables::Set ReservedSet();  // protocol . port that is never translated
 nftables::Set ServicesSet();  // protocol . port of API and heartbeats
 
 // The chain of a group, and back: empty for the name of another chain.
 std::string GroupChainName(std::string_view group);
 std::string_view GroupOfChain(std::string_view chain);
+// The chain that drops a group's packets to clients that it does not admit, and
+// the sets of ranges that hold its prefixes.
+std::string ClientsChainName(std::string_view group);
+nftables::Set AllowSet(const protocol::Group& group);
+nftables::Set DenySet(const protocol::Group& group);
 
 }  // namespace edged::edge

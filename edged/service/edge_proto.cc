@@ -282,6 +282,7 @@ v1::SyncResponse ToProto(const Welcome& welcome) {
     proto.add_reserved_ports(port);
   }
   proto.set_version(kVersion);
+  proto.add_features(protocol::kAccessFeature);
   Fill(welcome.report, *proto.mutable_report());
   Fill(welcome.key, *proto.mutable_key());
   return response;

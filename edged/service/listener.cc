@@ -1,7 +1,7 @@
 #include "edged/service/listener.h"
 
-#include <linux/tcp.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <spdlog/spdlog.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
@@ -10,44 +10,34 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <set>
 #include <string_view>
 #include <utility>
 
 #include "common/net_types.h"
 #include "common/socket_address.h"
 #include "common/status.h"
+#include "edged/service/relay.h"
 
 namespace edged::edge {
 namespace {
-
-using SteadyClock = std::chrono::steady_clock;
 
 constexpr std::string_view kUnixPrefix = "unix:";
 constexpr int kBacklog = 128;
 // What everything but connections may still open: files, netlink sockets, those
 // of userspace WireGuard, programs.
 constexpr int kSpareDescriptors = 16;
-// 63 uplinks and some people; each connection takes memory.
+// 63 uplinks and some people, at three a connection; each takes memory.
 constexpr int kMostDescriptors = 320;
 constexpr int kAcceptsPerTurn = 32;
 constexpr auto kRest = std::chrono::milliseconds(500);
 constexpr auto kQuiet = std::chrono::seconds(60);
-// Agents and tools take all that they are sent: these bytes on their way to one
-// are many only while it loads much, and then it sends little.
-constexpr uint32_t kManyWaiting = 16 << 10;
-constexpr uint64_t kMostWithoutTaking = 64 << 10;
-constexpr auto kGreedyInterval = std::chrono::milliseconds(100);
-// Who was hung up on begins anew after this time.
-constexpr auto kBan = std::chrono::seconds(5);
 // As long as gRPC waits for the answer to a ping.
 constexpr unsigned kUserTimeoutMilliseconds = 20'000;
 
-// Descriptors get the lowest free number, so a connection with this number or a
-// higher one is one too many.
+// Descriptors get the lowest free number, so one with this number or a higher
+// one is one too many.
 int MostDescriptors() {
   rlimit limit{};
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0 ||
@@ -155,23 +145,9 @@ void Listener::Close() {
   loop_.Post([self] {
     if (self->watching_) self->loop_.Unwatch(self->socket_.get());
     self->watching_ = false;
-    self->loop_.Cancel(std::exchange(self->greedy_, 0));
     self->loop_.Cancel(std::exchange(self->rest_, 0));
     self->loop_.Cancel(std::exchange(self->quiet_, 0));
     self->socket_.reset();
-  });
-}
-
-void Listener::HangUp(int fd) {
-  loop_.Post([weak = weak_from_this(), fd] {
-    const auto self = weak.lock();
-    if (!self) return;
-    self->ForgetClosed();
-    const auto found =
-        std::ranges::find(self->connections_, fd, &Connection::fd);
-    if (found != self->connections_.end()) {
-      self->HangUp(found->from, "calls too often");
-    }
   });
 }
 
@@ -188,7 +164,7 @@ void Listener::Watch() {
       });
   watching_ = status.ok();
   if (!watching_) {
-    Refuse(std::string(Message(status)));
+    Say(std::string(Message(status)));
     Rest();
   }
 }
@@ -201,16 +177,18 @@ void Listener::AcceptSome() {
                                 reinterpret_cast<sockaddr*>(&name), &size,
                                 SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (connection) {
-      const auto from = FromSockaddr(name);
-      Hand(std::move(connection),
-           from.ok() ? std::optional(from->address) : std::nullopt);
+      const auto from = FromSockaddr(name);  // of a Unix socket there is none
+      const absl::Status given =
+          from.ok() ? HandRelayed(std::move(connection), from->address)
+                    : Give(std::move(connection));
+      if (!given.ok()) Say(fmt::format("refused {}", Message(given)));
       continue;
     }
     const int error = errno;
     if (error == EAGAIN || error == EWOULDBLOCK || IsClosed()) return;
     if (error == EMFILE || error == ENFILE || error == ENOBUFS ||
         error == ENOMEM || error == EINVAL) {
-      Refuse(std::string(Message(ErrnoStatus(error, "accept"))));
+      Say(std::string(Message(ErrnoStatus(error, "accept"))));
       Rest();
       return;
     }
@@ -218,107 +196,70 @@ void Listener::AcceptSome() {
   }
 }
 
-void Listener::Hand(UniqueFd connection, const std::optional<IpAddress>& from) {
-  if (connection.get() >= most_descriptors_) {
-    connection.reset();
-    Refuse(fmt::format("{} descriptors are in use", most_descriptors_));
-    return;
-  }
-  if (from) {
-    if (IsBanned(*from)) return;
-    if (ConnectionsOf(*from) >= kMostOfOneAddress) {
-      connection.reset();
-      Refuse(fmt::format("{} has {} already", from->ToString(),
-                         kMostOfOneAddress));
-      return;
-    }
-    struct stat file {};
-    fstat(connection.get(), &file);
-    connections_.push_back({connection.get(), file.st_ino, *from});
-    if (greedy_ == 0) HangUpOnGreedy();
-  }
+absl::Status Listener::HandRelayed(UniqueFd connection, const IpAddress& from) {
+  const std::string client = from.ToString();
+  ASSIGN_OR_RETURN(std::shared_ptr<ClientPace> pace, PaceOf(from));
+  RETURN_IF_ERROR(CheckNumber(connection));
+  ASSIGN_OR_RETURN(
+      UniqueFd given,
+      Relay::Start(loop_, std::move(connection), std::move(pace),
+                   [weak = weak_from_this(), client](std::string_view what) {
+                     const auto self = weak.lock();
+                     if (self) self->Say(fmt::format("{} {}", client, what));
+                   }));
+  return Give(std::move(given));
+}
+
+absl::Status Listener::Give(UniqueFd connection) {
+  RETURN_IF_ERROR(CheckNumber(connection));
   const MutexLock lock(mutex_);
   if (take_) take_(std::move(connection));
+  return absl::OkStatus();
 }
 
-// A descriptor is closed on another thread, but opened on this one alone (gRPC
-// opens none for a connection): while it has the socket's inode, it is ours.
-void Listener::ForgetClosed() {
-  std::erase_if(connections_, [](const Connection& connection) {
-    struct stat file {};
-    return fstat(connection.fd, &file) != 0 || !S_ISSOCK(file.st_mode) ||
-           file.st_ino != connection.inode;
+absl::Status Listener::CheckNumber(const UniqueFd& connection) const {
+  if (connection.get() < most_descriptors_) return absl::OkStatus();
+  return absl::ResourceExhaustedError(fmt::format(
+      "a connection: {} descriptors are in use", most_descriptors_));
+}
+
+// ResourceExhausted where the client has too many connections, or comes too
+// often: each costs as much as a call.
+absl::StatusOr<std::shared_ptr<ClientPace>> Listener::PaceOf(
+    const IpAddress& from) {
+  const auto now = std::chrono::steady_clock::now();
+  std::erase_if(clients_, [now](const auto& entry) {
+    return entry.second.use_count() == 1 && entry.second->calls.IsFull(now) &&
+           entry.second->controls.IsFull(now);
   });
-}
-
-size_t Listener::ConnectionsOf(const IpAddress& from) {
-  ForgetClosed();
-  return static_cast<size_t>(
-      std::ranges::count(connections_, from, &Connection::from));
-}
-
-// On all its connections. After a shutdown() whatever had come, and still
-// comes, would be read, and a call takes 7 KB where its bytes take a hundred.
-// To connect to nothing resets a connection and throws away what waits in it
-// (connect(2)).
-void Listener::HangUp(const IpAddress& from, std::string_view why) {
-  for (const Connection& connection : connections_) {
-    if (connection.from != from) continue;
-    const sockaddr nothing{.sa_family = AF_UNSPEC, .sa_data = {}};
-    connect(connection.fd, &nothing, sizeof nothing);
+  std::shared_ptr<ClientPace>& pace = clients_[from];
+  if (!pace) pace = std::make_shared<ClientPace>();
+  const auto relays = static_cast<size_t>(pace.use_count() - 1);
+  if (relays >= kMostOfOneAddress || !pace->calls.TryTake(now)) {
+    return absl::ResourceExhaustedError(
+        relays >= kMostOfOneAddress
+            ? fmt::format("{}: it has {} connections already", from.ToString(),
+                          relays)
+            : fmt::format("{}: it comes too often", from.ToString()));
   }
-  banned_until_[from] = SteadyClock::now() + kBan;
-  Refuse(fmt::format("{} {}", from.ToString(), why));
+  return pace;
 }
 
-bool Listener::IsBanned(const IpAddress& from) {
-  const auto now = SteadyClock::now();
-  std::erase_if(banned_until_,
-                [now](const auto& entry) { return entry.second <= now; });
-  return banned_until_.contains(from);
-}
-
-void Listener::HangUpOnGreedy() {
-  greedy_ = 0;
-  ForgetClosed();
-  std::set<IpAddress> takes_nothing;
-  for (Connection& connection : connections_) {
-    tcp_info info{};
-    socklen_t size = sizeof info;
-    if (getsockopt(connection.fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) {
-      continue;
-    }
-    if (info.tcpi_notsent_bytes < kManyWaiting) {
-      connection.sent_before.reset();
-    } else if (!connection.sent_before) {
-      connection.sent_before = info.tcpi_bytes_received;
-    } else if (info.tcpi_bytes_received - *connection.sent_before >
-               kMostWithoutTaking) {
-      takes_nothing.insert(connection.from);
-    }
-  }
-  for (const IpAddress& from : takes_nothing) HangUp(from, "takes no answers");
-  if (connections_.empty()) return;
-  greedy_ = loop_.After(kGreedyInterval, [weak = weak_from_this()] {
-    if (const auto self = weak.lock()) self->HangUpOnGreedy();
-  });
-}
-
-// Says so, but not for each of them.
-void Listener::Refuse(const std::string& why) {
+// Once, and then how often it would have been said.
+void Listener::Say(const std::string& what) {
   if (quiet_ != 0) {
-    ++refused_;
+    ++unsaid_;
     return;
   }
-  spdlog::warn("api: refusing connections on {}: {}", address_, why);
+  spdlog::warn("api {}: {}", address_, what);
   quiet_ = loop_.After(kQuiet, [weak = weak_from_this()] {
     const auto self = weak.lock();
     if (!self) return;
     self->quiet_ = 0;
-    const size_t refused = std::exchange(self->refused_, 0);
-    if (refused == 0) return;
-    spdlog::warn("api: refused {} more connections on {} within a minute",
-                 refused, self->address_);
+    const size_t unsaid = std::exchange(self->unsaid_, 0);
+    if (unsaid == 0) return;
+    spdlog::warn("api {}: and {} more of the kind within a minute",
+                 self->address_, unsaid);
   });
 }
 

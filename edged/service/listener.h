@@ -1,16 +1,10 @@
 #pragma once
 
-#include <sys/types.h>
-
-#include <chrono>
 #include <cstddef>
 #include <functional>
 #include <map>
 #include <memory>
-#include <optional>
 #include <string>
-#include <string_view>
-#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
@@ -18,6 +12,7 @@
 #include "common/mutex.h"
 #include "common/net_types.h"
 #include "common/unique_fd.h"
+#include "edged/service/frame_gate.h"
 
 namespace edged::edge {
 
@@ -25,15 +20,15 @@ namespace edged::edge {
 // do it well enough: where the process has no descriptor left for a connection,
 // its listener never accepts one again. This one leaves some for the rest of
 // the daemon, and gives no single address many: a connection beyond that is
-// closed at once, and who closes one makes room for the next. Over TCP, whoever
-// sends more and more and takes no answers is hung up on, because gRPC keeps
-// those in memory, and may come again after a while.
+// closed at once, and who closes one makes room for the next. Over TCP a Relay
+// stands between a client and gRPC, which asks for no more than its ClientPace.
 class Listener : public std::enable_shared_from_this<Listener> {
  public:
   // Over TCP. An agent has one, and for a while those that it has lost.
   static constexpr size_t kMostOfOneAddress = 8;
 
-  // Gets each connection, non-blocking, on the loop thread.
+  // Gets each connection, or its relay's other end, non-blocking, on the loop
+  // thread.
   using Take = std::function<void(UniqueFd)>;
 
   // `address`: "10.200.0.1:7443" or "unix:/run/edged/edged.sock" (root only; a
@@ -45,8 +40,6 @@ class Listener : public std::enable_shared_from_this<Listener> {
 
   // From any thread: nothing is accepted after it, and the address is free.
   void Close();
-  // From any thread: ends the connection over TCP that has this descriptor.
-  void HangUp(int fd);
 
  private:
   Listener(const std::string& address, EventLoop& loop, Take take);
@@ -57,12 +50,11 @@ class Listener : public std::enable_shared_from_this<Listener> {
   bool IsClosed();
   void Watch();
   void AcceptSome();
-  void Hand(UniqueFd connection, const std::optional<IpAddress>& from);
-  size_t ConnectionsOf(const IpAddress& from);
-  bool IsBanned(const IpAddress& from);
-  void ForgetClosed();
-  void HangUpOnGreedy();
-  void Refuse(const std::string& why);
+  absl::Status HandRelayed(UniqueFd connection, const IpAddress& from);
+  absl::Status Give(UniqueFd connection);
+  absl::Status CheckNumber(const UniqueFd& connection) const;
+  absl::StatusOr<std::shared_ptr<ClientPace>> PaceOf(const IpAddress& from);
+  void Say(const std::string& what);
   void Rest();
 
   const std::string address_;
@@ -74,26 +66,14 @@ class Listener : public std::enable_shared_from_this<Listener> {
   Mutex mutex_;
   Take take_ ABSL_GUARDED_BY(mutex_);  // empty: closed
 
-  // Of a connection that was handed over: whoever has it does not tell when it
-  // is closed, but then its number is free or another file's.
-  struct Connection {
-    int fd;
-    ino_t inode;
-    IpAddress from;
-    // What it had sent when answers began to wait for it.
-    std::optional<uint64_t> sent_before;
-  };
-
-  void HangUp(const IpAddress& from, std::string_view why);
-
   // ---- the loop thread's ----
-  std::vector<Connection> connections_;  // over TCP
-  std::map<IpAddress, std::chrono::steady_clock::time_point> banned_until_;
+  // Each relay has a share of its client's pace. A client that went stays until
+  // its pace has recovered, so that coming again gains it nothing.
+  std::map<IpAddress, std::shared_ptr<ClientPace>> clients_;
   bool watching_ = false;
-  EventLoop::TimerId greedy_ = 0;  // runs while there are connections
   EventLoop::TimerId rest_ = 0;
-  EventLoop::TimerId quiet_ = 0;  // runs after a refusal was logged
-  size_t refused_ = 0;            // since then
+  EventLoop::TimerId quiet_ = 0;  // runs after something was said
+  size_t unsaid_ = 0;             // since then
 };
 
 }  // namespace edged::edge

@@ -1,5 +1,6 @@
 #include "edged/system/state_store.h"
 
+#include <algorithm>
 #include <cstdio>
 
 #include "common/files.h"
@@ -10,13 +11,22 @@
 namespace edged::edge {
 namespace {
 
-constexpr uint32_t kFormat = 1;
+// The second has groups that do not admit everybody; without such a group it is
+// the first, which an older edged can read.
+constexpr uint32_t kFormat = 2;
+
+bool HasAccess(const protocol::EdgeState& state) {
+  return std::ranges::any_of(state.groups, [](const protocol::Group& group) {
+    return !group.access.empty();
+  });
+}
+
 // 60,000 mappings take 3 MB.
 constexpr size_t kLongest = 64 << 20;
 
 v1::StoredState ToProto(const StoredState& state) {
   v1::StoredState proto;
-  proto.set_format(kFormat);
+  proto.set_format(HasAccess(state.state) ? kFormat : 1);
   if (state.network) proto.set_network(state.network->ToString());
   if (state.epoch) {
     proto.mutable_epoch()->set_cluster_uid(state.epoch->cluster_uid);

@@ -30,6 +30,12 @@ bool TryAnswer(Input input) {
   return false;
 }
 
+bool TryEvent(Input input) {
+  v1::WatchEventsResponse event;
+  return event.ParseFromArray(input.data(), static_cast<int>(input.size())) &&
+         agent::FromProto(event).has_value();
+}
+
 bool TryRecords(std::string_view text) {
   const auto records = agent::RecordsFromJson(text);
   if (!records.ok()) return false;
@@ -99,6 +105,17 @@ std::string Key() {
   return response.SerializeAsString();
 }
 
+std::string Event() {
+  v1::WatchEventsResponse event;
+  event.mutable_at()->set_seconds(1'717'243'200);
+  v1::Drift& drift = *event.mutable_drift();
+  drift.set_part(v1::DRIFT_PART_TABLE);
+  drift.set_what("1 element of ports4 deleted");
+  drift.mutable_by()->set_process("nft");
+  drift.mutable_took()->set_nanos(1'000);
+  return event.SerializeAsString();
+}
+
 agent::Records SomeRecords() {
   agent::Records records;
   records.edges["fra1"].network = *IpPrefix::Parse("10.200.0.0/22");
@@ -109,9 +126,10 @@ agent::Records SomeRecords() {
 
 bool Try(Input input) {
   const bool answer = TryAnswer(input);
+  const bool event = TryEvent(input);
   const bool records = TryRecords(AsText(input));
   const bool status = TryStatus(AsText(input));
-  return answer || records || status;
+  return answer || event || records || status;
 }
 
 std::vector<std::string> Seeds() {
@@ -121,6 +139,7 @@ std::vector<std::string> Seeds() {
           Welcome(),
           Report(),
           Key(),
+          Event(),
           agent::ToJson(SomeRecords()),
           agent::ToJson(status)};
 }

@@ -116,6 +116,19 @@ class Setup:
         self.cluster.apply(*service(name, port, namespace, **spec))
 
 
+def add_node(setup, name="second"):
+    """Another node of the home: beside the first one, with ways of its own."""
+    lab, world = setup.lab, setup.world
+    host = lab.host(name)
+    lab.wire(host, "eth0", "192.168.2.2/24", world.cgnat, "lan2", "192.168.2.1/24")
+    host.ip("route add default via 192.168.2.1")
+    lab.wire(host, "lan", "10.244.2.1/24", world.backend, "eth1", "10.244.2.5/24")
+    host.ip(f"route add {BACKEND}/32 via 10.244.2.5")
+    lab.wire(host, "control", "10.78.0.1/24", setup.cluster.host, "eth1", "10.78.0.2/24")
+    host.ip("route add 10.77.0.2/32 via 10.78.0.2")
+    return host
+
+
 def service(name, port=80, namespace="default", annotations=None, **spec):
     meta = {"name": name, "namespace": namespace, "annotations": annotations or {}}
     port_name = "http"
@@ -145,5 +158,5 @@ def ingress(cluster, name, namespace="default"):
     return found["status"].get("loadBalancer", {}).get("ingress", [])
 
 
-__all__ = ["A", "A2", "SAW", "Controller", "Setup", "events_of", "expect_in", "ingress",
-           "service"]
+__all__ = ["A", "A2", "NAMESPACE", "SAW", "Controller", "Setup", "add_node", "events_of",
+           "expect_in", "ingress", "service"]

@@ -1,4 +1,5 @@
-"""Cases and how they are run, one after the other.
+"""Cases and how they are run: those of a module one after the other, modules in lanes beside
+each other.
 
 A case is a function of a module in tests/TIER/cases/, marked with @case, whose
 docstring says in one sentence what holds. Its parameter says what it needs:
@@ -10,10 +11,14 @@ A module may give its cases other LIMIT_SECONDS.
 import contextlib
 import importlib
 import inspect
+import os
+import re
 import shutil
 import signal
+import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from expect import Skipped
@@ -33,6 +38,14 @@ class Counts:
     passed: int = 0
     failed: int = 0
     skipped: int = 0
+
+    def add(self, passed, failed, skipped):
+        self.passed += passed
+        self.failed += failed
+        self.skipped += skipped
+
+    def __str__(self):
+        return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
 
 
 @dataclass
@@ -54,6 +67,10 @@ def cases_of(module):
         for function in vars(module).values()
         if getattr(function, "is_case", False)
     ]
+
+
+def _module_of(cases):
+    return cases[0].name.partition("/")[0]
 
 
 class Shared:
@@ -89,10 +106,13 @@ class Runner:
     def __init__(self, logs):
         self.counts = Counts()
         self._logs = logs
-        shutil.rmtree(logs, ignore_errors=True)
 
-    def run(self, cases):
-        """Cases of one module."""
+    def run(self, modules):
+        for cases in modules:
+            self._run_module(cases)
+
+    def _run_module(self, cases):
+        shutil.rmtree(self._logs / _module_of(cases), ignore_errors=True)
         with Shared(cases[0].module) as shared:
             for one in cases:
                 self._run(one, shared)
@@ -157,24 +177,78 @@ def _time_limit(seconds):
         signal.signal(signal.SIGALRM, before)
 
 
-def _selected(tier, pattern):
+class Lanes:
+    """Modules, so many at once, each by a process of its own; what one says is printed when it
+    has ended."""
+
+    def __init__(self, lanes, pattern):
+        self.counts = Counts()
+        self._pattern = pattern
+        self._pool = ThreadPoolExecutor(lanes)
+        self._running = set()
+
+    def run(self, modules):
+        names = [_module_of(cases) for cases in modules]
+        try:
+            for name, output in zip(names, self._pool.map(self._run_module, names)):
+                self._count(name, output)
+        finally:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            for process in list(self._running):
+                process.terminate()
+
+    def _run_module(self, name):
+        pattern = [self._pattern] if self._pattern else []
+        command = [sys.executable, sys.argv[0], "--module", name, *pattern]
+        with subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, errors="replace",
+        ) as process:
+            self._running.add(process)
+            output = process.communicate()[0]
+            self._running.discard(process)
+        return output
+
+    def _count(self, name, output):
+        said, _, last = output.strip().rpartition("\n")
+        if counts := re.fullmatch(r"(\d+) passed, (\d+) failed, (\d+) skipped", last):
+            self.counts.add(*map(int, counts.groups()))
+            print(said, flush=True)
+        else:
+            self.counts.failed += 1
+            print(f"{output.strip()}\nFAILED {name}: the runner ended early", flush=True)
+
+
+def _selected(tier, only, pattern):
     """Lists of cases, one for each module that has some."""
     names = sorted(path.stem for path in (ROOT / "tests" / tier / "cases").glob("*.py"))
     for name in names:
+        if only not in (None, name):
+            continue
         cases = cases_of(importlib.import_module(f"cases.{name}"))
         cases = [one for one in cases if pattern in one.name]
         if cases:
             yield cases
 
 
-def main(tier, why_not, usage):
-    """What tests/TIER/run does with its command line; its exit code."""
-    words = sys.argv[1:]
+def _arguments(words, usage):
+    """(whether to list, the only module or None, the pattern)."""
+    words = list(words)
+    only = None
+    if words[:1] == ["--module"] and len(words) > 1:
+        only = words[1]
+        del words[:2]
     listing = "--list" in words
     patterns = [word for word in words if word != "--list"]
     if len(patterns) > 1 or any(word.startswith("-") for word in patterns):
         sys.exit(usage.strip())
-    modules = list(_selected(tier, patterns[0] if patterns else ""))
+    return listing, only, patterns[0] if patterns else ""
+
+
+def main(tier, why_not, usage, lanes=1):
+    """What tests/TIER/run does with its command line; its exit code."""
+    listing, only, pattern = _arguments(sys.argv[1:], usage)
+    modules = list(_selected(tier, only, pattern))
     if listing:
         for one in sum(modules, []):
             print(f"{one.name}: {' '.join(one.function.__doc__.split())}")
@@ -184,12 +258,11 @@ def main(tier, why_not, usage):
         print(f"skipped {tier}: {reason}\n0 passed, 0 failed, {total} skipped")
         return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
-    runner = Runner(BUILD / f"{tier}-logs")
+    lanes = min(lanes, os.cpu_count(), len(modules))
+    runner = Lanes(lanes, pattern) if lanes > 1 else Runner(BUILD / f"{tier}-logs")
     try:
-        for cases in modules:
-            runner.run(cases)
+        runner.run(modules)
     except KeyboardInterrupt:
         return "interrupted"
-    counts = runner.counts
-    print(f"{counts.passed} passed, {counts.failed} failed, {counts.skipped} skipped")
-    return 1 if counts.failed else 0
+    print(runner.counts)
+    return 1 if runner.counts.failed else 0

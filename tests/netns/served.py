@@ -31,8 +31,7 @@ def page(setup, port=80):
 
 
 def serves_more(setup, port=81):
-    """A mapping that is wished for now is served, and those before go on. (Who called without
-    end is hung up on for 5 s, with all that comes from its host.)"""
+    """A mapping that is wished for now is served, and those before go on."""
     setup.agent.write(f"more-{port}", port_binding(f"more-{port}", web(port)))
     setup.agent.wait_ready(f"more-{port}", seconds=15)
     expect(page(setup, port), SAW)

@@ -73,5 +73,30 @@ TEST_CASE("status_json: a Service's addresses with the errors of their ports",
   CHECK(AddressesText(planned) == "203.0.113.1");
 }
 
+TEST_CASE("status_json: what a replica says of itself", "[status_json]") {
+  UplinkStatus status{
+      .ready = Ready(ConditionStatus::kTrue), .joined = 2, .carrying = 1};
+  status.edges = {{"a", {.name = "a", .uid = "u1", .block = 3}},
+                  {"b", {.name = "b", .trouble = "the tunnel is down"}}};
+  const PublicKey key;
+  const json first = UplinkStatusJson({{"a", key}, {"b", key}, {"new", key}},
+                                      status, 1, json(), kThen);
+  CHECK(first["conditions"][0]["type"] == "Ready");
+  CHECK(first["conditions"][0]["lastTransitionTime"] == kThen);
+  CHECK(first["summary"]["tunnels"] == "1/2");
+  CHECK(first["edges"].size() == 3);
+  CHECK(first["edges"][0]["block"] == 3);
+  CHECK(first["edges"][1]["trouble"] == "the tunnel is down");
+  CHECK(first["edges"][2].size() == 2);
+  CHECK(UplinkStatusJson({{"a", key}, {"b", key}, {"new", key}}, status, 1,
+                         first, kNow) == first);
+  // A process that starts leaves what stands there.
+  status.ready.status = ConditionStatus::kUnknown;
+  status.carrying = 0;
+  status.edges["a"].trouble = "not yet";
+  CHECK(UplinkStatusJson({{"a", key}, {"b", key}, {"new", key}}, status, 1,
+                         first, kNow) == first);
+}
+
 }  // namespace
 }  // namespace edged::agent

@@ -25,7 +25,7 @@ struct Api {
     const std::lock_guard lock(mutex);
     if (fails > 0) {
       --fails;
-      return void(answer.Send(403, R"({"message":"forbidden"})"));
+      return void(answer.Send(403, refusal));
     }
     patches += request.body + ";";
     status.merge_patch(json::parse(request.body)["status"]);
@@ -44,6 +44,7 @@ struct Api {
   std::mutex mutex;
   json status = json::object();
   std::string patches;
+  std::string refusal = R"({"message":"forbidden"})";
   int version = 10;
   int fails = 0;
 };
@@ -53,16 +54,19 @@ struct Setup {
   FakeHttpServer server{std::ref(api)};
   LoopRunner runner;
   std::unique_ptr<kube::RestClient> client;
-  std::string trouble;
+  std::string troubles;
   std::optional<StatusWriter> writer;
 
   Setup() {
     kube::ClientConfig config;
     config.server = server.Url();
     client = kube::RestClient::Create(runner.loop(), config).value();
-    writer.emplace(runner.loop(), *client, [this](const absl::Status& why) {
-      if (!why.ok()) trouble = std::string(why.message());
-    });
+    writer.emplace(
+        runner.loop(), *client,
+        [this](const kube::ObjectRef& object, const absl::Status& why) {
+          troubles +=
+              object.name + ": " + absl::StatusCodeToString(why.code()) + "; ";
+        });
   }
   void Want(const json& wanted) {
     writer->Want(kObject, kStatus, json::object(), "10", wanted);
@@ -102,12 +106,34 @@ TEST_CASE("status_writer: does not repeat what the server's schema drops",
   CHECK(setup.api.Patches() == R"({"status":{"a":1,"pruned":2}};)");
 }
 
-TEST_CASE("status_writer: what is refused is told", "[status_writer]") {
+TEST_CASE("status_writer: what is refused is told of its object, once",
+          "[status_writer]") {
+  Setup setup;
+  setup.api.fails = 2;
+  setup.Want({{"a", 1}});
+  REQUIRE(setup.runner.Until([&] { return !setup.troubles.empty(); }));
+  CHECK(setup.troubles == "web: PERMISSION_DENIED; ");
+  // By an admission, not by rules.
+  CHECK(setup.writer->MissingVerbs().empty());
+}
+
+TEST_CASE("status_writer: a verb that no rule grants is named while it lacks",
+          "[status_writer]") {
   Setup setup;
   setup.api.fails = 1;
+  setup.api.refusal =
+      R"({"message":"portbindings.edged.dev \"web\" is forbidden: User )"
+      R"(\"agent\" cannot patch resource \"portbindings/status\" in API )"
+      R"(group \"edged.dev\" in the namespace \"a\""})";
+  setup.writer->BeginRound();
   setup.Want({{"a", 1}});
-  REQUIRE(setup.runner.Until([&] { return !setup.trouble.empty(); }));
-  CHECK(setup.trouble.find("forbidden") != std::string::npos);
+  REQUIRE(setup.runner.Until(
+      [&] { return !setup.writer->MissingVerbs().empty(); }));
+  CHECK(*setup.writer->MissingVerbs().begin() == "patch portbindings/status");
+  // The object is gone.
+  setup.writer->BeginRound();
+  setup.writer->EndRound();
+  CHECK(setup.writer->MissingVerbs().empty());
 }
 
 }  // namespace

@@ -11,13 +11,15 @@
 namespace edged::agent {
 namespace {
 
+const AnnotationNames kNames;
+
 // An annotated Service of namespace "shop", created at `time`.
 Service Exposed(const std::string& name, int64_t time,
                 std::vector<uint16_t> ports, Labels annotations = {}) {
   Service service = ServiceOf("shop", name, {});
   service.meta.created = At(time);
   service.meta.annotations = std::move(annotations);
-  service.meta.annotations.try_emplace(kExposeAnnotation, "true");
+  service.meta.annotations.try_emplace(kNames.expose(), "true");
   for (const uint16_t port : ports) {
     service.ports.push_back({fmt::format("p{}", port), Protocol::kTcp, port});
   }
@@ -53,6 +55,21 @@ std::string Shown(const World& world) {
   return text;
 }
 
+TEST_CASE("exposure: annotations behind another prefix", "[exposure]") {
+  Cluster cluster{.services = {ServiceOf("shop", "web", {})},
+                  .annotations = {.prefix = "edge.example.com"}};
+  Labels& annotations = cluster.services[0].meta.annotations;
+  annotations["edged.dev/expose"] = "true";
+  CHECK(FindExposures(cluster).empty());
+  annotations["edge.example.com/expose"] = "true";
+  annotations["edge.example.com/public-ip"] = "x";
+  const auto exposures = FindExposures(cluster);
+  REQUIRE(exposures.size() == 1);
+  CHECK(exposures[0].refused->message ==
+        "Service shop/web: metadata.annotations[edge.example.com/public-ip]: "
+        "\"x\" is not an IP address");
+}
+
 TEST_CASE("exposure: a class, an annotation, or the namespace's",
           "[exposure]") {
   Cluster cluster{.services = {ServiceOf("shop", "web", {}),
@@ -65,25 +82,69 @@ TEST_CASE("exposure: a class, an annotation, or the namespace's",
   web.load_balancer_class = kLoadBalancerClass;
   CHECK(count() == 1);
   web.load_balancer_class = "other";
-  web.meta.annotations[kExposeAnnotation] = "true";
+  web.meta.annotations[kNames.expose()] = "true";
   CHECK(count() == 1);
   web.meta.annotations.clear();
 
   cluster.namespaces = {{.meta = {.name = "shop"}},
                         {.meta = {.name = "default"}}};
   for (Namespace& name_space : cluster.namespaces) {
-    name_space.meta.annotations[kExposeAnnotation] = "true";
+    name_space.meta.annotations[kNames.expose()] = "true";
   }
   CHECK(count() == 1);  // and never the API server
   web.headless = true;
   CHECK(count() == 0);
   web.headless = false;
-  web.meta.annotations[kExposeAnnotation] = "false";
+  web.meta.annotations[kNames.expose()] = "false";
   CHECK(count() == 0);
-  web.meta.annotations[kExposeAnnotation] = "yes";
+  web.meta.annotations[kNames.expose()] = "yes";
   CHECK(FindExposures(cluster)[0].refused->message ==
         "Service shop/web: metadata.annotations[edged.dev/expose]: \"yes\" is "
         "neither true nor false");
+}
+
+TEST_CASE("exposure: a Service's source ranges and traffic policy are kept",
+          "[exposure]") {
+  Service web = ServiceOf("shop", "web", {{"http", Protocol::kTcp, 80}});
+  web.type = "LoadBalancer";
+  web.load_balancer_class = kLoadBalancerClass;
+  const auto read = [&web](std::vector<std::string> ranges) {
+    web.source_ranges = std::move(ranges);
+    return FindExposures({.services = {web}})[0];
+  };
+  const auto binding = [](const Exposure& exposure) {
+    return BindingOf(exposure, {"a"}, {Ip("203.0.113.1")}).bindings[0];
+  };
+  CHECK(!binding(read({})).access);
+  // As everybody else reads what the API server accepts.
+  const Exposure exposure =
+      read({" 192.0.2.7/24 ", "2001:db8::/32", "0.0.0.0/0"});
+  CHECK(!exposure.refused);
+  CHECK(binding(exposure).access->allow_cidrs ==
+        std::vector<std::string>{"192.0.2.0/24", "2001:db8::/32", "0.0.0.0/0"});
+  CHECK(binding(exposure).client_ip == "Masquerade");
+  web.keeps_client_ip = true;
+  CHECK(binding(read({})).client_ip == "Preserve");
+  web.keeps_client_ip = false;
+  const auto refusal = [&read](const char* range) {
+    const Exposure wrong = read({"10.0.0.0/8", range});
+    REQUIRE(wrong.refused);
+    CHECK(wrong.refused->reason == "InvalidSourceRanges");
+    return wrong.refused->message;
+  };
+  const std::string where =
+      "Service shop/web: spec.loadBalancerSourceRanges[1]: ";
+  CHECK(refusal("010.0.0.0/8") == where + "\"010.0.0.0/8\" is not a prefix");
+  CHECK(refusal("192.0.2.7") ==
+        where + "\"192.0.2.7\" is not a prefix: it has no /length");
+  for (const char* range : {"", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/+8",
+                            "10.0.0.0/ 8", "fe80::%1/64", "all"}) {
+    CHECK(refusal(range).starts_with(where));
+  }
+  CHECK(
+      read(std::vector<std::string>(1'025, "10.0.0.0/8")).refused->message ==
+      "Service shop/web: spec.loadBalancerSourceRanges: has 1025 ranges, more "
+      "than 1024");
 }
 
 TEST_CASE("address_pool: the address that the fewest use", "[address_pool]") {
@@ -116,7 +177,7 @@ TEST_CASE("address_pool: what a Service holds it keeps", "[address_pool]") {
   CHECK(Shown(world) == "new: 203.0.113.2:80; old: 203.0.113.1:80");
   // Where status is another's, by our annotation.
   world.cluster->services[1].load_balancer_ips.clear();
-  world.cluster->services[1].meta.annotations[kPublicAddressesAnnotation] =
+  world.cluster->services[1].meta.annotations[kNames.public_addresses()] =
       "203.0.113.2";
   CHECK(Shown(world) == "new: 203.0.113.1:80; old: 203.0.113.2:80");
   // It is no address of an edge any more.
@@ -144,23 +205,22 @@ TEST_CASE("address_pool: annotations choose edges and addresses",
   const auto shown = [](Labels annotations) {
     return Shown(WorldWith({Exposed("one", 1, {80}, std::move(annotations))}));
   };
-  CHECK(shown({{kEdgeNodesAnnotation, "b"}}) == "one: 198.51.100.1:80");
-  CHECK(shown({{kEdgeNodesAnnotation, "a, b"}}) ==
+  CHECK(shown({{kNames.edge_nodes(), "b"}}) == "one: 198.51.100.1:80");
+  CHECK(shown({{kNames.edge_nodes(), "a, b"}}) ==
         "one: 203.0.113.1:80 198.51.100.1:80");
-  CHECK(shown({{kEdgeNodesAnnotation, "c"}}) == "one: EdgeNodeNotFound");
-  CHECK(shown({{kPublicIpAnnotation, "203.0.113.2"}}) == "one: 203.0.113.2:80");
-  CHECK(shown({{kPublicIpAnnotation, "203.0.113.2,198.51.100.1"}}) ==
+  CHECK(shown({{kNames.edge_nodes(), "c"}}) == "one: EdgeNodeNotFound");
+  CHECK(shown({{kNames.public_ip(), "203.0.113.2"}}) == "one: 203.0.113.2:80");
+  CHECK(shown({{kNames.public_ip(), "203.0.113.2,198.51.100.1"}}) ==
         "one: 203.0.113.2:80 198.51.100.1:80");
-  CHECK(shown({{kPublicIpAnnotation, "192.0.2.1"}}) ==
-        "one: PublicIPNotOnEdge");
-  CHECK(shown({{kPublicIpAnnotation, "x"}}) == "one: InvalidAnnotation");
-  CHECK(shown({{kPublicIpAnnotation, "203.0.113.2"},
-               {kEdgeNodesAnnotation, "b"}}) == "one: PublicIPNotOnEdge");
+  CHECK(shown({{kNames.public_ip(), "192.0.2.1"}}) == "one: PublicIPNotOnEdge");
+  CHECK(shown({{kNames.public_ip(), "x"}}) == "one: InvalidAnnotation");
+  CHECK(shown({{kNames.public_ip(), "203.0.113.2"},
+               {kNames.edge_nodes(), "b"}}) == "one: PublicIPNotOnEdge");
 }
 
 TEST_CASE("address_pool: a dedicated address is nobody else's",
           "[address_pool]") {
-  const Labels dedicated = {{kDedicatedIpAnnotation, "true"}};
+  const Labels dedicated = {{kNames.dedicated_ip(), "true"}};
   CHECK(Shown(WorldWith({Exposed("one", 1, {80}, dedicated),
                          Exposed("two", 2, {81}, dedicated),
                          Exposed("three", 3, {82}), Exposed("four", 4, {83}),

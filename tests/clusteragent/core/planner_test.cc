@@ -419,6 +419,33 @@ std::string GroupsOf(const Plan& plan, const std::string& edge) {
   return text;
 }
 
+TEST_CASE("planner: bindings that admit others have groups of their own",
+          "[planner]") {
+  Binding plain = Bind("plain", "TCP", 80);
+  Binding some = Bind("some", "TCP", 81);
+  some.access = AccessOptions{.allow_cidrs = {"10.0.0.0/8", "192.0.2.0/24"}};
+  Binding same = Bind("same", "UDP", 81);
+  same.access = AccessOptions{.allow_cidrs = {"192.0.2.0/24", "10.0.0.0/8"}};
+  Binding fewer = Bind("fewer", "TCP", 82);
+  fewer.access = AccessOptions{.allow_cidrs = {"10.0.0.0/8"},
+                               .deny_cidrs = {"10.1.0.0/16"}};
+  const World world{{Edge("a", {"203.0.113.1"})},
+                    {Object("web", "a", {plain, some, same, fewer})}};
+  const auto wanted = PlanOf(world, FactsFor({"a"})).Edge("a")->wanted;
+  std::map<std::string, std::string> access;  // by group
+  for (const protocol::Group& group : wanted.groups) {
+    access[group.name] = group.access.ToString();
+  }
+  std::vector<std::string> of;
+  for (const protocol::Mapping& mapping : wanted.mappings) {
+    of.push_back(access.at(mapping.group));
+  }
+  CHECK(access.size() == 3);
+  CHECK(of == std::vector<std::string>{"", "10.0.0.0/8 192.0.2.0/24",
+                                       "10.0.0.0/8 not 10.1.0.0/16",
+                                       "10.0.0.0/8 192.0.2.0/24"});
+}
+
 TEST_CASE("planner: bindings of one timeout share a group", "[planner]") {
   using std::chrono::milliseconds;
   Binding plain = Bind("plain", "TCP", 80);

@@ -181,9 +181,11 @@ TEST_CASE("service_target: another namespace must consent",
   SECTION("by a label") {
     cluster.namespaces = {{.meta = {.name = "shop"}}};
     CHECK(ask("default") == "TargetDenied");
-    cluster.namespaces[0].meta.labels[kAllowPortBindingsLabel] = "yes";
+    cluster.namespaces[0].meta.labels[AnnotationNames().allow_port_bindings()] =
+        "yes";
     CHECK(ask("default") == "TargetDenied");
-    cluster.namespaces[0].meta.labels[kAllowPortBindingsLabel] = "true";
+    cluster.namespaces[0].meta.labels[AnnotationNames().allow_port_bindings()] =
+        "true";
     CHECK(ask("default") == served);
   }
   SECTION("by a grant in the target's namespace") {

@@ -265,10 +265,17 @@ TEST_CASE("validate: features that are not there yet open no port",
         "InvalidOptions: spec.bindings[0].tcp.proxyProtocol: \"v3\" is neither "
         "v1 nor v2\n");
   binding.tcp.reset();
-  binding.access = AccessOptions{.allow_cidrs = {"10.0.0.0/8"}};
-  CHECK(Text(binding) ==
-        "FeatureNotAvailable: spec.bindings[0].access: this version has no "
-        "access rules yet\n");
+}
+
+TEST_CASE("validate: access is two lists of prefixes", "[validate]") {
+  Binding binding = Bind("a", "TCP", 443);
+  binding.access = AccessOptions{
+      .allow_cidrs = {"2001:db8::/32", "10.0.0.0/8", "10.0.0.0/8"},
+      .deny_cidrs = {"10.0.0.7/32"}};
+  const JudgedObject judged = Judge(Object("web", "a", {binding}));
+  REQUIRE(judged.bindings[0].valid() != nullptr);
+  CHECK(judged.bindings[0].valid()->access.ToString() ==
+        "10.0.0.0/8 2001:db8::/32 not 10.0.0.7/32");
   binding.access->deny_cidrs = {"10.0.0.0/8", "10.0.0.1/8"};
   CHECK(Text(binding) ==
         "InvalidOptions: spec.bindings[0].access.denyCIDRs[1]: \"10.0.0.1/8\" "

@@ -369,5 +369,52 @@ TEST_CASE("edge_client: an edge that talks without end waits for the loop",
   CHECK(last == written);
 }
 
+// Counts what others did to an edge.
+class Events final : public EventListener {
+ public:
+  int heard = 0;
+  std::string end;
+  std::function<void()> then;
+
+  void OnEvent(const EdgeEvent&) override {
+    ++heard;
+    if (then) then();
+  }
+  void OnEventsEnd(const absl::Status& status) override {
+    end = status.ToString();
+  }
+};
+
+TEST_CASE("edge_client: hears events until it lets go", "[edge_client]") {
+  ScriptedServer server(AnswerAll);
+  LoopRunner runner;
+  const auto client = DialEdge(runner.loop(), server.address());
+  Events events;
+  auto stream = client->OpenEvents(30, events);
+  REQUIRE(runner.Until([&] { return events.heard == 30; }));
+  SECTION("while it waits") {}
+  SECTION("while it hears") {
+    std::unique_ptr<EventStream> second;
+    events.then = [&second] { second.reset(); };
+    second = client->OpenEvents(5, events);
+    REQUIRE(runner.Until([&] { return events.heard == 31; }));
+    runner.For(milliseconds(50));
+  }
+  stream.reset();
+  runner.For(milliseconds(50));
+  CHECK(events.end == "");
+}
+
+TEST_CASE("edge_client: an edge that dies ends the events", "[edge_client]") {
+  std::optional<ScriptedServer> server(AnswerAll);
+  LoopRunner runner;
+  const auto client = DialEdge(runner.loop(), server->address());
+  Events events;
+  const auto stream = client->OpenEvents(1, events);
+  REQUIRE(runner.Until([&] { return events.heard == 1; }));
+  server->Stop();
+  REQUIRE(runner.Until([&] { return !events.end.empty(); }));
+}
+
 }  // namespace
 }  // namespace edged::agent

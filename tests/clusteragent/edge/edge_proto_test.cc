@@ -244,5 +244,46 @@ TEST_CASE("edge_proto: reads what the edge says about its key",
   CHECK(absl::IsInvalidArgument(FromProto(proto).status()));
 }
 
+TEST_CASE("edge_proto: reads what others did to an edge", "[edge_proto]") {
+  v1::WatchEventsResponse proto;
+  CHECK(!FromProto(proto));  // of a newer edge
+  proto.mutable_lost()->set_count(3);
+  CHECK(!FromProto(proto));
+  proto.mutable_at()->set_seconds(7);
+  v1::Drift& drift = *proto.mutable_drift();
+  drift.set_part(v1::DRIFT_PART_TUNNEL);
+  drift.set_what("a peer is gone");
+  drift.mutable_by()->set_netlink_port(9);
+  drift.set_repair("1 peer");
+  drift.mutable_took()->set_nanos(5);
+  const auto event = FromProto(proto);
+  REQUIRE(event);
+  CHECK(event->at.time_since_epoch() == std::chrono::seconds(7));
+  CHECK(std::get<Drift>(event->what) ==
+        Drift{.part = DriftPart::kTunnel,
+              .what = "a peer is gone",
+              .by = {.port = 9},
+              .repair = "1 peer",
+              .took = std::chrono::nanoseconds(5)});
+  v1::Flood& flood = *proto.mutable_flood();
+  flood.set_over(true);
+  flood.set_repairs(4);
+  flood.mutable_lasted()->set_seconds(INT64_MAX);
+  const Flood read = std::get<Flood>(FromProto(proto)->what);
+  CHECK(read.over);
+  CHECK(read.repairs == 4);
+  CHECK(read.lasted > std::chrono::hours(24));
+}
+
+TEST_CASE("edge_proto: an edge says whether it knows access rules",
+          "[edge_proto]") {
+  v1::Welcome proto;
+  CHECK(!FromProto(proto)->knows_access);
+  proto.add_features("something");
+  CHECK(!FromProto(proto)->knows_access);
+  proto.add_features("access");
+  CHECK(FromProto(proto)->knows_access);
+}
+
 }  // namespace
 }  // namespace edged::agent

@@ -75,6 +75,40 @@ TEST_CASE("edge_syncer: opens with the first wish, and sends all of it",
   CHECK(setup.changes == 2);
 }
 
+TEST_CASE("edge_syncer: an edge without access rules is not asked to open wide",
+          "[edge_syncer]") {
+  Setup setup;
+  setup.edge.knows_access = false;
+  const auto choosy = [&setup](const std::string& ports) {
+    protocol::EdgeState state = *setup.edge.Make(ports);
+    state.groups.push_back(
+        {.name = "choosy", .access = {.allow = {IpPrefix(IpAddress(), 8)}}});
+    state.mappings.back().group = "choosy";
+    return std::make_shared<const protocol::EdgeState>(std::move(state));
+  };
+  setup.syncer->Want(choosy("80 443"));
+  setup.edge.Welcome("");
+  setup.edge.Heard();
+  setup.edge.Ack(1, "80");
+  CHECK(setup.progress().trouble == "");
+  CHECK(setup.Answered() == "2");
+  CHECK(setup.Refused() ==
+        "203.0.113.1 tcp/443 FeatureNotAvailable: edged 1.2.3 on vps knows no "
+        "access rules; upgrade it\n");
+  setup.syncer->Want(choosy("80 81 443"));
+  CHECK(setup.edge.Heard() == "2: of 1, +81\n");
+  setup.edge.Ack(2, "80 81");
+  CHECK(setup.Refused().starts_with("203.0.113.1 tcp/443 Feature"));
+  // Upgraded, it is asked for everything.
+  setup.edge.End(absl::UnavailableError("gone"));
+  setup.edge.knows_access = true;
+  setup.loop.Advance(seconds(1));
+  setup.edge.Heard();
+  setup.edge.Welcome("80 81");
+  CHECK(setup.edge.Heard() == "1: snapshot 80 81 443\n");
+  CHECK(setup.progress().connected);
+}
+
 TEST_CASE("edge_syncer: an edge that has it all is sent nothing",
           "[edge_syncer]") {
   Setup setup;

@@ -76,6 +76,7 @@ void ScriptedEdge::Welcome(const std::string& programmed,
   stream_->OnWelcome({.digest = DigestOfPorts(programmed),
                       .reserved_ports = {"22/tcp"},
                       .version = "1.2.3",
+                      .knows_access = knows_access,
                       .report = report});
 }
 

@@ -30,6 +30,9 @@ class ScriptedEdge final : public EdgeClient {
   // How many streams were opened so far.
   int opened() const { return opened_; }
 
+  // Whether it knows access rules.
+  bool knows_access = true;
+
   // Answers of the open stream. States are named by their ports.
   void Welcome(const std::string& programmed,
                const EdgeLifeReport& report = {});
@@ -44,6 +47,10 @@ class ScriptedEdge final : public EdgeClient {
   std::unique_ptr<SyncStream> OpenSync(const Epoch& epoch,
                                        const protocol::Digest& digest,
                                        SyncListener& listener) override;
+  // Nothing ever happens to it.
+  std::unique_ptr<EventStream> OpenEvents(uint32_t, EventListener&) override {
+    return std::make_unique<EventStream>();
+  }
 
  private:
   class Stream;

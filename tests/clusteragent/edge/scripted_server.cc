@@ -1,6 +1,7 @@
 #include "tests/clusteragent/edge/scripted_server.h"
 
 #include <chrono>
+#include <thread>
 #include <utility>
 
 namespace edged::agent {
@@ -46,6 +47,21 @@ grpc::Status ScriptedServer::Register(grpc::ServerContext*,
 grpc::Status ScriptedServer::Sync(grpc::ServerContext* context,
                                   Stream* stream) {
   return script_(*stream, *context);
+}
+
+grpc::Status ScriptedServer::WatchEvents(
+    grpc::ServerContext* context, const v1::WatchEventsRequest* request,
+    grpc::ServerWriter<v1::WatchEventsResponse>* writer) {
+  for (uint32_t i = 1; i <= request->recent(); ++i) {
+    v1::WatchEventsResponse event;
+    event.mutable_at()->set_seconds(i);
+    event.mutable_drift()->set_what(std::to_string(i));
+    writer->Write(event);
+  }
+  while (!context->IsCancelled()) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  return grpc::Status::CANCELLED;
 }
 
 v1::SyncResponse WelcomeResponse(const std::string& version) {

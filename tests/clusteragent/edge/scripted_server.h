@@ -35,6 +35,10 @@ class ScriptedServer final : public v1::EdgeService::Service {
                         const v1::RegisterRequest* request,
                         v1::RegisterResponse* response) override;
   grpc::Status Sync(grpc::ServerContext* context, Stream* stream) override;
+  // `recent` events, and nothing more until the caller ends it.
+  grpc::Status WatchEvents(
+      grpc::ServerContext* context, const v1::WatchEventsRequest* request,
+      grpc::ServerWriter<v1::WatchEventsResponse>* writer) override;
 
  private:
   const SyncScript script_;

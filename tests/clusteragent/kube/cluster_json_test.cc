@@ -15,6 +15,8 @@ TEST_CASE("cluster_json: a Service", "[cluster_json]") {
     "spec": {"type": "LoadBalancer", "clusterIP": "10.96.0.10",
       "clusterIPs": ["10.96.0.10", "fd00::10"], "sessionAffinity": "ClientIP",
       "loadBalancerClass": "edged.dev/edge",
+      "loadBalancerSourceRanges": ["192.0.2.0/24 ", 7],
+      "externalTrafficPolicy": "Local",
       "ports": [{"name": "http", "port": 80, "targetPort": "web"},
                 {"name": "dns", "port": 53, "protocol": "UDP"},
                 {"name": "sctp", "port": 9, "protocol": "SCTP"}]},
@@ -27,7 +29,10 @@ TEST_CASE("cluster_json: a Service", "[cluster_json]") {
   CHECK_FALSE(service->headless);
   CHECK(service->cluster_ips.size() == 2);
   CHECK(service->client_ip_affinity);
+  CHECK(service->keeps_client_ip);
   CHECK(service->load_balancer_class == "edged.dev/edge");
+  CHECK(service->source_ranges ==
+        std::vector<std::string>{"192.0.2.0/24 ", "7"});
   CHECK(service->ports ==
         std::vector<agent::ServicePort>{{"http", Protocol::kTcp, 80},
                                         {"dns", Protocol::kUdp, 53}});

@@ -69,8 +69,10 @@ TEST_CASE("cluster_mirror: complete when every kind was told, and follows",
   ClusterMirror mirror(
       runner.loop(), *client, {},
       {.changed = [&] { ++changes; },
-       .trouble = [&](const std::string& kind,
-                      const absl::Status&) { troubles += kind + ";"; }});
+       .trouble =
+           [&](const std::string& collection, const absl::Status& why) {
+             if (!why.ok()) troubles += collection + ";";
+           }});
   mirror.Start();
   CHECK_FALSE(mirror.cluster());
   REQUIRE(runner.Until([&] { return changes > 0; }));

@@ -123,6 +123,26 @@ TEST_CASE("leader_election: a term that an edge knows is exceeded",
   CHECK(election.Look(election.a, 2) == "a renews 41");
   CHECK(election.Leaders(2) == "a41");
   CHECK(election.Look(election.a, 4) == "a renews 41");
+  // Another one leads in the same term, by a lease of its own.
+  election.a.Exceed(41);
+  CHECK(election.Look(election.a, 6) == "a renews 42");
+  election.a.Exceed(30);
+  CHECK(election.Look(election.a, 8) == "a renews 42");
+}
+
+TEST_CASE("leader_election: one that is alone takes a term without an end",
+          "[leader_election]") {
+  Election election;
+  election.Look(election.b, 0);
+  LeaderElection alone("c", {}, true);
+  const auto record = alone.Observe(At(1), election.lease);
+  REQUIRE(record);
+  CHECK(record->transitions == 2);
+  alone.Written(At(1), *record);
+  CHECK(alone.Term(At(100'000)) == 2);
+  CHECK_FALSE(alone.must_rise());
+  alone.Exceed(2);
+  CHECK(alone.must_rise());
 }
 
 TEST_CASE("leader_election: an older process of the same name is another one",

@@ -76,7 +76,8 @@ class LeaseServer {
 };
 
 struct Replica {
-  Replica(EventLoop& loop, const std::string& url, const std::string& name) {
+  Replica(EventLoop& loop, const std::string& url, const std::string& name,
+          bool alone = false) {
     ClientConfig config;
     config.server = url;
     rest = RestClient::Create(loop, config,
@@ -90,7 +91,8 @@ struct Replica {
                               .identity = name,
                               .timing = {.lease = seconds(1),
                                          .renewal = milliseconds(700),
-                                         .retry = milliseconds(100)}},
+                                         .retry = milliseconds(100)},
+                              .alone = alone},
         LeaseClient::Told{.changed =
                               [this](const std::optional<Term>& term) {
                                 told += term
@@ -159,6 +161,35 @@ TEST_CASE("lease_client: a lease deleted by hand", "[lease_client]") {
   CHECK(a.lease->term()->number == 2);
   a.lease->Exceed(40);
   CHECK(runner.Until([&] { return api.Shown() == "a 41 1"; }));
+}
+
+TEST_CASE("lease_client: one that is alone writes a term once, and keeps it",
+          "[lease_client]") {
+  LeaseServer api;
+  FakeHttpServer server(std::ref(api));
+  agent::LoopRunner runner;
+  Replica before(runner.loop(), server.Url(), "before");
+  REQUIRE(runner.Until([&] { return before.lease->term().has_value(); }));
+  // Another process, whose lease is not over.
+  before.lease.reset();
+  Replica a(runner.loop(), server.Url(), "a", true);
+  REQUIRE(runner.Until([&] { return a.lease->term().has_value(); },
+                       milliseconds(500)));
+  CHECK(api.Shown() == "a 2 1");
+  const std::string version =
+      Text(Field(api.Lease(), "metadata", "resourceVersion"));
+  api.SetDown(true);
+  runner.For(milliseconds(1500));
+  CHECK(a.told == "cluster-1/2;");
+  api.SetDown(false);
+  CHECK(Text(Field(api.Lease(), "metadata", "resourceVersion")) == version);
+  a.lease->Exceed(40);
+  CHECK(runner.Until([&] { return api.Shown() == "a 41 1"; }));
+  CHECK(a.told == "cluster-1/2;none;cluster-1/41;");
+  bool released = false;
+  a.lease->Release([&] { released = true; });
+  CHECK(runner.Until([&] { return released; }));
+  CHECK(api.Shown() == " 41 1");
 }
 
 TEST_CASE("lease_client: of two at once one leads", "[lease_client]") {

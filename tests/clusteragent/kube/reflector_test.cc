@@ -205,6 +205,25 @@ TEST_CASE("reflector: an expired version lists anew, and notices what is gone",
   CHECK(mirror.troubles.empty());
 }
 
+// As an API server does whose CRD was changed: storage of the old schema tells
+// objects without what only the new one knows, and ends a second later.
+TEST_CASE("reflector: what a watch of an old schema left out is read again",
+          "[reflector]") {
+  Script script;
+  script.SetList({Object("a", 5)}, 10);
+  script.SetWatches({[&script](const Request&, Answer& answer) {
+                       answer.Begin(200);
+                       answer.Write(Event("MODIFIED", Object("a", 11)));
+                       script.SetList({Object("a", 11), Object("b", 9)}, 11);
+                       answer.Wait(milliseconds(300));
+                     },
+                     Forever});
+  Mirror mirror(script);
+  CHECK(mirror.Becomes("a=11 b=9"));
+  CHECK(script.lists == 2);
+  CHECK(mirror.troubles.empty());
+}
+
 TEST_CASE("reflector: a server that always says so is not hurried",
           "[reflector]") {
   const auto shape = GENERATE(&Http410, &Event410, &Empty200);

@@ -313,5 +313,22 @@ TEST_CASE("rest_client: an answer that is not what it should be",
         std::string::npos);
 }
 
+TEST_CASE("api_error: a verb that no rule grants", "[rest_client]") {
+  const auto verb = [](const std::string& message) {
+    return MissingVerb(ErrorOf(
+        HttpResponse{.code = 403, .body = JsonText({{"message", message}})},
+        "patch portbindings a/web status"));
+  };
+  CHECK(verb("portbindings.edged.dev \"web\" is forbidden: User \"agent\" "
+             "cannot patch resource \"portbindings/status\" in API group "
+             "\"edged.dev\" in the namespace \"a\"") ==
+        "patch portbindings/status");
+  CHECK(verb("services is forbidden: User \"agent\" cannot list resource "
+             "\"services\" in API group \"\" at the cluster scope") ==
+        "list services");
+  CHECK(verb("admission webhook \"x\" denied the request: no").empty());
+  CHECK(MissingVerb(absl::OkStatus()).empty());
+}
+
 }  // namespace
 }  // namespace edged::kube

@@ -1,5 +1,7 @@
 #include "clusteragent/kube/watch_progress.h"
 
+#include <fmt/format.h>
+
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
@@ -14,6 +16,8 @@ using std::chrono::seconds;
 WatchProgress::TimePoint At(int milli) {
   return WatchProgress::TimePoint(milliseconds(milli));
 }
+
+constexpr seconds kLifetime(300);
 
 const absl::Status kGone = ErrorOf(HttpResponse{.code = 410}, "watch");
 const absl::Status kBusy =
@@ -31,16 +35,16 @@ TEST_CASE("watch_progress: lists, watches, and goes on where it was",
   WatchProgress progress;
   CHECK(Shown(progress.Begin()) == "list");
   CHECK(Shown(progress.Listed("10")) == "watch 10");
-  progress.WatchBegan(At(0));
+  progress.WatchBegan(At(0), kLifetime);
   CHECK(progress.Heard("11"));
   CHECK(progress.Heard("12"));
   CHECK(Shown(progress.WatchEnded(At(300'000), absl::OkStatus())) ==
         "watch 12");
-  progress.WatchBegan(At(300'000));
+  progress.WatchBegan(At(300'000), kLifetime);
   CHECK(Shown(progress.WatchEnded(At(310'000), kCut)) == "watch 12 later");
   // A quiet collection, in a watch of full length.
-  progress.WatchBegan(At(310'000));
-  CHECK(Shown(progress.WatchEnded(At(600'000), absl::OkStatus())) ==
+  progress.WatchBegan(At(310'000), kLifetime);
+  CHECK(Shown(progress.WatchEnded(At(610'000), absl::OkStatus())) ==
         "watch 12");
 }
 
@@ -52,7 +56,7 @@ TEST_CASE("watch_progress: an expired version, said in three ways",
     WatchProgress::Duration last{};
     for (int i = 0; i < 8; ++i) {
       progress.Listed("10");
-      progress.WatchBegan(At(i));
+      progress.WatchBegan(At(i), kLifetime);
       const auto next = progress.WatchEnded(At(i), status);
       CHECK(Shown(next) == "list later");
       last = next.pause;
@@ -72,7 +76,7 @@ TEST_CASE(
     "[watch_progress]") {
   WatchProgress progress;
   progress.Listed("10");
-  progress.WatchBegan(At(0));
+  progress.WatchBegan(At(0), kLifetime);
   const auto next = progress.WatchEnded(At(5), kBusy);
   CHECK(Shown(next) == "watch 10 later");
   CHECK(next.pause == seconds(7));
@@ -86,31 +90,44 @@ TEST_CASE("watch_progress: after some watches without a word it lists",
   progress.Listed("10");
   std::string text;
   for (int i = 0; i < 3; ++i) {
-    progress.WatchBegan(At(i));
+    progress.WatchBegan(At(i), kLifetime);
     text += Shown(progress.WatchEnded(At(i), kCut)) + ", ";
   }
   CHECK(text == "watch 10 later, watch 10 later, list later, ");
 }
 
-TEST_CASE("watch_progress: a stream that ends after each event is slowed down",
+TEST_CASE("watch_progress: streams that end soon go on soon after a word",
           "[watch_progress]") {
+  const absl::Status end = GENERATE(absl::OkStatus(), kCut);
   WatchProgress progress;
   progress.Listed("10");
   WatchProgress::Next next;
   for (int i = 11; i < 20; ++i) {
-    progress.WatchBegan(At(i));
+    progress.WatchBegan(At(i), kLifetime);
     progress.Heard(std::to_string(i));
-    next = progress.WatchEnded(At(i), absl::OkStatus());
+    next = progress.WatchEnded(At(i), end);
+    CHECK(Shown(next) == fmt::format("watch {} later", i));
+    CHECK(next.pause <= milliseconds(500));
   }
-  CHECK(Shown(next) == "watch 19 later");
-  CHECK(next.pause >= seconds(15));
+}
+
+TEST_CASE(
+    "watch_progress: a watch that the server gives up early told old news",
+    "[watch_progress]") {
+  WatchProgress progress;
+  progress.Listed("10");
+  progress.WatchBegan(At(0), kLifetime);
+  progress.Heard("11");
+  const auto next = progress.WatchEnded(At(1'100), absl::OkStatus());
+  CHECK(Shown(next) == "list later");
+  CHECK(next.pause <= milliseconds(500));
 }
 
 TEST_CASE("watch_progress: versions never go back but by a list",
           "[watch_progress]") {
   WatchProgress progress;
   progress.Listed("100");
-  progress.WatchBegan(At(0));
+  progress.WatchBegan(At(0), kLifetime);
   CHECK_FALSE(progress.Heard("99"));
   CHECK(progress.Heard("100"));
   CHECK(progress.Heard(""));

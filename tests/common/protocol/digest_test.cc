@@ -84,6 +84,15 @@ TEST_CASE("digest: differs when any field does", "[digest]") {
       [](EdgeState& s) {
         s.groups[0].timeouts.udp_session = std::chrono::seconds(5);
       },
+      [](EdgeState& s) {
+        s.groups[0].access.allow = {*IpPrefix::Parse("192.0.2.0/24")};
+      },
+      [](EdgeState& s) {
+        s.groups[0].access.deny = {*IpPrefix::Parse("192.0.2.0/24")};
+      },
+      [](EdgeState& s) {
+        s.groups[0].access.deny = {*IpPrefix::Parse("192.0.2.0/25")};
+      },
       [](EdgeState& s) { s.groups[0].public_address = Ip("203.0.113.2"); },
       [](EdgeState& s) { s.groups[0].affinity = Affinity::kClientIp; },
       [](EdgeState& s) {

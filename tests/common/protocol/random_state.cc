@@ -53,6 +53,9 @@ EdgeState RandomStates::Next() {
     // No draws beside those before: seeds of other tests keep their states.
     if (i % 4 == 1) group.timeouts.tcp_idle = std::chrono::seconds(3600);
     if (i % 4 == 2) group.timeouts.udp_session = std::chrono::seconds(i);
+    const IpAddress address = group.public_address;
+    if (i % 3 == 1) group.access.allow = {IpPrefix(address, 8)};
+    if (i % 3 != 0) group.access.deny = {IpPrefix(address, 20 + i)};
     state.groups.push_back(std::move(group));
   }
   std::map<Listener, Mapping> mappings;

@@ -173,5 +173,42 @@ TEST_CASE("records: applying removes first, bears unknown and double ones",
   CHECK(Print(Difference(wanted, state)) == "");
 }
 
+TEST_CASE("records: a group admits whom it allows and does not deny",
+          "[records]") {
+  const auto net = [](const char* text) { return *IpPrefix::Parse(text); };
+  const auto admits = [](const Access& access, const char* client) {
+    return access.Admits(*IpAddress::Parse(client));
+  };
+  CHECK(admits({}, "192.0.2.1"));
+  const Access allowed{.allow = {net("192.0.2.0/24"), net("2001:db8::/32")}};
+  CHECK(admits(allowed, "192.0.2.1"));
+  CHECK(admits(allowed, "2001:db8::1"));
+  CHECK(!admits(allowed, "192.0.3.1"));
+  CHECK(!admits(allowed, "2001:db9::1"));
+  const Access both{.allow = {net("192.0.2.0/24")},
+                    .deny = {net("192.0.2.7/32")}};
+  CHECK(admits(both, "192.0.2.6"));
+  CHECK(!admits(both, "192.0.2.7"));
+  CHECK(!admits(both, "2001:db8::1"));
+  CHECK(both.ToString() == "192.0.2.0/24 not 192.0.2.7/32");
+  CHECK(admits({.deny = {net("0.0.0.0/0")}}, "2001:db8::1"));
+
+  Access many;
+  for (uint32_t i = 0; i < 200; ++i) {
+    many.allow.push_back(IpPrefix(IpAddress::FromIpv4(0x0a000000 + i * 512),
+                                  24 + static_cast<int>(i % 3)));
+  }
+  many.allow.push_back(net("2001:db8::/32"));
+  for (uint32_t i = 0; i < 100'000; i += 37) {
+    const IpAddress client = IpAddress::FromIpv4(0x0a000000 + i);
+    const bool contained = std::ranges::any_of(
+        many.allow,
+        [&client](const IpPrefix& prefix) { return prefix.Contains(client); });
+    REQUIRE(many.Admits(client) == contained);
+  }
+  CHECK(admits(many, "2001:db8:ffff::1"));
+  CHECK(!admits(many, "2001:db9::1"));
+}
+
 }  // namespace
 }  // namespace edged::protocol

@@ -193,6 +193,27 @@ TEST_CASE("record_proto: a group's timeouts are whole seconds up to 24 days",
   CHECK(Refusal(udp) == "group g1 udp_session_timeout: 30 s and 1" + end);
 }
 
+TEST_CASE("record_proto: a group's clients are prefixes", "[record_proto]") {
+  v1::Group proto = Group();
+  for (const char* text : {"198.51.100.0/24", "10.0.0.0/8", "10.0.0.0/8"}) {
+    proto.add_allowed(text);
+  }
+  proto.add_denied("2001:db8::/32");
+  const auto group = FromProto(proto);
+  REQUIRE(group.ok());
+  CHECK(group->access.ToString() ==
+        "10.0.0.0/8 198.51.100.0/24 not 2001:db8::/32");
+  CHECK(*FromProto(ToProto(*group)) == *group);
+  proto.add_denied("10.0.0.1/8");
+  CHECK(Refusal(proto) ==
+        "group g1 denied: \"10.0.0.1/8\" has host bits set: 10.0.0.0/8 was "
+        "meant?");
+  proto = Group();
+  for (int i = 0; i < 1'025; ++i) proto.add_allowed("10.0.0.0/8");
+  CHECK(Refusal(proto) ==
+        "group g1 allowed: has 1025 prefixes, more than 1024");
+}
+
 TEST_CASE("record_proto: what must be sorted is sorted on arrival",
           "[record_proto]") {
   v1::Group group = Group();

@@ -69,6 +69,33 @@ TEST_CASE("conntrack_plan: flows of mappings and serving uplinks stay",
       !edge.IsStale(Translated("203.0.113.1", 443, "10.200.0.17", kTcpNumber)));
 }
 
+TEST_CASE("conntrack_plan: a UDP flow of a client that is not admitted goes",
+          "[conntrack_plan]") {
+  Edge edge;
+  protocol::EdgeState state = edge.model.ToState();
+  state.groups[0].access.allow = {Net("198.51.100.0/29")};
+  edge.model = ModelOf(state);
+  CHECK(edge.IsStale(Translated("203.0.113.1", 53, "10.200.0.17")));
+  CHECK(edge.IsStale(WayBack("10.200.0.17", 53, "203.0.113.1")));
+  // Another group admits everybody; TCP ends by itself.
+  CHECK(!edge.IsStale(Translated("10.0.0.7", 53, "10.200.0.18")));
+  CHECK(
+      !edge.IsStale(Translated("203.0.113.1", 443, "10.200.0.17", kTcpNumber)));
+  netlink::Flow unanswered =
+      Translated("203.0.113.1", 443, "10.200.0.17", kTcpNumber);
+  unanswered.status = 0;
+  CHECK(edge.IsStale(unanswered));
+
+  state.groups[0].access = {.allow = {Net("198.51.100.0/24")},
+                            .deny = {Net("198.51.100.8/30")}};
+  edge.model = ModelOf(state);
+  CHECK(edge.IsStale(Translated("203.0.113.1", 53, "10.200.0.17")));
+  state.groups[0].access.deny = {Net("198.51.100.10/32")};
+  edge.model = ModelOf(state);
+  CHECK(!edge.IsStale(Translated("203.0.113.1", 53, "10.200.0.17")));
+  CHECK(!edge.IsStale(WayBack("10.200.0.17", 53, "203.0.113.1")));
+}
+
 TEST_CASE("conntrack_plan: IPv6 flows are judged as IPv4 ones",
           "[conntrack_plan]") {
   Edge edge;

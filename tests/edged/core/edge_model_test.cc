@@ -339,6 +339,14 @@ TEST_CASE("edge_model: refuses a senseless delta as a whole", "[edge_model]") {
   CHECK(ErrorOf(model, {.groups = {timed}}) ==
         "INVALID_ARGUMENT: group g1 has a timeout of 2160000 s, which is not 1 "
         "to 2073600");
+  protocol::Group choosy = group({"a"});
+  choosy.access.deny.assign(1'025, Net("192.0.2.0/24"));
+  CHECK(ErrorOf(model, {.groups = {choosy}}) ==
+        "INVALID_ARGUMENT: group g1 names 1025 prefixes of clients, more than "
+        "1024");
+  choosy.access.deny.resize(2);
+  CHECK(ErrorOf(model, {.groups = {choosy}}) ==
+        "INVALID_ARGUMENT: group g1 does not name its clients in order");
   CHECK(ErrorOf(model, {.removed_uplinks = {"c"}}) ==
         "INVALID_ARGUMENT: group g1 names uplink c, which is unknown");
   CHECK(ErrorOf(model, {.removed_groups = {"g1"}}) ==

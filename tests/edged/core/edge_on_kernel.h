@@ -117,6 +117,15 @@ inline protocol::EdgeState RandomState(std::mt19937& random) {
     if (pick(3) == 0) {
       group.timeouts.udp_session = std::chrono::seconds(60 + pick(2));
     }
+    const char* clients[] = {"198.51.0.0/16", "198.51.100.0/24",
+                             "198.51.101.0/24", "198.51.100.9/32"};
+    for (auto* prefixes : {&group.access.allow, &group.access.deny}) {
+      if (pick(3) != 0) continue;
+      for (const char* client : clients) {
+        if (pick(2) == 0) prefixes->push_back(Net(client));
+      }
+      std::ranges::sort(*prefixes);
+    }
     for (const auto& uplink : state.uplinks) {
       if (pick(2) == 0) group.uplinks.push_back(uplink.name);
     }

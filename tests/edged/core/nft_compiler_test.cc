@@ -416,6 +416,110 @@ TEST_CASE("nft_compiler: without IPv6 on this host its mappings are left out",
         nftables::Print(CompileTable(ModelOf(rest), marks, SampleFacts())));
 }
 
+// What of a table has to do with clients that groups admit.
+std::string AccessOf(const nftables::Table& table) {
+  nftables::Table part{.name = table.name};
+  for (const auto& set : table.sets) {
+    const std::string& name = set.set.name;
+    if (name == "clients" || name.starts_with("allow-") ||
+        name.starts_with("deny-")) {
+      part.sets.push_back(set);
+    }
+  }
+  for (const auto& chain : table.chains) {
+    if (chain.name.starts_with("group-") ||
+        chain.name.starts_with("clients-") || chain.name == "back-client") {
+      part.chains.push_back(chain);
+    }
+  }
+  return nftables::Print(part);
+}
+
+// g1 admits a network but for a part of it, g2 everybody but one, g6 a network.
+protocol::EdgeState ChoosyState() {
+  protocol::EdgeState state = DualState();
+  for (protocol::Group& group : state.groups) group.uplinks = {"a"};
+  state.groups[0].access = {
+      .allow = {Net("198.51.100.0/24"), Net("198.51.100.128/25"),
+                Net("198.51.101.0/24"), Net("2001:db8:9::/48")},
+      .deny = {Net("198.51.100.64/26")}};
+  state.groups[1].access = {.deny = {Net("198.51.100.9/32")}};
+  state.groups[2].access = {
+      .allow = {Net("0.0.0.0/0"), Net("2001:db8:9::/48")}};
+  state.mappings = {{Tcp(80), "g1"},
+                    {Udp(53), "g1"},
+                    {Udp(5000, 5999), "g1"},
+                    {At("203.0.113.2", Protocol::kTcp, 80), "g2"},
+                    {Tcp6(80), "g6"}};
+  return state;
+}
+
+TEST_CASE("nft_compiler: the clients that groups admit read like this",
+          "[nft_compiler]") {
+  HostFacts facts = DualFacts();
+  CHECK(AccessOf(TableOf(ChoosyState(), facts)) == Golden("access.nft"));
+  // Others are dropped also where nobody serves.
+  facts.health.clear();
+  Packet packet = FromClient("203.0.113.1", 80);
+  CHECK(In(TableOf(ChoosyState(), facts), packet) ==
+        "prerouting: ct mark 0xed000100, reject with tcp reset");
+  packet.source = Ip("192.0.2.1");
+  CHECK(In(TableOf(ChoosyState(), facts), packet) ==
+        "prerouting: ct mark 0xed000100, drop");
+}
+
+TEST_CASE("nft_compiler: whom a group does not admit is dropped",
+          "[nft_compiler]") {
+  const auto table = TableOf(ChoosyState(), DualFacts());
+  const auto from = [&table](std::string_view client, std::string_view to,
+                             uint16_t port, uint8_t protocol) {
+    Packet packet = FromClient(to, port, protocol);
+    packet.source = Ip(client);
+    return WalkHook(table, HookPoint::kPrerouting, packet).end;
+  };
+  for (const auto& [port, protocol] :
+       {std::pair(80, 6), std::pair(53, 17), std::pair(5500, 17)}) {
+    const auto end = [&](std::string_view client) {
+      return from(client, "203.0.113.1", port, protocol);
+    };
+    CHECK(end("198.51.100.9") == "accept");
+    CHECK(end("198.51.100.63") == "accept");
+    CHECK(end("198.51.100.64") == "drop");
+    CHECK(end("198.51.100.127") == "drop");
+    CHECK(end("198.51.100.255") == "accept");
+    CHECK(end("198.51.101.255") == "accept");
+    CHECK(end("198.51.102.0") == "drop");
+    CHECK(end("198.51.99.255") == "drop");
+  }
+  CHECK(from("198.51.100.9", "10.0.0.7", 80, 6) == "drop");
+  CHECK(from("198.51.100.10", "10.0.0.7", 80, 6) == "accept");
+  CHECK(from("2001:db8:9::1", "2001:db8::1", 80, 6) == "accept");
+  CHECK(from("2001:db8:a::1", "2001:db8::1", 80, 6) == "drop");
+}
+
+TEST_CASE(
+    "nft_compiler: a list without the client's family admits nobody of it",
+    "[nft_compiler]") {
+  protocol::EdgeState state = SampleState();
+  state.groups[0].access.allow = {Net("2001:db8:9::/48")};
+  state.mappings = {{Tcp(80), "g1"}};
+  CHECK(In(TableOf(state), FromClient("203.0.113.1", 80)) ==
+        "prerouting: ct mark 0xed000100, drop");
+}
+
+TEST_CASE("nft_compiler: no way back to whom a group does not admit",
+          "[nft_compiler]") {
+  const auto table = TableOf(ChoosyState(), DualFacts());
+  Packet packet = FromUplink("10.200.0.17", 5500, 17);
+  CHECK(Out(table, packet) ==
+        "forward: accept; postrouting: snat to 203.0.113.1, ct mark "
+        "0xed000100, accept");
+  packet.destination = Ip("198.51.100.64");
+  CHECK(Out(table, packet) ==
+        "forward: accept; postrouting: snat to 203.0.113.1, ct mark "
+        "0xed000100, drop");
+}
+
 // The chain of g1, and the table's timeouts.
 std::string Timed(const nftables::Table& table) {
   std::string text;

@@ -189,6 +189,52 @@ TEST_CASE(
         "delete ct timeout inet edged udp-2\n");
 }
 
+TEST_CASE("nft_delta: the clients of a group come, change and go with it",
+          "[nft_delta]") {
+  Edge edge;
+  protocol::Group group{.name = "g3",
+                        .public_address = Ip("203.0.113.1"),
+                        .uplinks = {"a"},
+                        .access = {.allow = {Net("192.0.2.0/24")}}};
+  CHECK(edge.Change({.groups = {group}}) ==
+        "add set inet edged allow-g3 { type ipv4_addr; flags interval; }\n"
+        "add element inet edged allow-g3 { 192.0.2.0/24 }\n"
+        "add chain inet edged clients-g3 { }\n"
+        "add rule inet edged clients-g3 ip daddr != @allow-g3 drop\n"
+        "add rule inet edged clients-g3 accept\n"
+        "add element inet edged clients { 0xed000300 : goto clients-g3 }\n"
+        "add chain inet edged group-g3 { }\n"
+        "add rule inet edged group-g3 ip saddr != @allow-g3 drop\n"
+        "add rule inet edged group-g3 dnat ip to 10.200.0.17\n"
+        "add element inet edged groups { 0xed000300 : goto group-g3 }\n");
+  group.access = {.allow = {Net("192.0.2.0/25"), Net("198.51.100.0/24")},
+                  .deny = {Net("192.0.2.7/32")}};
+  CHECK(edge.Change({.groups = {group}}) ==
+        "delete element inet edged allow-g3 { 192.0.2.0/24 }\n"
+        "add element inet edged allow-g3 { 192.0.2.0/25, 198.51.100.0/24 }\n"
+        "add set inet edged deny-g3 { type ipv4_addr; flags interval; }\n"
+        "add element inet edged deny-g3 { 192.0.2.7 }\n"
+        "flush chain inet edged clients-g3\n"
+        "add rule inet edged clients-g3 ip daddr != @allow-g3 drop\n"
+        "add rule inet edged clients-g3 ip daddr @deny-g3 drop\n"
+        "add rule inet edged clients-g3 accept\n"
+        "flush chain inet edged group-g3\n"
+        "add rule inet edged group-g3 ip saddr != @allow-g3 drop\n"
+        "add rule inet edged group-g3 ip saddr @deny-g3 drop\n"
+        "add rule inet edged group-g3 dnat ip to 10.200.0.17\n");
+  group.access.allow.clear();
+  CHECK(edge.Change({.groups = {group}})
+            .ends_with("delete set inet edged allow-g3\n"));
+  CHECK(edge.Change({.removed_groups = {"g3"}}) ==
+        "delete element inet edged groups { 0xed000300 }\n"
+        "flush chain inet edged group-g3\n"
+        "delete chain inet edged group-g3\n"
+        "delete element inet edged clients { 0xed000300 }\n"
+        "flush chain inet edged clients-g3\n"
+        "delete chain inet edged clients-g3\n"
+        "delete set inet edged deny-g3\n");
+}
+
 TEST_CASE("nft_delta: any way from state to state ends in its whole table",
           "[nft_delta]") {
   std::mt19937 random(20240607);

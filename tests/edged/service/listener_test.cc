@@ -212,85 +212,35 @@ TEST_CASE("listener: gives no single address all connections", "[listener]") {
   }
   CHECK_FALSE(connects_from(2));
   CHECK(connects_from(3));
-  // Whoever has them closes some, and opens something else instead.
-  door.connections[0].reset(open("/dev/null", O_RDONLY | O_CLOEXEC));
+  // gRPC closes some.
+  door.connections[0].reset();
   door.connections[1].reset();
+  door.Run(milliseconds(10));
   CHECK(connects_from(2));
   CHECK(connects_from(2));
   CHECK_FALSE(connects_from(2));
 }
 
-// A listener on TCP, and one client of it.
-struct TcpDoor : Door {
-  TcpDoor() {
-    const uint16_t port = FreePort();
-    auto opened = Listener::Open(fmt::format("127.0.0.1:{}", port), *loop,
-                                 [this](UniqueFd connection) {
-                                   connections.push_back(std::move(connection));
-                                 });
-    REQUIRE(opened.status() == absl::OkStatus());
-    listener = *std::move(opened);
-    client.reset(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+TEST_CASE("listener: who comes again and again must wait", "[listener]") {
+  Door door;
+  const uint16_t port = FreePort();
+  int taken = 0;
+  auto opened = Listener::Open(fmt::format("127.0.0.1:{}", port), *door.loop,
+                               [&taken](UniqueFd) { ++taken; });
+  REQUIRE(opened.status() == absl::OkStatus());
+  door.listener = *std::move(opened);
+  const auto begin = std::chrono::steady_clock::now();
+  for (int i = 0; i < 200; ++i) {
+    const UniqueFd client(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     const sockaddr_in to = Loopback(1, port);
     REQUIRE(connect(client.get(), reinterpret_cast<const sockaddr*>(&to),
                     sizeof to) == 0);
-    Run(milliseconds(10));
-    REQUIRE(connections.size() == 1);
+    door.Run(milliseconds(1));
   }
-
-  UniqueFd client;
-};
-
-TEST_CASE("listener: hangs up on whom it is told to, and nobody else",
-          "[listener]") {
-  TcpDoor door;
-  for (const int other : {-1, 0, door.client.get()}) {
-    door.listener->HangUp(other);
-  }
-  door.Run(milliseconds(20));
-  CHECK_FALSE(IsClosed(door.client));
-  door.listener->HangUp(door.connections[0].get());
-  door.Run(milliseconds(20));
-  CHECK(IsClosed(door.client));
-}
-
-TEST_CASE("listener: hangs up on who sends and takes no answers",
-          "[listener]") {
-  const std::string bytes(32 << 10, 'x');
-  const auto write_some = [&bytes](const UniqueFd& to) {
-    return send(to.get(), bytes.data(), bytes.size(),
-                MSG_DONTWAIT | MSG_NOSIGNAL) > 0;
-  };
-  std::vector<char> taken(bytes.size());
-  const auto take_all = [&taken](const UniqueFd& from) {
-    while (recv(from.get(), taken.data(), taken.size(), MSG_DONTWAIT) > 0) {
-    }
-  };
-  TcpDoor door;
-  // Either sends much, and both take it: that may go on.
-  for (int i = 0; i < 40; ++i) {
-    write_some(door.client);
-    write_some(door.connections[0]);
-    take_all(door.client);
-    take_all(door.connections[0]);
-    door.Run(milliseconds(10));
-  }
-  char byte = 0;
-  CHECK(recv(door.client.get(), &byte, 1, MSG_DONTWAIT) != 0);
-  // It takes nothing, and sends nothing: it may be slow.
-  while (write_some(door.connections[0])) {
-  }
-  door.Run(milliseconds(300));
-  CHECK(recv(door.client.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1);
-  CHECK(write_some(door.client));
-  // It takes nothing, and sends more and more.
-  for (int i = 0; i < 10; ++i) {
-    write_some(door.client);
-    take_all(door.connections[0]);
-    door.Run(milliseconds(50));
-  }
-  take_all(door.client);
-  CHECK(IsClosed(door.client));
+  const std::chrono::duration<double> passed =
+      std::chrono::steady_clock::now() - begin;
+  CHECK(taken >= 64);
+  CHECK(taken < 64 + 32 * (passed.count() + 0.1));
 }
 
 TEST_CASE("listener: a TCP address is free again at once", "[listener]") {

@@ -46,6 +46,25 @@ TEST_CASE("state_store: any state is loaded as it was saved", "[state_store]") {
   }
 }
 
+TEST_CASE("state_store: an older edged reads all but what it would open wide",
+          "[state_store]") {
+  const TemporaryFolder folder;
+  StateStore store(folder.path());
+  const auto format = [&folder] {
+    v1::StoredState stored;
+    REQUIRE(
+        stored.ParseFromString(*ReadChecksummed(folder / "state", 1 << 20)));
+    return stored.format();
+  };
+  StoredState stored = Sample();
+  REQUIRE(store.Save(stored) == absl::OkStatus());
+  CHECK(format() == 1);
+  stored.state.groups[0].access.allow = {Net("192.0.2.0/24")};
+  REQUIRE(store.Save(stored) == absl::OkStatus());
+  CHECK(format() == 2);
+  CHECK(*store.Load() == stored);
+}
+
 TEST_CASE("state_store: no file is an empty state", "[state_store]") {
   const TemporaryFolder folder;
   for (const std::string& path : {folder.path(), folder / "not/there"}) {
@@ -121,10 +140,10 @@ TEST_CASE("state_store: what is too long, or of a newer edged, is kept aside",
     return std::string(Message(status));
   };
   v1::StoredState newer;
-  newer.set_format(2);
+  newer.set_format(3);
   REQUIRE(WriteChecksummed(folder / "state", newer.SerializeAsString()).ok());
   CHECK_THAT(refusal(),
-             Catch::Contains("(it is of a newer edged, format 2); kept as "));
+             Catch::Contains("(it is of a newer edged, format 3); kept as "));
   // 100 MB that take no room.
   REQUIRE(WriteFileAtomically(folder / "state", "").ok());
   std::filesystem::resize_file(folder / "state", 100'000'000);

@@ -45,6 +45,12 @@ def whole(kind, name, spec, **fields):
     }
 
 
+def web_binding(name, edge, port, target):
+    """A PortBinding with one binding and no more than it needs."""
+    binding = {"name": "web", "protocol": "TCP", "listenPort": port, "target": target}
+    return whole("PortBinding", name, {"edgeNodeRef": {"name": edge}, "bindings": [binding]})
+
+
 def try_all(cluster, documents):
     """What the API server says of each, by name; nothing is kept."""
     objects = [whole(one["kind"], name, one["spec"]) for name, one in documents.items()]
@@ -88,11 +94,7 @@ def defaults_can_be_read_back(setup):
     setup.apply(
         whole("EdgeNode", "plain", {"address": "203.0.113.1",
                                     "publicIPs": [{"address": "203.0.113.1"}]}),
-        whole("PortBinding", "plain", {
-            "edgeNodeRef": {"name": "plain"},
-            "bindings": [{"name": "web", "protocol": "TCP", "listenPort": 80,
-                          "target": {"address": "10.0.0.1", "port": 80}}],
-        }),
+        web_binding("plain", "plain", 80, {"address": "10.0.0.1", "port": 80}),
     )
     spec = setup.get("edgenode", "plain")["spec"]
     expect(spec["tunnel"], {"listenPort": 51820, "mtu": "auto", "persistentKeepalive": 25})
@@ -175,11 +177,7 @@ def columns_tell_the_story(setup):
     """kubectl get en,pb says where, whether and why."""
     setup.apply(
         whole("EdgeNode", "vps", {"address": "203.0.113.1"}),
-        whole("PortBinding", "shop", {
-            "edgeNodeRef": {"name": "vps"},
-            "bindings": [{"name": "web", "protocol": "TCP", "listenPort": 443,
-                          "target": {"service": {"name": "web", "port": "https"}}}],
-        }),
+        web_binding("shop", "vps", 443, {"service": {"name": "web", "port": "https"}}),
     )
     set_status(setup, "edgenode", "vps", {
         "conditions": [READY], "uplinks": 2, "mappings": 17, "network": "10.200.0.0/22",
@@ -214,11 +212,7 @@ def ready_can_be_waited_for(setup):
     """kubectl wait --for=condition=Ready works on each kind."""
     setup.apply(
         whole("EdgeNode", "wait", {"address": "203.0.113.1"}),
-        whole("PortBinding", "wait", {
-            "edgeNodeRef": {"name": "wait"},
-            "bindings": [{"name": "web", "protocol": "TCP", "listenPort": 443,
-                          "target": {"address": "10.0.0.1", "port": 443}}],
-        }),
+        web_binding("wait", "wait", 443, {"address": "10.0.0.1", "port": 443}),
         whole("Uplink", "wait", {"nodeName": "node"}),
     )
     for kind in ("edgenode", "portbinding", "uplink"):

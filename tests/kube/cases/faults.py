@@ -128,11 +128,33 @@ def slow_bytes_are_waited_for(setup):
 
 @case
 def at_rest_it_asks_for_nothing(setup):
-    """But its watches and the Lease."""
+    """But its watches and the Lease, as soon as the pauses after the faults are over."""
     changes_are_followed(setup)
-    time.sleep(3)
-    before = len(setup.proxy.requests)
-    time.sleep(8)
-    asked = [target for _, target in setup.proxy.requests[before:]]
-    beside = [one for one in asked if "/leases/" not in one and "watch=" not in one]
-    expect(beside, [], "requests at rest")
+
+    def asked_in(seconds):
+        before = len(setup.proxy.requests)
+        time.sleep(seconds)
+        asked = [target for _, target in setup.proxy.requests[before:]]
+        return [one for one in asked if "/leases/" not in one and "watch=" not in one]
+
+    def all_watched():
+        lost = [line for line in troubles(setup.agent.log()).values() if line]
+        expect(lost, [], "kinds that are out of step")
+
+    eventually(all_watched, 60, pause=0.5)
+    eventually(lambda: expect(asked_in(3), []), 20)
+    expect(asked_in(8), [], "requests at rest")
+
+
+def troubles(log):
+    """What the agent said last of each kind; empty: it is well again."""
+    said = {}
+    for line in log.splitlines():
+        _, found, text = line.partition(" Kubernetes: ")
+        if not found:
+            continue
+        if text.endswith(": well again"):
+            said[text.removesuffix(": well again").split()[0]] = ""
+        elif text.startswith(("list ", "watch ")):
+            said[text.split(":")[0].split()[1]] = text
+    return said

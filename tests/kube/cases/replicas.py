@@ -3,7 +3,7 @@
 import signal
 
 from case import case
-from controller import A, Controller, Setup
+from controller import A, Controller, Setup, add_node
 from expect import eventually, expect, expect_in
 from product import port_binding, tcp
 from world import BACKEND
@@ -17,21 +17,8 @@ def build(lab):
     setup.join()
     setup.cluster.apply(port_binding("web", tcp(80, f"{BACKEND}:8080")))
     setup.wait_ready("pb", "web")
-    second = lab.host("second")
-    wire_second(lab, setup, second)
-    setup.second = Controller(second, setup.cluster, "second").run()
+    setup.second = Controller(add_node(setup), setup.cluster, "second").run()
     return setup
-
-
-def wire_second(lab, setup, host):
-    """Another node of the home: beside the first one, with ways of its own."""
-    world = setup.world
-    lab.wire(host, "eth0", "192.168.2.2/24", world.cgnat, "lan2", "192.168.2.1/24")
-    host.ip("route add default via 192.168.2.1")
-    lab.wire(host, "lan", "10.244.2.1/24", world.backend, "eth1", "10.244.2.5/24")
-    host.ip(f"route add {BACKEND}/32 via 10.244.2.5")
-    lab.wire(host, "control", "10.78.0.1/24", setup.cluster.host, "eth1", "10.78.0.2/24")
-    host.ip("route add 10.77.0.2/32 via 10.78.0.2")
 
 
 def alive(setup):
@@ -51,6 +38,35 @@ def every_replica_is_an_uplink(setup):
     setup.wait_ready("edgenode", "a")
     for _ in range(8):
         expect_in("backend:8080 saw 10.244.", setup.page())
+
+
+@case
+def a_new_key_is_for_every_replica(setup):
+    """The edge replaces its key: both replicas change to it, and no page is lost."""
+    before = setup.edge.status()["tunnel"]["publicKey"]
+    setup.edge.cli("rotate-key")
+
+    def replaced():
+        expect_in("backend:8080 saw 10.244.", setup.page())
+        tunnel = setup.edge.status()["tunnel"]
+        expect(tunnel["publicKey"] != before, True, "another key")
+        expect(tunnel.get("nextPublicKey", ""), "", "no further one")
+        for host in (setup.world.home, setup.second.host):
+            expect(peers_of(host), {tunnel["publicKey"]}, host.name)
+
+    eventually(replaced, 15, pause=0.1)
+    expect(alive(setup), ["home", "second"])
+    shared = setup.cluster.get("edgenode", "a")["status"]["keys"]
+    expect_in(setup.edge.status()["tunnel"]["publicKey"], str(shared))
+    for _ in range(16):
+        expect_in("backend:8080 saw 10.244.", setup.page())
+
+
+def peers_of(host):
+    """The edge's keys that a replica knows."""
+    links = host.run(["ip", "-o", "link"]).stdout.split()
+    device = next(word.rstrip(":") for word in links if word.startswith("eu-"))
+    return set(host.run(["wg", "show", device, "peers"]).stdout.split())
 
 
 @case

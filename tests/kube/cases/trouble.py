@@ -1,6 +1,7 @@
 """What goes wrong with the API server, and what the agent says of it."""
 
 import json
+import time
 
 from case import case
 from controller import SAW, Controller, Setup
@@ -96,33 +97,91 @@ def loosen(setup):
     setup.cluster.kubectl("replace", "-f", "-", input=json.dumps(crd))
 
 
-@case
-def a_missing_verb_is_named(lab):
-    """RBAC that lacks a verb: the log and /readyz say which, and it comes alive by itself."""
-    setup = Setup(lab)
+def run_with_rules(setup, patch):
+    """The agent as packaging/kubernetes lets it, its cluster's rules changed by a patch."""
     setup.cluster.kubectl("apply", "-k", PACKAGING, check=False)
-    setup.cluster.kubectl(
-        "patch", "clusterrole", "edged-clusteragent", "--type=json",
-        "-p", '[{"op": "replace", "path": "/rules/2/verbs", "value": ["get"]}]',
-    )
+    setup.cluster.kubectl("patch", "clusterrole", "edged-clusteragent", "--type=json",
+                          "-p", json.dumps([patch]))
     token = setup.cluster.kubectl("-n", "edged", "create", "token", "clusteragent").stdout.strip()
     config = json.loads(setup.cluster.admin.read_text())
     config["users"][0]["user"]["token"] = token
     path = setup.cluster.folder / "agent.conf"
     path.write_text(json.dumps(config))
-    agent = Controller(setup.world.home, setup.cluster, "home", path).run()
-    setup.agent = agent
+    setup.agent = Controller(setup.world.home, setup.cluster, "home", path).run()
 
-    def named():
-        status, body = agent.probe("/readyz")
-        expect(status, 503)
-        expect_in("endpointslices", body)
-        expect_in("forbidden", body)
 
-    eventually(named, 20, pause=0.3)
+def is_named(setup, *words):
+    status, body = setup.agent.probe("/readyz")
+    expect(status, 503)
+    for word in words:
+        expect_in(word, body)
+
+
+def becomes_ready(setup):
+    """With the rules as they should be."""
     setup.cluster.kubectl("apply", "-k", PACKAGING, check=False)
-    eventually(lambda: expect(agent.probe("/readyz"), (200, "ok\n")), 60, pause=0.5)
+    eventually(lambda: expect(setup.agent.probe("/readyz"), (200, "ok\n")), 60, pause=0.5)
+
+
+@case
+def a_missing_verb_is_named(lab):
+    """RBAC that lacks a verb: the log and /readyz say which, and it comes alive by itself."""
+    setup = Setup(lab)
+    run_with_rules(setup, {"op": "replace", "path": "/rules/2/verbs", "value": ["get"]})
+    eventually(lambda: is_named(setup, "endpointslices", "forbidden"), 20, pause=0.3)
+    becomes_ready(setup)
     setup.join()
+
+
+@case
+def a_missing_verb_of_statuses_is_named(lab):
+    """RBAC that lets the agent write no status of PortBindings: they are served, /readyz and
+    the log name the verb once."""
+    setup = Setup(lab)
+    run_with_rules(setup, {"op": "replace", "path": "/rules/4/resources",
+                           "value": ["edgenodes/status"]})
+    setup.join()
+    for port in (80, 81):
+        setup.cluster.apply(port_binding(f"port-{port}", tcp(port, f"{BACKEND}:8080")))
+        setup.becomes_served(port)
+    eventually(lambda: is_named(setup, "patch portbindings/status"), 20, pause=0.3)
+    said = setup.agent.log().count('cannot patch resource "portbindings/status"')
+    expect(said, 1, "times that the log says so")
+    becomes_ready(setup)
+    setup.wait_ready("pb", "port-80")
+
+
+@case
+def what_is_refused_of_one_object_is_its_own(lab):
+    """An admission policy that refuses one tenant's status leaves the agent ready, and all
+    others served and told."""
+    setup = Setup(lab)
+    setup.agent.run()
+    setup.join()
+    setup.cluster.apply(*policy_against("refused"))
+    time.sleep(3)  # the API server reads policies every second
+    setup.cluster.apply(port_binding("refused", tcp(80, f"{BACKEND}:8080")),
+                        port_binding("other", tcp(81, f"{BACKEND}:8080")))
+    setup.wait_ready("pb", "other")
+    eventually(lambda: expect_in("not this one", setup.agent.log()), 15)
+    expect(setup.agent.probe("/readyz"), (200, "ok\n"))
+    setup.becomes_served(80)
+
+
+def policy_against(name):
+    meta = {"name": "test"}
+    version = "admissionregistration.k8s.io/v1"
+    return [
+        {"apiVersion": version, "kind": "ValidatingAdmissionPolicy", "metadata": meta,
+         "spec": {
+             "matchConstraints": {"resourceRules": [{
+                 "apiGroups": ["edged.dev"], "apiVersions": ["*"], "operations": ["UPDATE"],
+                 "resources": ["portbindings/status"]}]},
+             "validations": [{"expression": f"object.metadata.name != '{name}'",
+                              "message": "not this one", "reason": "Forbidden"}]}},
+        {"apiVersion": version, "kind": "ValidatingAdmissionPolicyBinding", "metadata": meta,
+         "spec": {"policyName": "test", "validationActions": ["Deny"]}},
+    ]
 
 
 @case

@@ -8,7 +8,7 @@ import time
 import ask
 from case import case
 from expect import becomes, eventually, expect, expect_in
-from product import STATE, Setup, tcp, udp
+from product import STATE, Setup, port_binding, tcp, udp
 from world import A, BACKEND, BACKEND2, CLIENT, HOME_LAN
 
 LIMIT_SECONDS = 120
@@ -176,10 +176,12 @@ def udp_moves_beside_a_device_that_fails(setup):
         eventually(lambda: home.run(["ip", "-batch", "-"], input=take), 10)
         eventually(lambda: expect_in("trying again", setup.agent.process.output()))
         expect(len(flows_of(home, flow)), 1, "flows before")
-        setup.agent.bind("beside", udp(7012, f"{BACKEND}:7001"))
+        # Without a tunnel it is not Ready.
+        setup.agent.write("beside", port_binding("beside", udp(7012, f"{BACKEND}:7001")))
         becomes(lambda: flows_of(home, flow), [], seconds=3)
         home.run(["ip", "link", "del", device])
         becomes(flow.ask, f"{OF_B}: hello", seconds=20)
+        setup.agent.wait_ready("beside")
     setup.agent.remove("beside")
 
 

@@ -90,7 +90,8 @@ def connections_without_end(lab):
     with Undisturbed(setup), setup.world.home.network():
         for _ in range(3000):
             held.append(http2.connect(API))
-        expect(descriptors(setup.edge) <= before + 8, True, "descriptors")
+        # Three for each of eight.
+        expect(descriptors(setup.edge) <= before + 24, True, "descriptors")
         with contextlib.closing(http2.connect(socket_of(setup.edge))):
             expect(setup.edge.cli("status").returncode, 0, "edged status meanwhile")
     serves_more(setup)
@@ -100,8 +101,7 @@ def connections_without_end(lab):
 
 def under_attack(setup, frames, seconds=4, connections=4):
     """Attacks the API from the uplink by some connections at once. The uplink stays alive and
-    served, and as soon as it ends new mappings are served, too. (Meanwhile gRPC ends streams at
-    random when their memory is used up, also the agent's.)"""
+    served, and as soon as it ends new mappings are served, too."""
     before = memory(setup.edge)
     results = []
 
@@ -129,7 +129,7 @@ def under_attack(setup, frames, seconds=4, connections=4):
         f"grown by {grown / MEGABYTE:.1f} MB, a mapping {time.monotonic() - start:.1f} s after it"
     )
     expect(written > 0, True, "something was written")
-    expect(grown < 256 * MEGABYTE, True, f"the edge grew by {grown} bytes")
+    expect(grown < 64 * MEGABYTE, True, f"the edge grew by {grown} bytes")
 
 
 @case
@@ -145,7 +145,6 @@ def rapid_resets(lab):
         return http2.resets_of("grpc.health.v1.Health", "Check")
 
     for frames in (of_nothing, of_health):
-        time.sleep(5)  # until whoever was hung up on may come again
         under_attack(setup, frames, seconds=3)
 
 

@@ -153,11 +153,10 @@ def both_or_neither_target(setup):
 
 @case
 def features_that_are_not_there(setup):
-    """V10: tls, proxyProtocol and access are FeatureNotAvailable, and no port is opened."""
+    """V10: tls and proxyProtocol are FeatureNotAvailable, and no port is opened."""
     for fields in (
         {"tls": {"mode": "Passthrough"}},
         {"tcp": {"proxyProtocol": "v2"}},
-        {"access": {"allowCIDRs": ["198.51.100.0/24"]}},
     ):
         wrong = tcp(232, f"{BACKEND}:8081", **fields)
         refused(setup, "FeatureNotAvailable", list(fields), wrong)

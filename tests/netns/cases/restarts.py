@@ -74,7 +74,7 @@ def edged_is_restarted(setup):
     """edged, stopped and started under load: nothing is lost, nobody is refused."""
     process = setup.edge.process
     flowing(setup, "edged restarted", lambda: restart(setup.edge.run, process, signal.SIGTERM))
-    expect_not_in("refusing connections", process.output())
+    expect_not_in(": refused ", process.output())
 
 
 @case

@@ -36,14 +36,14 @@ def edge_with_64_descriptors(lab):
     with within(2, "the refusal"):
         expect(edge.cli("status", check=False).returncode, 1, "exit code of edged status")
     expect(sum(closed(one) for one in held) > 50, True, "most of them are closed")
-    expect_in("refusing connections", edge.process.output())
+    expect_in("refused a connection", edge.process.output())
     # Who was connected before goes on: the daemon kept what it needs itself.
     serves_more(setup)
     for one in held:
         one.close()
     becomes(lambda: edge.cli("status", check=False).returncode, 0)
     expect_not_in("StateNotDurable", edge.process.output())
-    refusals = edge.process.output().count("refusing connections")
+    refusals = edge.process.output().count("refused a connection")
     expect(refusals, 1, "lines about refused connections")
 
 

@@ -1,8 +1,8 @@
-#include "clusteragent/kube/rate_limit.h"
+#include "common/rate_limit.h"
 
 #include <catch2/catch.hpp>
 
-namespace edged::kube {
+namespace edged {
 namespace {
 
 using std::chrono::milliseconds;
@@ -23,5 +23,18 @@ TEST_CASE("rate_limit: a burst, then one after the other", "[rate_limit]") {
   CHECK(limit.Take(later) == milliseconds(200));
 }
 
+TEST_CASE("rate_limit: who need not wait takes what is there", "[rate_limit]") {
+  RateLimit limit(10, 2);
+  const RateLimit::TimePoint start(std::chrono::seconds(100));
+  CHECK(limit.IsFull(start));
+  CHECK(limit.TryTake(start));
+  CHECK(limit.TryTake(start));
+  CHECK_FALSE(limit.TryTake(start + milliseconds(99)));
+  CHECK(limit.TryTake(start + milliseconds(100)));
+  CHECK_FALSE(limit.TryTake(start + milliseconds(100)));
+  CHECK_FALSE(limit.IsFull(start + milliseconds(250)));
+  CHECK(limit.IsFull(start + milliseconds(300)));
+}
+
 }  // namespace
-}  // namespace edged::kube
+}  // namespace edged

@@ -1,0 +1,107 @@
+#include "clusteragent/edge/watch_call.h"
+
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "clusteragent/edge/edge_proto.h"
+#include "common/mutex.h"
+
+namespace edged::agent {
+namespace {
+
+// The gRPC side of one stream. Lives until gRPC and the loop have both let go.
+// `listener_` belongs to the loop thread.
+class WatchCall final : public grpc::ClientReadReactor<v1::WatchEventsResponse>,
+                        public std::enable_shared_from_this<WatchCall> {
+ public:
+  WatchCall(std::shared_ptr<GrpcDoor> door, EventListener& listener)
+      : door_(std::move(door)), listener_(&listener) {}
+
+  void Start(v1::EdgeService::Stub& stub, uint32_t recent) {
+    self_ = shared_from_this();
+    door_->Enter();
+    request_.set_recent(recent);
+    stub.async()->WatchEvents(&context_, &request_, this);
+    StartRead(&response_);
+    // Reads start from the loop thread, outside of gRPC's callbacks.
+    AddHold();
+    StartCall();
+  }
+
+  void Cancel() {
+    listener_ = nullptr;
+    context_.TryCancel();
+    bool waits = false;
+    {
+      const MutexLock lock(mutex_);
+      cancelled_ = true;
+      waits = std::exchange(has_message_, false);
+    }
+    if (waits) RemoveHold();
+  }
+
+  void OnReadDone(bool ok) override {
+    bool goes_on = ok;
+    if (ok) {
+      const MutexLock lock(mutex_);
+      goes_on = has_message_ = !cancelled_;
+    }
+    if (!goes_on) {
+      RemoveHold();
+      return;
+    }
+    door_->Post([self = self_] { self->TakeMessage(); });
+  }
+
+  void OnDone(const grpc::Status& status) override {
+    const std::shared_ptr<GrpcDoor> door = door_;
+    door->Leave([self = std::move(self_), status = FromGrpc(status)] {
+      if (self->listener_) self->listener_->OnEventsEnd(status);
+    });
+  }
+
+ private:
+  void TakeMessage() {
+    {
+      const MutexLock lock(mutex_);
+      if (!std::exchange(has_message_, false)) return;  // cancelled meanwhile
+    }
+    const auto event = FromProto(response_);
+    if (listener_ && event) listener_->OnEvent(*event);
+    response_.Clear();
+    StartRead(&response_);
+  }
+
+  const std::shared_ptr<GrpcDoor> door_;
+  EventListener* listener_;
+  std::shared_ptr<WatchCall> self_;  // until OnDone
+  grpc::ClientContext context_;
+  v1::WatchEventsRequest request_;
+  v1::WatchEventsResponse response_;
+  Mutex mutex_;
+  bool has_message_ ABSL_GUARDED_BY(mutex_) = false;  // for the loop to take
+  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+class GrpcEventStream final : public EventStream {
+ public:
+  explicit GrpcEventStream(std::shared_ptr<WatchCall> call)
+      : call_(std::move(call)) {}
+  ~GrpcEventStream() override { call_->Cancel(); }
+
+ private:
+  std::shared_ptr<WatchCall> call_;
+};
+
+}  // namespace
+
+std::unique_ptr<EventStream> WatchEdge(v1::EdgeService::Stub& stub,
+                                       std::shared_ptr<GrpcDoor> door,
+                                       uint32_t recent,
+                                       EventListener& listener) {
+  auto call = std::make_shared<WatchCall>(std::move(door), listener);
+  call->Start(stub, recent);
+  return std::make_unique<GrpcEventStream>(std::move(call));
+}
+
+}  // namespace edged::agent

@@ -1,0 +1,160 @@
+"""A cluster with many Services and many edges: what the agent's start and one change cost.
+
+Every edge is edged on a host of its own, with wireguard-go. Services share one backend.
+"""
+
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+
+import results
+from apiserver import Api
+from controller import Setup, service
+from expect import eventually, expect
+from product import CLUSTERAGENT, Edge, edge_node
+
+FIRST_PORT = 10_000
+WRITERS = 4
+SECONDS = 120
+
+
+def address_of(number):
+    """In what RFC 2544 keeps for benchmarks."""
+    return f"198.18.{number}.1"
+
+
+def name_of(number):
+    return f"e{number:03}"
+
+
+class Crowd:
+    def __init__(self, lab, effort):
+        self._effort = effort
+        self._setup = Setup(lab)
+        self._cluster = self._setup.cluster
+        self._edges = [self._wire(lab, number) for number in range(self._effort.edges)]
+        self._agent = self._setup.agent
+
+    def _wire(self, lab, number):
+        host = lab.host(name_of(number))
+        address = address_of(number)
+        router = f"{address.rpartition('.')[0]}.254"
+        lab.wire(host, "eth0", f"{address}/24", self._setup.world.internet, f"to-{number}",
+                 f"{router}/24")
+        host.ip(f"route add default via {router}")
+        return Edge(host)
+
+    def rows(self):
+        self._join_all()
+        self._agent.process.stop()
+        self._create_services()
+        begun = time.time()
+        self._agent.run()
+        ended = eventually(self._all_applied, SECONDS, pause=0.2)
+        services, edges = self._effort.services, self._effort.edges
+        yield results.Row(
+            f"agent started until {services:,} Services are programmed on {edges} edges",
+            ended - begun, "s", results.at_most(10), note=f"{edges} tunnels by wireguard-go",
+        )
+        self._rest()
+        yield results.Row("resident memory of the agent after that", self._resident(), "MB",
+                          results.at_most(120))
+        yield from self._changes()
+
+    def _join_all(self):
+        self._cluster.apply(*(edge_node(name_of(number), address_of(number))
+                              for number in range(self._effort.edges)))
+        self._agent.run()
+        eventually(lambda: self._agent.token(name_of(0)), 30, pause=0.5)
+        with ThreadPoolExecutor(WRITERS) as pool:
+            list(pool.map(self._join, range(self._effort.edges)))
+        eventually(self._all_connected, SECONDS, pause=0.5)
+
+    def _join(self, number):
+        self._edges[number].run()
+        token = eventually(lambda: self._agent.token(name_of(number)), 30, pause=0.5).stdout
+        self._edges[number].join(token)
+
+    def _all_connected(self):
+        found = set(re.findall(r"edge (\S+): connected", self._agent.log()))
+        expect(len(found), self._effort.edges, "edges that are connected")
+
+    def _create_services(self):
+        def create(part):
+            api = Api(self._cluster)
+            for number in range(part, self._effort.services, WRITERS):
+                for one in service(
+                    f"s{number}", FIRST_PORT + number, type="LoadBalancer",
+                    loadBalancerClass="edged.dev/edge",
+                    annotations={"edged.dev/edge-nodes": name_of(number % self._effort.edges)},
+                ):
+                    api.create(one)
+
+        with ThreadPoolExecutor(WRITERS) as pool:
+            list(pool.map(create, range(WRITERS)))
+
+    def _all_applied(self):
+        """When the last mapping was, in seconds since 1970."""
+        applied = {}
+        for moment, edge, count in re.findall(
+            r"^(\S+) .* edge (\S+): version \d+ applied, (\d+) mappings, 0 refused",
+            self._agent.log(), re.MULTILINE,
+        ):
+            applied[edge] = (int(count), moment)
+        expect(sum(count for count, _ in applied.values()), self._effort.services, "mappings applied")
+        return max(datetime.fromisoformat(moment).timestamp() for _, moment in applied.values())
+
+    def _rest(self):
+        """Until all statuses are written."""
+
+        def all_told():
+            told = [one for one in self._cluster.get("services")["items"]
+                    if one["status"]["loadBalancer"].get("ingress")]
+            expect(len(told), self._effort.services, "Services that know their address")
+
+        eventually(all_told, 4 * SECONDS, pause=1)
+        time.sleep(5)
+
+    def _changes(self):
+        count = self._effort.api_changes // 4
+        api = Api(self._cluster)
+        idle = self._measure(lambda turn: None, count)
+        seen = len(self._agent.log())
+        busy = self._measure(lambda turn: api.patch(
+            "/api/v1/namespaces/default/services/s7",
+            {"spec": {"ports": [{"name": "http", "port": 50_000 + turn}]}},
+        ), count)
+        touched = set(re.findall(r"edge (\S+): version", self._agent.log()[seen:]))
+        yield results.Row(
+            "processor time of the agent for one change of a Service", (busy - idle) / count * 1000,
+            "ms", results.at_most(5), note=f"{count} changes; {idle / count * 1000:.2g} ms for as long without",
+        )
+        yield results.Row("edges that such a change touches", len(touched), "", results.at_most(1))
+
+    def _measure(self, change, count):
+        before = self._processor_time()
+        for turn in range(count):
+            change(turn)
+            time.sleep(0.3)
+        return self._processor_time() - before
+
+    def _proc(self):
+        [pid] = self._agent.host.pids_of(CLUSTERAGENT.name)
+        return Path("/proc") / str(pid)
+
+    def _resident(self):
+        status = (self._proc() / "status").read_text()
+        return int(re.search(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)[1]) * 1024 / 1e6
+
+    def _processor_time(self):
+        """Of all its threads, in seconds; the kernel's clock ticks are too coarse."""
+        return sum(
+            int((task / "schedstat").read_text().split()[0])
+            for task in (self._proc() / "task").iterdir()
+        ) / 1e9
+
+
+def rows(lab, effort):
+    yield from Crowd(lab, effort).rows()
