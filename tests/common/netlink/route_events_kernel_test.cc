@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <string>
 
@@ -109,6 +110,32 @@ TEST_CASE("route_events: tells who changed what, and settings by /proc",
              Catch::Contains(fmt::format("settings of link {0} forwarding 1\n"
                                          "settings of link {0} rp_filter 1\n",
                                          *near)));
+}
+
+TEST_CASE("rtnetlink: tells the route in its table that a packet matches",
+          "[rtnetlink]") {
+  OwnNamespace own;
+  if (!own) return;
+  Rtnetlink rtnetlink = OpenRtnetlink();
+  const auto near = MakePair(rtnetlink);
+  if (!near) return;
+  REQUIRE(rtnetlink
+              .ReplaceRoute({.destination = Prefix("192.0.2.0/24"),
+                             .link = *near,
+                             .table = 51900})
+              .ok());
+  REQUIRE(::system("ip rule add pref 900 to 192.0.2.0/25 lookup 51900 && "
+                   "ip rule add pref 901 to 192.0.2.128/26 prohibit && "
+                   "ip route add blackhole 192.0.2.200/32") == 0);
+  const auto route = rtnetlink.Match({.destination = Ip("192.0.2.7")});
+  REQUIRE(route.status() == absl::OkStatus());
+  CHECK(route->destination == Prefix("192.0.2.0/24"));
+  CHECK(route->table == 51900);
+  CHECK(route->link == *near);
+  for (const char* refused : {"192.0.2.129", "192.0.2.200", "192.0.2.201"}) {
+    CHECK(absl::IsNotFound(
+        rtnetlink.Match({.destination = Ip(refused)}).status()));
+  }
 }
 
 }  // namespace

@@ -442,32 +442,6 @@ TEST_CASE("rtnetlink: tells the route that would be taken", "[rtnetlink]") {
         "route to 198.51.100.1: Network is unreachable");
 }
 
-TEST_CASE("rtnetlink: tells the route in its table that a packet matches",
-          "[rtnetlink]") {
-  OwnNamespace own;
-  if (!own) return;
-  Rtnetlink rtnetlink = OpenRtnetlink();
-  const auto near = MakePair(rtnetlink);
-  if (!near) return;
-  REQUIRE(rtnetlink
-              .ReplaceRoute({.destination = Prefix("192.0.2.0/24"),
-                             .link = *near,
-                             .table = kTable})
-              .ok());
-  REQUIRE(std::system("ip rule add pref 900 to 192.0.2.0/25 lookup 51900 && "
-                      "ip rule add pref 901 to 192.0.2.128/26 prohibit && "
-                      "ip route add blackhole 192.0.2.200/32") == 0);
-  const auto route = rtnetlink.Match({.destination = Ip("192.0.2.7")});
-  REQUIRE(route.status() == absl::OkStatus());
-  CHECK(route->destination == Prefix("192.0.2.0/24"));
-  CHECK(route->table == kTable);
-  CHECK(route->link == *near);
-  for (const char* refused : {"192.0.2.129", "192.0.2.200", "192.0.2.201"}) {
-    CHECK(absl::IsNotFound(
-        rtnetlink.Match({.destination = Ip(refused)}).status()));
-  }
-}
-
 TEST_CASE("rtnetlink: tells the MTU of the route, not of the path",
           "[rtnetlink]") {
   OwnNamespace own;
