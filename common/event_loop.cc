@@ -209,7 +209,8 @@ void EpollLoop::Run() {
 }
 
 void EpollLoop::Dispatch(const epoll_event& event) {
-  const auto found = watched_.find(event.data.u64);
+  const uint64_t key = event.data.u64;  // the kernel's structure is packed
+  const auto found = watched_.find(key);
   if (found == watched_.end()) return;  // unwatched by a call before it
   const auto ready = found->second.ready;
   (*ready)(event.events);

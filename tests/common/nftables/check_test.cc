@@ -10,7 +10,7 @@
 namespace edged::nftables {
 namespace {
 
-constexpr Verdict kAccept{VerdictKind::kAccept};
+const Verdict kAccept{VerdictKind::kAccept};
 
 Match Is(Field field, Bytes value) {
   return {field, std::move(value), false, std::nullopt};

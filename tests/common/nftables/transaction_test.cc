@@ -10,7 +10,7 @@
 namespace edged::nftables {
 namespace {
 
-constexpr Verdict kDrop{VerdictKind::kDrop};
+const Verdict kDrop{VerdictKind::kDrop};
 
 std::string ErrorOf(const Operation& operation) {
   Transaction transaction("edged");
