@@ -19,6 +19,7 @@ using kube::Text;
 using nlohmann::json;
 
 constexpr auto kAgain = std::chrono::seconds(5);  // after a failure
+constexpr auto kContestPause = std::chrono::seconds(30);
 constexpr uint64_t kHighestTerm = 1U << 30;  // leaseTransitions has 31 bits
 
 }  // namespace
@@ -118,7 +119,7 @@ void KubeControlPlane::FollowTerm(const std::optional<kube::Term>& term) {
   }
   led_ = false;
   records_ = {};
-  if (term) troubles_.Hear("term", absl::OkStatus());
+  troubles_.Hear("term", absl::OkStatus());
   Change();
 }
 
@@ -146,7 +147,9 @@ void KubeControlPlane::NoteWriting(const kube::ObjectRef& object,
 std::string KubeControlPlane::Company() const {
   if (!options_.alone) return "";
   for (const auto& [name, uplink] : uplinks_->held()) {
-    if (uplink.meta.name == options_.uplink_name) continue;
+    if (uplink.meta.name == options_.uplink_name || uplink.meta.deleting) {
+      continue;
+    }
     return fmt::format(
         "--leader-elect=false is for one replica alone, and Uplink {}/{} is "
         "there beside it: nobody leads; run one replica, or all of them with "
@@ -343,14 +346,19 @@ void KubeControlPlane::Exceed(const std::string& edge, uint64_t seen) {
     return;
   }
   const auto term = static_cast<int64_t>(seen);
+  contested_ = std::max(contested_, term);
+  if (contest_timer_ != 0) return;  // then it goes above all of them
   const auto wait = contest_.Hear(edge, term);
-  if (!wait) return;
-  if (wait->count() == 0) return lease_->Exceed(term);
-  NoteContest(edge, seen, *wait);
-  loop_.Cancel(contest_timer_);
-  contest_timer_ = loop_.After(*wait, [this, term] {
+  if (wait && wait->count() == 0) return lease_->Exceed(term);
+  if (wait) NoteContest(edge, seen, *wait);
+  // Heard already: going above it takes a moment, or did not help.
+  contest_timer_ = loop_.After(wait.value_or(kContestPause), [this] {
     contest_timer_ = 0;
-    lease_->Exceed(term);
+    const int64_t above = std::exchange(contested_, 0);
+    const auto now = epoch();
+    if (now && now->number <= static_cast<uint64_t>(above)) {
+      lease_->Exceed(above);
+    }
   });
 }
 
@@ -431,6 +439,7 @@ void KubeControlPlane::Share(const std::string& edge,
 
 // Another replica leads at once; what flows through this one has a while.
 void KubeControlPlane::Stop(std::function<void()> done) {
+  loop_.Cancel(std::exchange(contest_timer_, 0));
   lease_->Release([] {});
   stop_timer_ = loop_.After(options_.drain, std::move(done));
 }

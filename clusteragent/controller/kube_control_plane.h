@@ -168,6 +168,7 @@ class KubeControlPlane final : public ControlPlane {
   EventLoop::TimerId resync_timer_ = 0;
   EventLoop::TimerId stop_timer_ = 0;
   EventLoop::TimerId contest_timer_ = 0;
+  int64_t contested_ = 0;  // the highest term that was heard meanwhile
 };
 
 }  // namespace edged::agent

@@ -32,6 +32,7 @@ class RepairWatch final : public EventListener {
   RepairNews news_;
   // Of the last event: what comes once more after a break is old.
   std::chrono::system_clock::time_point last_;
+  uint32_t replayed_ = 0;  // events to come that may be told already
   std::unique_ptr<EventStream> stream_;
   EventLoop::TimerId open_ = 0;
   EventLoop::TimerId due_ = 0;

@@ -166,13 +166,13 @@ std::optional<Family> OuterFamily(const DoctorFacts& facts) {
 }
 
 // An ICMP error that anybody can forge makes the kernel cut the tunnel's
-// packets for ten minutes.
-void CheckLearnedMtus(const DoctorFacts& facts, uint32_t underlay,
+// packets for ten minutes. `largest`: what a packet of the tunnel may have.
+void CheckLearnedMtus(const DoctorFacts& facts, uint32_t largest,
                       Findings& found) {
   for (const UplinkFacts& uplink :
        facts.uplinks.value_or(std::vector<UplinkFacts>())) {
     if (!uplink.learned_mtu || !uplink.endpoint ||
-        uplink.learned_mtu->mtu >= underlay) {
+        uplink.learned_mtu->mtu >= largest) {
       continue;
     }
     const IpAddress& address = uplink.endpoint->address;
@@ -185,8 +185,9 @@ void CheckLearnedMtus(const DoctorFacts& facts, uint32_t underlay,
         "lost where those are dropped. An ICMP error said so, and those are "
         "easily forged. `edged prepare` keeps such words from going below "
         "1280.",
-        {fmt::format("ip {}route flush cache", address.is_ipv4() ? "" : "-6 "),
-         kPrepare});
+        address.is_ipv4()
+            ? std::vector<std::string>{"ip route flush cache", kPrepare}
+            : std::vector<std::string>{"ip -6 route flush cache"});
   }
 }
 
@@ -195,8 +196,8 @@ void CheckMtu(const DoctorFacts& facts, Findings found) {
   const netlink::Link* underlay =
       facts.underlay ? FindLink(facts, *facts.underlay) : nullptr;
   if (device == nullptr || underlay == nullptr) return;
-  CheckLearnedMtus(facts, underlay->mtu, found);
   const std::optional<Family> outer = OuterFamily(facts);
+  CheckLearnedMtus(facts, device->mtu + protocol::TunnelOverhead(outer), found);
   const uint32_t fits = protocol::TunnelMtu(underlay->mtu, outer);
   const std::string sizes =
       fmt::format("{} has MTU {}, {} below it {}", device->name, device->mtu,

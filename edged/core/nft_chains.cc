@@ -27,7 +27,6 @@ using nftables::Verdict;
 using nftables::VerdictKind;
 using nftables::VerdictMap;
 
-// Before docker's -100, which else would win or lose by the order of loading.
 constexpr int kSnatPriority = 90;
 // After every SNAT: sees the public address and port of the way back.
 constexpr int kBackCheckPriority = 200;

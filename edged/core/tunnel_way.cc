@@ -83,7 +83,16 @@ OtherWay ByRoute(const Route& route, const PolicyRule* rule,
   OtherWay way{
       fmt::format("route {} of table {}", text, TableName(route.table)), {}};
   const char* command = Command(route.destination.family());
-  if (rule == nullptr || !IsForeign(*rule)) {
+  const bool is_foreign = rule != nullptr && IsForeign(*rule);
+  const bool is_within = network && network->Contains(route.destination);
+  // The host's own way to everywhere: it is nobody's fault, and not to be
+  // deleted.
+  if (!is_foreign && route.table == RT_TABLE_MAIN && !is_within) {
+    way.what += ", because edged's own route is not there";
+    way.mend = {"systemctl restart edged"};
+    return way;
+  }
+  if (!is_foreign) {
     way.mend.push_back(fmt::format("{} route del {} table {}", command, text,
                                    TableName(route.table)));
     return way;

@@ -9,7 +9,6 @@ namespace edged::edge {
 namespace {
 
 constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-constexpr size_t kHeadSize = 9;
 
 // RFC 9113, section 6.
 constexpr uint8_t kData = 0;

@@ -29,6 +29,8 @@ class FrameGate {
   static constexpr size_t kMostHeaders = 16 << 10;
   // A message of this size or more costs its sender as much as gRPC.
   static constexpr size_t kSmallData = 32;
+  // Of a frame; fewer bytes wait for more.
+  static constexpr size_t kHeadSize = 9;
 
   // How many of `bytes` may go on; they begin where those that went on before
   // ended. The rest is brought again, with what follows it, and later where

@@ -258,7 +258,7 @@ void Listener::Say(const std::string& what) {
     self->quiet_ = 0;
     const size_t unsaid = std::exchange(self->unsaid_, 0);
     if (unsaid == 0) return;
-    spdlog::warn("api {}: and {} more of the kind within a minute",
+    spdlog::warn("api {}: and {} more complaints within a minute",
                  self->address_, unsaid);
   });
 }

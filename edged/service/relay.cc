@@ -15,7 +15,6 @@ namespace {
 
 constexpr size_t kReadSize = 16 << 10;
 constexpr auto kAgain = std::chrono::milliseconds(50);
-constexpr size_t kNoHead = 9;  // fewer bytes are no head of a frame
 
 bool IsLater(int error) { return error == EAGAIN || error == EINTR; }
 
@@ -74,7 +73,7 @@ absl::Status Relay::Admit() {
   ASSIGN_OR_RETURN(admitted_, gate_.Admit(grpc_.waiting, *pace_,
                                           std::chrono::steady_clock::now()));
   if (gate_.is_held() && !std::exchange(was_held_, true)) {
-    complain_("calls too often, and is slowed down");
+    complain_("asks for too much at once, and is slowed down");
   }
   return absl::OkStatus();
 }
@@ -101,7 +100,7 @@ void Relay::Carry() {
 // To each side while the other takes what it says.
 void Relay::Listen() {
   const bool is_answered = client_.waiting.empty();
-  const bool hears = is_answered && grpc_.waiting.size() < kNoHead;
+  const bool hears = is_answered && grpc_.waiting.size() < FrameGate::kHeadSize;
   Watch(client_, (hears ? EPOLLIN : 0U) | (is_answered ? 0U : EPOLLOUT));
   Watch(grpc_, (is_answered && !is_over_ ? EPOLLIN : 0U) |
                    (admitted_ > 0 ? EPOLLOUT : 0U));

@@ -22,8 +22,8 @@ namespace edged::edge {
 // keeps itself alive until one side closes.
 class Relay : public std::enable_shared_from_this<Relay> {
  public:
-  // Hears what the client does that it should not: once that it calls too
-  // often, and why it is hung up on.
+  // Hears what the client does that it should not: once that it asks for
+  // too much, and why it is hung up on.
   using Complain = std::function<void(std::string_view what)>;
 
   // Gives gRPC's end, non-blocking. `pace` is shared by the client's relays.

@@ -1,7 +1,9 @@
 #include "edged/core/doctor.h"
 
 #include <fmt/format.h>
+#include <linux/rtnetlink.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 
 #include "tests/edged/core/sample_host.h"
@@ -277,6 +279,10 @@ TEST_CASE("doctor: an MTU that the kernel was told", "[doctor]") {
         "route flush cache; edged prepare\n");
   facts.uplinks->at(0).learned_mtu->mtu = 1500;
   CHECK(Problems(facts) == "");
+  // The tunnel's packets are no larger.
+  std::ranges::find(*facts.links, "edged0", &netlink::Link::name)->mtu = 1280;
+  facts.uplinks->at(0).learned_mtu->mtu = 1492;
+  CHECK(Problems(facts).find("was told") == std::string::npos);
 }
 
 TEST_CASE("doctor: routes and rules that lead away from the tunnel",
@@ -309,6 +315,14 @@ TEST_CASE("doctor: routes and rules that lead away from the tunnel",
         "error routes: packets for uplink home do not go into the tunnel: "
         "route 0.0.0.0/0 dev eth0 of table 100 | ip route del 0.0.0.0/0 dev "
         "eth0 table 100\n");
+  // The host's default route is nobody's fault.
+  facts.ways.clear();
+  lead("8.8.8.8");
+  facts.ways[0].route->table = RT_TABLE_MAIN;
+  CHECK(Problems(facts) ==
+        "error routes: packets for uplink home do not go into the tunnel: "
+        "route 0.0.0.0/0 dev eth0 of table main, because edged's own route is "
+        "not there | systemctl restart edged\n");
 }
 
 TEST_CASE("doctor: the table of connections", "[doctor]") {

@@ -131,7 +131,8 @@ TEST_CASE("relay: a flood of calls waits in its sender's socket", "[relay]") {
   CHECK(sent < 3'000'000);
   CHECK(spent < CLOCKS_PER_SEC / 2);
   CHECK(relayed.complaints ==
-        std::vector<std::string>{"calls too often, and is slowed down"});
+        std::vector<std::string>{
+            "asks for too much at once, and is slowed down"});
 }
 
 TEST_CASE("relay: who takes no answers is not heard", "[relay]") {
