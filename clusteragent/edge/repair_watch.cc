@@ -7,8 +7,9 @@ namespace {
 
 using SteadyClock = std::chrono::steady_clock;
 
-// An edge that is away, or of an older version, is asked no more often.
-constexpr auto kAgain = std::chrono::seconds(10);
+// An edge that is away is asked soon again, one of an older version less often.
+constexpr auto kFirstAgain = std::chrono::milliseconds(500);
+constexpr auto kAgain = std::chrono::seconds(30);
 // What a break can have hidden.
 constexpr uint32_t kRecent = 20;
 
@@ -16,7 +17,10 @@ constexpr uint32_t kRecent = 20;
 
 RepairWatch::RepairWatch(EventLoop& loop, EdgeClient& client,
                          std::function<void(const Happening&)> tell)
-    : loop_(loop), client_(client), tell_(std::move(tell)) {
+    : loop_(loop),
+      client_(client),
+      tell_(std::move(tell)),
+      backoff_(kFirstAgain, kAgain) {
   Open(0);
 }
 
@@ -32,6 +36,7 @@ void RepairWatch::Open(uint32_t recent) {
 }
 
 void RepairWatch::OnEvent(const EdgeEvent& event) {
+  backoff_.Reset();
   // Of what is told again. Later the edge's clock may step back.
   if (replayed_ > 0) {
     --replayed_;
@@ -55,7 +60,7 @@ void RepairWatch::TellDue() {
 void RepairWatch::OnEventsEnd(const absl::Status&) {
   // Before the first event nothing tells old from new.
   const uint32_t recent = last_.time_since_epoch().count() == 0 ? 0 : kRecent;
-  open_ = loop_.After(kAgain, [this, recent] { Open(recent); });
+  open_ = loop_.After(backoff_.Next(), [this, recent] { Open(recent); });
 }
 
 }  // namespace edged::agent

@@ -6,6 +6,7 @@
 
 #include "clusteragent/core/repair_news.h"
 #include "clusteragent/edge/edge_client.h"
+#include "common/backoff.h"
 #include "common/event_loop.h"
 
 namespace edged::agent {
@@ -34,6 +35,7 @@ class RepairWatch final : public EventListener {
   std::chrono::system_clock::time_point last_;
   uint32_t replayed_ = 0;  // events to come that may be told already
   std::unique_ptr<EventStream> stream_;
+  Backoff backoff_;
   EventLoop::TimerId open_ = 0;
   EventLoop::TimerId due_ = 0;
 };
