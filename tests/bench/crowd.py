@@ -3,6 +3,7 @@
 Every edge is edged on a host of its own, with wireguard-go. Services share one backend.
 """
 
+import contextlib
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,8 @@ from product import CLUSTERAGENT, Edge, edge_node
 FIRST_PORT = 10_000
 WRITERS = 4
 SECONDS = 120
+# Of one user on the whole machine; each edged and wireguard-go takes some.
+INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
 
 
 def address_of(number):
@@ -156,5 +159,16 @@ class Crowd:
         ) / 1e9
 
 
+@contextlib.contextmanager
+def many_watches():
+    before = INOTIFY.read_text()
+    INOTIFY.write_text("8192")
+    try:
+        yield
+    finally:
+        INOTIFY.write_text(before)
+
+
 def rows(lab, effort):
-    yield from Crowd(lab, effort).rows()
+    with many_watches():
+        yield from Crowd(lab, effort).rows()
