@@ -7,11 +7,10 @@
 #include <utility>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
 #include "clusteragent/edge/edge_proto.h"
 #include "clusteragent/edge/grpc_door.h"
+#include "clusteragent/edge/waiting_message.h"
 #include "clusteragent/edge/watch_call.h"
-#include "common/mutex.h"
 #include "common/status.h"
 #include "edged/v1/edge.grpc.pb.h"
 
@@ -66,13 +65,7 @@ class SyncCall final
     listener_ = nullptr;
     End();
     context_.TryCancel();
-    bool waits = false;
-    {
-      const MutexLock lock(mutex_);
-      cancelled_ = true;
-      waits = std::exchange(has_message_, false);
-    }
-    if (waits) RemoveHold();
+    if (message_.Cancel()) RemoveHold();
   }
 
   void OnWriteDone(bool ok) override {
@@ -86,12 +79,7 @@ class SyncCall final
   }
 
   void OnReadDone(bool ok) override {
-    bool goes_on = ok;
-    if (ok) {
-      const MutexLock lock(mutex_);
-      goes_on = has_message_ = !cancelled_;
-    }
-    if (!goes_on) RemoveHold();
+    if (!ok || !message_.Arrive()) RemoveHold();
     door_->Post([self = self_, ok] {
       if (ok) {
         self->TakeMessage();
@@ -117,10 +105,7 @@ class SyncCall final
   }
 
   void TakeMessage() {
-    {
-      const MutexLock lock(mutex_);
-      if (!std::exchange(has_message_, false)) return;  // cancelled meanwhile
-    }
+    if (!message_.Take()) return;
     Deliver(response_);
     response_.Clear();
     StartRead(&response_);
@@ -167,9 +152,7 @@ class SyncCall final
   grpc::ClientContext context_;
   v1::SyncResponse response_;
   std::deque<v1::SyncRequest> outbox_;  // the front is being written
-  Mutex mutex_;
-  bool has_message_ ABSL_GUARDED_BY(mutex_) = false;  // for the loop to take
-  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+  WaitingMessage message_;
   bool ended_ = false;
   absl::Status mistake_;  // in what the edge sent: why we end the call
 };

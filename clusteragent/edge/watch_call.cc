@@ -2,9 +2,8 @@
 
 #include <utility>
 
-#include "absl/base/thread_annotations.h"
 #include "clusteragent/edge/edge_proto.h"
-#include "common/mutex.h"
+#include "clusteragent/edge/waiting_message.h"
 
 namespace edged::agent {
 namespace {
@@ -31,22 +30,11 @@ class WatchCall final : public grpc::ClientReadReactor<v1::WatchEventsResponse>,
   void Cancel() {
     listener_ = nullptr;
     context_.TryCancel();
-    bool waits = false;
-    {
-      const MutexLock lock(mutex_);
-      cancelled_ = true;
-      waits = std::exchange(has_message_, false);
-    }
-    if (waits) RemoveHold();
+    if (message_.Cancel()) RemoveHold();
   }
 
   void OnReadDone(bool ok) override {
-    bool goes_on = ok;
-    if (ok) {
-      const MutexLock lock(mutex_);
-      goes_on = has_message_ = !cancelled_;
-    }
-    if (!goes_on) {
+    if (!ok || !message_.Arrive()) {
       RemoveHold();
       return;
     }
@@ -62,10 +50,7 @@ class WatchCall final : public grpc::ClientReadReactor<v1::WatchEventsResponse>,
 
  private:
   void TakeMessage() {
-    {
-      const MutexLock lock(mutex_);
-      if (!std::exchange(has_message_, false)) return;  // cancelled meanwhile
-    }
+    if (!message_.Take()) return;
     const auto event = FromProto(response_);
     if (listener_ && event) listener_->OnEvent(*event);
     response_.Clear();
@@ -78,9 +63,7 @@ class WatchCall final : public grpc::ClientReadReactor<v1::WatchEventsResponse>,
   grpc::ClientContext context_;
   v1::WatchEventsRequest request_;
   v1::WatchEventsResponse response_;
-  Mutex mutex_;
-  bool has_message_ ABSL_GUARDED_BY(mutex_) = false;  // for the loop to take
-  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+  WaitingMessage message_;
 };
 
 class GrpcEventStream final : public EventStream {

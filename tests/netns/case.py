@@ -12,7 +12,6 @@ import contextlib
 import importlib
 import inspect
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -21,6 +20,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from counts import Counts, said_by
 from expect import Skipped
 from lab import BUILD, ROOT, Lab
 from slowness import SLOWNESS
@@ -31,21 +31,6 @@ LIMIT_SECONDS = 60
 def case(function):
     function.is_case = True
     return function
-
-
-@dataclass
-class Counts:
-    passed: int = 0
-    failed: int = 0
-    skipped: int = 0
-
-    def add(self, passed, failed, skipped):
-        self.passed += passed
-        self.failed += failed
-        self.skipped += skipped
-
-    def __str__(self):
-        return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
 
 
 @dataclass
@@ -211,8 +196,8 @@ class Lanes:
 
     def _count(self, name, output):
         said, _, last = output.strip().rpartition("\n")
-        if counts := re.fullmatch(r"(\d+) passed, (\d+) failed, (\d+) skipped", last):
-            self.counts.add(*map(int, counts.groups()))
+        if counts := said_by(last):
+            self.counts.add(*counts)
             print(said, flush=True)
         else:
             self.counts.failed += 1

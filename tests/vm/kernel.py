@@ -1,14 +1,17 @@
 """What the build machine's own kernel may not show: Debian's, with their WireGuard. A kernel is
-booted once, for all of its cases, and once more without IPv6."""
+booted once, for all of its cases, and once more without IPv6. The cases below are those of
+every kernel: a module of the tier takes them in by name."""
 
 import os
 import re
 import shlex
 import subprocess
 
+from case import case
 from expect import expect, expect_in
 from lab import BUILD, ROOT
 
+LIMIT_SECONDS = 1200
 NETNS = ROOT / "tests/netns/run"
 COMMANDS = {
     "demo": [ROOT / "packaging/demo/demo.py"],
@@ -26,8 +29,6 @@ WITHOUT_IPV6 = {"ipv4": [NETNS, "ipv6_off/not_in_the_kernel"]}
 
 class Kernel:
     """What the commands said under one kernel; it is booted when the first is asked for."""
-
-    LIMIT_SECONDS = 1200
 
     def __init__(self, version):
         self._version = version
@@ -50,7 +51,7 @@ class Kernel:
             for name, command in (WITHOUT_IPV6 if append else COMMANDS).items()
         )
         done = subprocess.run(
-            [ROOT / "tests/vm/boot", "--memory", "768", "--seconds", str(self.LIMIT_SECONDS - 10),
+            [ROOT / "tests/vm/boot", "--memory", "768", "--seconds", str(LIMIT_SECONDS - 10),
              f"--append={append}", self._version, "--", "env", f"PATH={os.environ['PATH']}",
              f"EDGED_BUILD={BUILD.name}", "EDGED_TEST_SLOWNESS=4",
              "sh", "-c", script],
@@ -78,3 +79,46 @@ class Kernel:
         measured = [line.strip() for line in said.splitlines() if line.startswith("    ")]
         print("\n".join(f"    {self._version}: {line}" for line in measured), flush=True)
         expect(said.strip().splitlines()[-1], f"{count} passed, 0 failed, 0 skipped")
+
+
+@case
+def demo(setup):
+    """The demo works, by the kernel's WireGuard."""
+    setup.demo()
+
+
+@case
+def wireguard(setup):
+    """Our client of the kernel's WireGuard does what its tests say."""
+    setup.wireguard_client()
+
+
+@case
+def flushes(setup):
+    """The guard stays, and TCP goes on, through nft flush ruleset and conntrack -F."""
+    setup.cases("flushes", 5)
+
+
+@case
+def restarts(setup):
+    """With the kernel's WireGuard on both ends, killed daemons lose nothing."""
+    setup.cases("restarts", 1)
+
+
+@case
+def restore(setup):
+    """The kernel's WireGuard speaks first when the way to silent uplinks is there."""
+    setup.cases("restore", 1)
+
+
+@case
+def flows(setup):
+    """Stale flows go, others stay, and bindings have their timeouts."""
+    setup.cases("flows", 2)
+    setup.cases("timeouts", 1)
+
+
+@case
+def path_mtu(setup):
+    """With the kernel's WireGuard, a path that is a black hole is found."""
+    setup.cases("pmtu", 2)

@@ -49,11 +49,11 @@ struct Door {
     loop = *std::move(created);
   }
 
-  void Open() {
-    auto opened =
-        Listener::Open("unix:" + path, *loop, [this](UniqueFd connection) {
-          connections.push_back(std::move(connection));
-        });
+  void Open() { Open("unix:" + path); }
+  void Open(const std::string& address) {
+    auto opened = Listener::Open(address, *loop, [this](UniqueFd connection) {
+      connections.push_back(std::move(connection));
+    });
     REQUIRE(opened.status() == absl::OkStatus());
     listener = *std::move(opened);
   }
@@ -186,13 +186,7 @@ uint16_t FreePort() {
 TEST_CASE("listener: gives no single address all connections", "[listener]") {
   Door door;
   const uint16_t port = FreePort();
-  auto opened =
-      Listener::Open(fmt::format("127.0.0.1:{}", port), *door.loop,
-                     [&door](UniqueFd connection) {
-                       door.connections.push_back(std::move(connection));
-                     });
-  REQUIRE(opened.status() == absl::OkStatus());
-  door.listener = *std::move(opened);
+  door.Open(fmt::format("127.0.0.1:{}", port));
   // From 127.0.0.HOST; whether the other side keeps it.
   std::vector<UniqueFd> clients;
   const auto connects_from = [&](uint32_t host) {

@@ -1,56 +1,13 @@
 """On the kernel of Debian 12, with its WireGuard."""
 
 from case import case
-from kernel import Kernel
-
-LIMIT_SECONDS = Kernel.LIMIT_SECONDS
+from kernel import (  # noqa: F401 (cases of every kernel)
+    LIMIT_SECONDS, Kernel, demo, flows, flushes, path_mtu, restarts, restore, wireguard,
+)
 
 
 def build(_):
     return Kernel("6.1")
-
-
-@case
-def demo(setup):
-    """The demo works on Debian 12's kernel, by the kernel's WireGuard."""
-    setup.demo()
-
-
-@case
-def wireguard(setup):
-    """Our client of the kernel's WireGuard does on 6.1 what its tests say."""
-    setup.wireguard_client()
-
-
-@case
-def flushes(setup):
-    """On 6.1 the guard stays, and TCP goes on, through nft flush ruleset and conntrack -F."""
-    setup.cases("flushes", 5)
-
-
-@case
-def restarts(setup):
-    """On 6.1, with the kernel's WireGuard on both ends, killed daemons lose nothing."""
-    setup.cases("restarts", 1)
-
-
-@case
-def restore(setup):
-    """On 6.1 the kernel's WireGuard speaks first when the way to silent uplinks is there."""
-    setup.cases("restore", 1)
-
-
-@case
-def flows(setup):
-    """On 6.1 stale flows go, others stay, and bindings have their timeouts."""
-    setup.cases("flows", 2)
-    setup.cases("timeouts", 1)
-
-
-@case
-def path_mtu(setup):
-    """On 6.1, with the kernel's WireGuard, a path that is a black hole is found."""
-    setup.cases("pmtu", 2)
 
 
 @case
