@@ -168,9 +168,8 @@ std::vector<Exposure> FindExposures(const Cluster& cluster) {
   std::vector<Exposure> exposures;
   for (const Service& service : cluster.services) {
     if (service.meta.deleting) continue;
-    auto exposure =
-        ReadExposure(service, cluster.annotations,
-                     namespaces.contains(service.meta.name_space));
+    auto exposure = ReadExposure(service, cluster.annotations,
+                                 namespaces.contains(service.meta.name_space));
     if (exposure) exposures.push_back(*std::move(exposure));
   }
   std::ranges::sort(exposures, [](const Exposure& a, const Exposure& b) {

@@ -27,6 +27,7 @@ class IslandPlanner {
                     const Facts& facts);
 
   const Plan& plan() const { return plan_; }
+  const Facts& facts() const { return facts_; }  // that it rests on
   // The objects that an edge has a say on; the EdgeNode is one.
   std::set<ObjectKey> ObjectsOf(const std::string& edge) const;
 
