@@ -91,7 +91,6 @@ class Agent {
   void ConcludePlan(UplinkPlan plan, const Uplink::Outcome& outcome);
   Drift DriftUnderPlan();
   void Carry(const Uplink::Outcome& outcome);
-  void CarryBy(const UplinkDevice& device);
 
   // From the objects to the kernel and the edges: of what changed alone, or of
   // everything.
@@ -127,7 +126,7 @@ class Agent {
   void Tell();
   // Statuses anew; whose are others, unset: all may be.
   std::optional<std::set<ObjectKey>> Restate();
-  void RestateObject(const ObjectKey& key);
+  bool RestateObject(const ObjectKey& key);
   void LogReady(const ObjectKey& key);
 
   const AgentOptions options_;

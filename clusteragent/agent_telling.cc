@@ -99,7 +99,9 @@ void Agent::Tell() {
 std::optional<std::set<ObjectKey>> Agent::Restate() {
   const auto& invalid = control_plane_->mistakes().invalid;
   for (const auto& [key, why] : invalid) told_invalid_.insert(key);
-  std::set<ObjectKey> keys = std::exchange(restate_objects_, {});
+  // Their plan is another, whether their status is or not.
+  std::set<ObjectKey> changed = std::exchange(restate_objects_, {});
+  std::set<ObjectKey> keys = changed;
   keys.insert(told_invalid_.begin(), told_invalid_.end());
   std::erase_if(told_invalid_,
                 [&](const ObjectKey& key) { return !invalid.contains(key); });
@@ -123,20 +125,27 @@ std::optional<std::set<ObjectKey>> Agent::Restate() {
     }
     keys.merge(planner_.ObjectsOf(edge));
   }
-  for (const ObjectKey& key : keys) RestateObject(key);
-  return keys;
+  for (const ObjectKey& key : keys) {
+    if (RestateObject(key)) changed.insert(key);
+  }
+  return changed;
 }
 
-void Agent::RestateObject(const ObjectKey& key) {
+// Whether its status is another.
+bool Agent::RestateObject(const ObjectKey& key) {
+  auto node = statuses_.extract(key);
+  const std::optional<ObjectStatus> before =
+      node ? std::optional(std::move(node.mapped())) : std::nullopt;
   if (auto status = MakeStatusOf(key, planner_.plan(), reports_)) {
-    statuses_.insert_or_assign(key, *std::move(status));
-  } else {
-    statuses_.erase(key);
+    statuses_.emplace(key, *std::move(status));
   }
   const auto& invalid = control_plane_->mistakes().invalid;
   if (const auto why = invalid.find(key); why != invalid.end()) {
     TellInvalid(key, why->second.generation, why->second.message, statuses_);
   }
+  const auto now = statuses_.find(key);
+  if (now == statuses_.end()) return before.has_value();
+  return !before || *before != now->second;
 }
 
 void Agent::LogReady(const ObjectKey& key) {
