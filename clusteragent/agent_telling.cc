@@ -68,22 +68,25 @@ bool Agent::IsSettled() const {
 void Agent::Tell() {
   tell_timer_ = 0;
   if (!control_plane_->ready()) return;
-  std::optional<std::set<ObjectKey>> changed = Restate();
+  std::optional<std::set<ObjectKey>> changed = board_.Restate(
+      planner_, control_plane_->mistakes().invalid,
+      [this](const std::string& edge) -> std::optional<EdgeReport> {
+        const auto link = links_.find(edge);
+        if (link == links_.end()) return std::nullopt;
+        return link->second->Report();
+      });
   if (changed) {
     for (const ObjectKey& key : *changed) LogReady(key);
   } else {
-    std::erase_if(told_ready_, [this](const auto& entry) {
-      return !statuses_.contains(entry.first);
-    });
-    for (const auto& [key, status] : statuses_) LogReady(key);
+    for (const auto& [key, status] : board_.statuses()) LogReady(key);
   }
   Telling telling{
       planner_.plan(),
-      statuses_,
+      board_.statuses(),
       std::move(changed),
       {},
       {},
-      MakeUplinkStatus(planner_.plan(), reports_,
+      MakeUplinkStatus(planner_.plan(), board_.reports(),
                        {.applied = applied_,
                         .trouble = trouble_,
                         .draining = stopping_,
@@ -96,62 +99,10 @@ void Agent::Tell() {
   control_plane_->Tell(telling);
 }
 
-std::optional<std::set<ObjectKey>> Agent::Restate() {
-  const auto& invalid = control_plane_->mistakes().invalid;
-  for (const auto& [key, why] : invalid) told_invalid_.insert(key);
-  // Their plan is another, whether their status is or not.
-  std::set<ObjectKey> changed = std::exchange(restate_objects_, {});
-  std::set<ObjectKey> keys = changed;
-  keys.insert(told_invalid_.begin(), told_invalid_.end());
-  std::erase_if(told_invalid_,
-                [&](const ObjectKey& key) { return !invalid.contains(key); });
-  const std::set<std::string> edges = std::exchange(restate_edges_, {});
-  if (std::exchange(restate_all_, false)) {
-    reports_.clear();
-    for (const auto& [name, link] : links_) reports_[name] = link->Report();
-    statuses_ = MakeStatus(planner_.plan(), reports_);
-    for (const auto& [key, why] : invalid) {
-      TellInvalid(key, why.generation, why.message, statuses_);
-    }
-    return std::nullopt;
-  }
-  for (const std::string& edge : edges) {
-    const auto link = links_.find(edge);
-    if (link == links_.end()) {
-      reports_.erase(edge);
-    } else {
-      EdgeReport report = link->second->Report();
-      if (std::exchange(reports_[edge], report) == report) continue;
-    }
-    keys.merge(planner_.ObjectsOf(edge));
-  }
-  for (const ObjectKey& key : keys) {
-    if (RestateObject(key)) changed.insert(key);
-  }
-  return changed;
-}
-
-// Whether its status is another.
-bool Agent::RestateObject(const ObjectKey& key) {
-  auto node = statuses_.extract(key);
-  const std::optional<ObjectStatus> before =
-      node ? std::optional(std::move(node.mapped())) : std::nullopt;
-  if (auto status = MakeStatusOf(key, planner_.plan(), reports_)) {
-    statuses_.emplace(key, *std::move(status));
-  }
-  const auto& invalid = control_plane_->mistakes().invalid;
-  if (const auto why = invalid.find(key); why != invalid.end()) {
-    TellInvalid(key, why->second.generation, why->second.message, statuses_);
-  }
-  const auto now = statuses_.find(key);
-  if (now == statuses_.end()) return before.has_value();
-  return !before || *before != now->second;
-}
-
 void Agent::LogReady(const ObjectKey& key) {
-  const auto status = statuses_.find(key);
+  const auto status = board_.statuses().find(key);
   const Condition* condition =
-      status == statuses_.end() ? nullptr : status->second.Find("Ready");
+      status == board_.statuses().end() ? nullptr : status->second.Find("Ready");
   if (condition == nullptr) {
     told_ready_.erase(key);
     return;
