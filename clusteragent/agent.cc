@@ -323,6 +323,9 @@ absl::StatusOr<IslandPlanner::Difference> Agent::Replan() {
   facts.world_is_partial = control_plane_->mistakes().partial;
   if (whole_ || facts != planner_.facts()) {
     ASSIGN_OR_RETURN(allocation_, control_plane_->AllocateFor(facts));
+    for (const auto& [name, node] : objects.edge_nodes()) {
+      board_.NoteObject(node.Key());
+    }
   }
   auto difference = planner_.Replan(objects, allocation_, facts);
   objects.ForgetChanges();

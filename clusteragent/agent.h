@@ -155,6 +155,7 @@ class Agent {
   std::vector<std::string> told_errors_;
   std::optional<std::chrono::steady_clock::time_point> missing_since_;
   StatusBoard board_;
+  std::map<std::string, EdgeEnrolment> joined_;  // as last told
   std::map<ObjectKey, std::string> told_ready_;
   UplinkPlan uplink_plan_;    // as it was last applied
   UplinkInput uplink_input_;  // that it was made with

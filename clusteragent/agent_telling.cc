@@ -68,6 +68,16 @@ bool Agent::IsSettled() const {
 void Agent::Tell() {
   tell_timer_ = 0;
   if (!control_plane_->ready()) return;
+  std::map<std::string, EdgeEnrolment> joined;
+  for (const auto& [name, link] : links_) {
+    if (!link->registered()) continue;
+    joined[name] = link->enrolment();
+    const auto told = joined_.find(name);
+    if (told == joined_.end() || told->second != joined[name]) {
+      board_.NoteObject({Kind::kEdgeNode, "", name});
+    }
+  }
+  joined_ = std::move(joined);
   std::optional<std::set<ObjectKey>> changed = board_.Restate(
       planner_, control_plane_->mistakes().invalid,
       [this](const std::string& edge) -> std::optional<EdgeReport> {
@@ -85,7 +95,7 @@ void Agent::Tell() {
       board_.statuses(),
       std::move(changed),
       {},
-      {},
+      joined_,
       MakeUplinkStatus(planner_.plan(), board_.reports(),
                        {.applied = applied_,
                         .trouble = trouble_,
@@ -93,7 +103,6 @@ void Agent::Tell() {
                         .starting = SteadyClock::now() - began_ < kStarting})};
   for (const auto& [name, link] : links_) {
     telling.own_keys[name] = link->own_key();
-    if (link->registered()) telling.joined[name] = link->enrolment();
   }
   telling.settled = IsSettled();
   control_plane_->Tell(telling);
@@ -101,8 +110,9 @@ void Agent::Tell() {
 
 void Agent::LogReady(const ObjectKey& key) {
   const auto status = board_.statuses().find(key);
-  const Condition* condition =
-      status == board_.statuses().end() ? nullptr : status->second.Find("Ready");
+  const Condition* condition = status == board_.statuses().end()
+                                   ? nullptr
+                                   : status->second.Find("Ready");
   if (condition == nullptr) {
     told_ready_.erase(key);
     return;

@@ -21,6 +21,8 @@ class StatusBoard {
 
   void NotePlan(const IslandPlanner::Difference& difference);
   void NoteEdge(const std::string& edge) { edges_.insert(edge); }
+  // Whoever keeps it keeps something else with it now.
+  void NoteObject(const ObjectKey& object) { objects_.insert(object); }
 
   // Makes anew what may be another. Returns the objects whose plan or status
   // is; unset, the first time: all of them.
@@ -41,7 +43,7 @@ class StatusBoard {
   bool begun_ = false;
   std::set<std::string> edges_;          // whose report may be another
   std::set<std::string> planned_edges_;  // whose plan is
-  std::set<ObjectKey> objects_;          // likewise
+  std::set<ObjectKey> objects_;          // likewise, or what is kept with it
   std::set<ObjectKey> invalid_;  // as last told
   EdgeReports reports_;
   ObjectStatuses statuses_;
