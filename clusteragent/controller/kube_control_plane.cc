@@ -61,6 +61,9 @@ absl::Status KubeControlPlane::Start(std::function<void()> changed,
   heard_ = std::move(told_of);
   const auto hear = [this](const std::string& what, const absl::Status& why) {
     troubles_.Hear(what, why);
+    if (!why.ok()) return;
+    source_->Hurry();
+    uplinks_->Hurry();
   };
   writer_ = std::make_unique<StatusWriter>(
       loop_, *clients_.writing,

@@ -121,10 +121,10 @@ void KubeControlPlane::TellOwn(const Telling& telling) {
                             options_.uplink_name, "status"};
   writer_->Want(
       ref, kStatus, own->status, own->resource_version,
-      UplinkStatusJson(telling.own_keys, telling.own, own->meta.generation,
-                       writer_->Known(ref, kStatus, own->status,
-                                      own->resource_version),
-                       Now()));
+      UplinkStatusJson(
+          telling.own_keys, telling.own, own->meta.generation,
+          writer_->Known(ref, kStatus, own->status, own->resource_version),
+          Now()));
 }
 
 void KubeControlPlane::Announce(const std::string& edge,

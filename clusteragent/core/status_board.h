@@ -44,7 +44,7 @@ class StatusBoard {
   std::set<std::string> edges_;          // whose report may be another
   std::set<std::string> planned_edges_;  // whose plan is
   std::set<ObjectKey> objects_;          // likewise, or what is kept with it
-  std::set<ObjectKey> invalid_;  // as last told
+  std::set<ObjectKey> invalid_;          // as last told
   EdgeReports reports_;
   ObjectStatuses statuses_;
 };

@@ -28,6 +28,11 @@ void StartAll(Mirrors& mirrors) {
 }
 
 template <typename Mirrors>
+void HurryAll(Mirrors& mirrors) {
+  for (auto& mirror : mirrors) mirror->Hurry();
+}
+
+template <typename Mirrors>
 bool AreComplete(const Mirrors& mirrors) {
   return std::ranges::all_of(
       mirrors, [](const auto& mirror) { return mirror->complete(); });
@@ -109,6 +114,13 @@ void ClusterMirror::Start() {
   StartAll(slices_);
   StartAll(namespaces_);
   StartAll(grants_);
+}
+
+void ClusterMirror::Hurry() {
+  HurryAll(services_);
+  HurryAll(slices_);
+  HurryAll(namespaces_);
+  HurryAll(grants_);
 }
 
 bool ClusterMirror::complete() const {

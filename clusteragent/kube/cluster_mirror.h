@@ -53,6 +53,7 @@ class ClusterMirror {
   ~ClusterMirror();
 
   void Start();
+  void Hurry();  // as Reflector::Hurry()
   // Every kind was told once: before, what is missing would look deleted.
   bool complete() const;
   // As it was told last; nullptr: there is none.

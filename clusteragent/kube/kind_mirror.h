@@ -50,6 +50,7 @@ class KindMirror {
             pace) {}
 
   void Start() { reflector_.Start(); }
+  void Hurry() { reflector_.Hurry(); }
   // All of them were told once, or there is no such kind: then none is held
   // until there is.
   bool complete() const { return complete_; }

@@ -17,10 +17,16 @@ constexpr size_t kLongestLine = 8 << 20;
 // As client-go does, so that watches do not all end at once.
 constexpr int kLeastLifetime = 300, kMostLifetime = 600;
 
-std::chrono::seconds Lifetime() {
+constexpr WatchProgress::Duration kHurry = std::chrono::seconds(1);
+
+absl::BitGen& Random() {
   static absl::BitGen random;  // on the loop thread alone
+  return random;
+}
+
+std::chrono::seconds Lifetime() {
   return std::chrono::seconds(
-      absl::Uniform(random, kLeastLifetime, kMostLifetime));
+      absl::Uniform(Random(), kLeastLifetime, kMostLifetime));
 }
 
 }  // namespace
@@ -42,10 +48,20 @@ Reflector::~Reflector() {
 void Reflector::Start() { Follow(progress_.Begin()); }
 
 void Reflector::Follow(const WatchProgress::Next& next) {
-  timer_ = loop_.After(next.pause, [this, next] {
+  next_ = next;
+  timer_ = loop_.After(next.pause, [this] {
     timer_ = 0;
-    next.list ? List() : Watch(next.resource_version);
+    const WatchProgress::Next now = next_;
+    now.list ? List() : Watch(now.resource_version);
   });
+}
+
+void Reflector::Hurry() {
+  if (timer_ == 0 || next_.pause <= kHurry) return;
+  loop_.Cancel(timer_);
+  next_.pause = WatchProgress::Duration(
+      absl::Uniform<int64_t>(Random(), 0, kHurry.count()));
+  Follow(next_);
 }
 
 void Reflector::List() {

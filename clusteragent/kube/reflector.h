@@ -35,6 +35,9 @@ class Reflector {
   ~Reflector();
 
   void Start();
+  // The API server answers again, as another collection heard: whatever waits
+  // longer tries within a second.
+  void Hurry();
 
  private:
   void Follow(const WatchProgress::Next& next);
@@ -53,6 +56,7 @@ class Reflector {
   LineReader lines_;
   RestClient::CallId call_ = 0;
   EventLoop::TimerId timer_ = 0;
+  WatchProgress::Next next_;  // that it waits for
   LastTrouble trouble_;
 };
 

@@ -106,6 +106,12 @@ void KubeSource::Start() {
   cluster_.Start();
 }
 
+void KubeSource::Hurry() {
+  edge_nodes_->Hurry();
+  for (const auto& mirror : port_bindings_) mirror->Hurry();
+  cluster_.Hurry();
+}
+
 bool KubeSource::complete() const {
   return edge_nodes_->known() &&
          std::ranges::all_of(

@@ -54,6 +54,7 @@ class KubeSource {
              const kube::WatchProgress::Pace& pace = {});
 
   void Start();
+  void Hurry();  // as kube::Reflector::Hurry()
   // Every kind was told once, and ours are there. Before, what is missing would
   // look deleted.
   bool complete() const;

@@ -108,8 +108,7 @@ TEST_CASE("status_board: an edge that is asked for something else",
   all.store.SetEdgeNodes({Edge("e1", {"203.0.113.1"}), other});
   all.Plan();
   CHECK(all.Restate()->contains(kTwo));
-  CHECK(all.board.statuses().at(kTwo).Find("Ready")->reason ==
-        "NotProgrammed");
+  CHECK(all.board.statuses().at(kTwo).Find("Ready")->reason == "NotProgrammed");
 }
 
 TEST_CASE("status_board: what cannot be read says so until it can",

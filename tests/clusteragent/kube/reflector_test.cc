@@ -81,7 +81,12 @@ void Forever(const Request&, Answer& answer) {
 }
 
 struct Mirror {
-  explicit Mirror(Script& given) : script(given), server(std::ref(given)) {
+  explicit Mirror(
+      Script& given,
+      const WatchProgress::Pace& pace = {.first = milliseconds(20),
+                                         .most = milliseconds(100),
+                                         .shortest = milliseconds(200)})
+      : script(given), server(std::ref(given)) {
     ClientConfig config;
     config.server = server.Url();
     client = RestClient::Create(runner.loop(), config).value();
@@ -103,9 +108,7 @@ struct Mirror {
                               troubles +=
                                   absl::StatusCodeToString(status.code()) + ";";
                             }},
-        WatchProgress::Pace{.first = milliseconds(20),
-                            .most = milliseconds(100),
-                            .shortest = milliseconds(200)});
+        pace);
     reflector->Start();
   }
 
@@ -255,6 +258,27 @@ TEST_CASE("reflector: a server in trouble is told of, and what was told stands",
   down = false;
   CHECK(mirror.Becomes("a=5 b=11"));
   CHECK(mirror.troubles.ends_with(";OK;"));
+}
+
+TEST_CASE("reflector: one that waits for a server is hurried when it is there",
+          "[reflector]") {
+  Script script;
+  std::atomic<bool> down = true;
+  script.SetList({Object("a", 5)}, 10);
+  script.SetWatches({[&](const Request&, Answer& answer) {
+    if (down) return void(answer.Send(500, "{}"));
+    Forever({}, answer);
+  }});
+  Mirror mirror(script, {.first = std::chrono::minutes(2),
+                         .most = std::chrono::minutes(2)});
+  CHECK(mirror.runner.Until([&] { return script.watches == 1; }));
+  mirror.runner.For(milliseconds(50));
+  down = false;
+  mirror.reflector->Hurry();
+  CHECK(mirror.runner.Until([&] { return script.watches == 2; }));
+  mirror.reflector->Hurry();
+  mirror.runner.For(milliseconds(50));
+  CHECK(script.watches == 2);
 }
 
 TEST_CASE("reflector: what is no event ends the watch, not the agent",
