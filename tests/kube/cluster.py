@@ -40,12 +40,14 @@ def why_not(*sets):
 
 
 class Cluster:
-    """`address` is the host's own, that of the API server and the node."""
+    """`address` is the host's own, that of the API server and the node; `apiserver` are more
+    options of the former."""
 
-    def __init__(self, host, address, address6=None):
+    def __init__(self, host, address, address6=None, apiserver=()):
         self.host = host
         self.address = address
         self.address6 = address6
+        self.apiserver = apiserver
         self.folder = host.folder / "kubernetes"
         self.admin = self.folder / "admin.conf"
         self.process = None
@@ -122,12 +124,12 @@ class Cluster:
 
     def kill(self, program):
         """Ends one of its programs; it comes back by itself."""
-        self._inside(["sh", "-c", f"kill -9 $(pidof {program})"])
+        self.inside(["sh", "-c", f"kill -9 $(pidof {program})"])
 
     def ctr(self, *words):
         """containerd's own tool on the node."""
         socket = "/run/containerd/containerd.sock"
-        return self._inside([path_of("ctr"), "-a", socket, "-n", "k8s.io", *words])
+        return self.inside([path_of("ctr"), "-a", socket, "-n", "k8s.io", *words])
 
     # How it comes up.
 
@@ -138,7 +140,7 @@ class Cluster:
         ready = f"https://{self.address}:{configs.PORT}/readyz"
         return [
             program("etcd", configs.etcd_argv(self.folder)),
-            program("kube-apiserver", configs.apiserver_argv(self.address)),
+            program("kube-apiserver", [*configs.apiserver_argv(self.address), *self.apiserver]),
             program("kube-controller-manager", configs.controller_argv(), after=ready),
         ]
 
@@ -200,7 +202,8 @@ class Cluster:
         eventually(lambda: self.kubectl("get", "--raw", "/readyz"), 60, pause=0.1)
         eventually(lambda: self.kubectl("get", "serviceaccount", "default"), 30, pause=0.1)
 
-    def _inside(self, argv):
+    def inside(self, argv):
+        """Runs a program of this machine among those of the cluster."""
         init = self._init_pid()
         words = ["nsenter", "-t", str(init), "-m", "-n", "-p", "--", *map(str, argv)]
         done = subprocess.run(words, capture_output=True, text=True, timeout=60)

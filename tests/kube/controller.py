@@ -63,13 +63,14 @@ class Controller:
 
 
 class Setup:
-    """A world, a control plane and the CRDs; no agent yet."""
+    """A world, a control plane and the CRDs; no agent yet. `apiserver` are more options of
+    the API server."""
 
-    def __init__(self, lab, with_crds=True):
+    def __init__(self, lab, with_crds=True, apiserver=()):
         self.lab = lab
         self.world = World(lab, ("a",))
         self.edge = Edge(self.world.edges["a"])
-        self.cluster = Cluster(lab.host("control"), "10.77.0.2")
+        self.cluster = Cluster(lab.host("control"), "10.77.0.2", apiserver=apiserver)
         lab.wire(self.world.home, "control", "10.77.0.1/24",
                  self.cluster.host, "eth0", "10.77.0.2/24")
         self.cluster.start()
@@ -145,10 +146,10 @@ def service(name, port=80, namespace="default", annotations=None, **spec):
 
 
 def events_of(cluster, kind, name):
-    """(reason, message) of each event about an object."""
+    """(reason, message) of each of our events about an object."""
     done = cluster.kubectl("get", "events", "-A", "-o", "json",
                            f"--field-selector=involvedObject.kind={kind},"
-                           f"involvedObject.name={name}")
+                           f"involvedObject.name={name},source=clusteragent")
     return [(one["reason"], one["message"]) for one in json.loads(done.stdout)["items"]]
 
 
