@@ -19,23 +19,25 @@ from world import A, A2, BACKEND, HOME_LAN, World
 
 CRDS = ROOT / "packaging/kubernetes/crds"
 NAMESPACE = "edged"
+CLASS = "edged.dev/edge"
 PROBES = "127.0.0.1:8081"
 SAW = f"backend:8080 saw {HOME_LAN}"
 
 
 class Controller:
-    """clusteragent on one host, with Kubernetes."""
+    """clusteragent on one host, with Kubernetes; `environment` are words NAME=VALUE."""
 
-    def __init__(self, host, cluster, name="home", config=None):
+    def __init__(self, host, cluster, name="home", config=None, environment=()):
         self.host = host
         self.cluster = cluster
         self.name = name
         self.config = config or cluster.admin
+        self.environment = environment
         self.process = None
 
     def run(self, *options):
         command = [
-            CLUSTERAGENT, "run", "--kubeconfig", self.config, "--namespace", NAMESPACE,
+            "env", *self.environment, CLUSTERAGENT, "run", "--kubeconfig", self.config, "--namespace", NAMESPACE,
             "--name", self.name, "--state", STATE, "--wireguard-go", WIREGUARD_GO,
             "--health-probe-bind-address", PROBES, "--drain-time", "500ms", *options,
         ]
@@ -159,5 +161,5 @@ def ingress(cluster, name, namespace="default"):
     return found["status"].get("loadBalancer", {}).get("ingress", [])
 
 
-__all__ = ["A", "A2", "NAMESPACE", "SAW", "Controller", "Setup", "add_node", "events_of",
+__all__ = ["A", "A2", "CLASS", "NAMESPACE", "SAW", "Controller", "Setup", "add_node", "events_of",
            "expect_in", "ingress", "service"]

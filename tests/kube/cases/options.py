@@ -3,13 +3,12 @@
 import re
 
 from case import case
-from controller import A, A2, Setup, events_of, ingress, service
+from controller import A, A2, CLASS, Setup, events_of, ingress, service
 from expect import becomes, eventually, expect, expect_in
 from product import port_binding, tcp
 from world import BACKEND, CLIENT
 
 LIMIT_SECONDS = 120
-CLASS = "edged.dev/edge"
 METRICS = "127.0.0.1:8082"
 ADDRESSES = "edged.dev/public-addresses"
 
