@@ -37,7 +37,7 @@ extern "C" int clock_gettime(clockid_t clock, timespec* time) noexcept {
 extern "C" int gettimeofday(timeval* time, void*) noexcept {
   timespec now = {};
   const int done = clock_gettime(CLOCK_REALTIME, &now);
-  if (time) *time = {now.tv_sec, now.tv_nsec / 1000};
+  *time = {now.tv_sec, now.tv_nsec / 1000};
   return done;
 }
 

@@ -37,9 +37,10 @@ class Controller:
 
     def run(self, *options):
         command = [
-            "env", *self.environment, CLUSTERAGENT, "run", "--kubeconfig", self.config, "--namespace", NAMESPACE,
-            "--name", self.name, "--state", STATE, "--wireguard-go", WIREGUARD_GO,
-            "--health-probe-bind-address", PROBES, "--drain-time", "500ms", *options,
+            "env", *self.environment, CLUSTERAGENT, "run", "--kubeconfig", self.config,
+            "--namespace", NAMESPACE, "--name", self.name, "--state", STATE,
+            "--wireguard-go", WIREGUARD_GO, "--health-probe-bind-address", PROBES,
+            "--drain-time", "500ms", *options,
         ]
         self.process = self.host.start(command, f"clusteragent-{self.name}")
         return self

@@ -13,7 +13,7 @@ from world import BACKEND
 LIMIT_SECONDS = 120
 PORTS = range(2000, 2300)
 LONG_NAMESPACE = "n" * 63
-# An Event's name begins with the first 200 characters: no name may end like these.
+# Where the name of its Events cuts it off, after 200 characters, stands a dash.
 LONG_NAME = ".".join(["x" * 63, "x" * 63, "x" * 63, "x" * 7 + "-" + "x" * 53])
 
 
