@@ -48,7 +48,7 @@ def another_authority_withdraws_nothing(lab):
     expect(setup.page(), SAW)
     expect(setup.agent.probe("/healthz")[0], 200)
     shutil.copy(current, own)
-    eventually(lambda: expect(setup.agent.probe("/readyz"), (200, "ok\n")), 90, pause=0.5)
+    eventually(lambda: expect(setup.agent.probe("/readyz"), (200, "ok\n")), 45, pause=0.5)
     serve(setup, "later", 81)
     expect(setup.page(), SAW)
 
