@@ -26,10 +26,10 @@ namespace edged::agent {
 std::vector<Happening> NewsOf(const nlohmann::json& before,
                               const ObjectStatus& status);
 
-// Writes Events of Kubernetes, a few at once. Those that the API server does not
-// take for now wait, with growing pauses, until they are too old to be news;
-// what it refuses is lost, and so is what comes in floods. A verb that is not
-// granted stands in the log, once. Belongs to the loop thread.
+// Writes Events of Kubernetes, a few at once. Those that the API server does
+// not take for now wait, with growing pauses, until they are too old to be
+// news; what it refuses is lost, and so is what comes in floods. A verb that is
+// not granted stands in the log, once. Belongs to the loop thread.
 class EventRecorder {
  public:
   struct Limits {

@@ -33,8 +33,7 @@ TEST_CASE("term_contest: two leaders come to rest", "[term_contest]") {
   CHECK(contest.Hear("a", 1) == seconds(0));
 }
 
-TEST_CASE("term_contest: after a long peace it begins anew",
-          "[term_contest]") {
+TEST_CASE("term_contest: after a long peace it begins anew", "[term_contest]") {
   TermContest contest(seconds(15));
   auto now = TermContest::Clock::now();
   contest.Hear("a", 7, now);
