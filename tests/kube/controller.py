@@ -85,8 +85,8 @@ class Setup:
 
     def add_crds(self):
         self.cluster.kubectl("apply", "-k", CRDS)
-        for plural in ("edgenodes", "portbindings", "uplinks"):
-            self.cluster.wait("crd", f"{plural}.edged.dev", "condition=Established")
+        self.cluster.kubectl("wait", "crd", "--for=condition=Established", "--timeout=15s",
+                             *(f"{one}.edged.dev" for one in ("edgenodes", "portbindings", "uplinks")))
 
     def join(self):
         """An EdgeNode, a token, a join, until it is Ready."""

@@ -37,7 +37,7 @@ def another_authority_withdraws_nothing(lab):
     for name in ("apiserver.crt", "apiserver.key"):
         (cluster.folder / "certs" / name).unlink()
     cluster.start_again("kube-apiserver")
-    eventually(lambda: cluster.kubectl("get", "--raw", "/readyz"), 60, pause=0.2)
+    cluster.wait_ready()
 
     def told():
         status, body = setup.agent.probe("/readyz")
@@ -80,7 +80,7 @@ def a_store_from_a_backup(lab):
     backup.rename(store)
     setup.cluster.start_again("etcd")
     setup.cluster.start_again("kube-apiserver")
-    eventually(lambda: setup.cluster.kubectl("get", "--raw", "/readyz"), 60, pause=0.2)
+    setup.cluster.wait_ready()
 
     def followed():
         expect(setup.page(80), SAW)

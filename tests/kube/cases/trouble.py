@@ -195,7 +195,7 @@ def a_lost_count_begins_above_what_edges_know(lab):
     setup = Setup(lab)
     setup.agent.run()
     setup.join()
-    setup.agent.process.kill()
+    setup.agent.process.stop()
     setup.agent.run()
     eventually(lambda: setup.agent.leads(2), 30, pause=0.5)
     expect_in("in term 2", setup.agent.log())
