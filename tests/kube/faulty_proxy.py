@@ -68,6 +68,11 @@ def broken(request):
     return _answer("500 Internal Server Error", body)
 
 
+def silent(_):
+    """Hangs up without a word."""
+    return b""
+
+
 def lagging(lists):
     """A server that is behind: lists are as `lists` says, by path, and each watch of one ends
     at once as expired."""

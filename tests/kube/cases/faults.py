@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import faulty_proxy
 from case import case
 from configs import PORT, kubeconfig
-from controller import SAW, Setup
-from expect import Skipped, becomes, eventually, expect
+from controller import SAW, Setup, events_of
+from expect import Skipped, becomes, eventually, expect, expect_in
 from faulty_proxy import FaultyProxy
 from product import port_binding, tcp
 from world import BACKEND
@@ -117,6 +117,23 @@ def a_broken_server_withdraws_nothing(setup):
     changes_are_followed(setup, 60)
     expect(setup.page(port), SAW)
     setup.cluster.kubectl("delete", "portbinding", "stays")
+
+
+@case
+def an_event_comes_later(setup):
+    """What happens while nobody answers is an Event as soon as somebody does."""
+    def told():
+        return [reason for reason, _ in events_of(setup.cluster, "EdgeNode", "a")]
+
+    expect(told().count("TunnelDown"), 0)
+    with under(setup, faulty_proxy.silent) as proxy:
+        proxy.cut()
+        setup.edge.process.kill()
+        eventually(lambda: expect_in("TunnelDown", setup.agent.log()), 8)
+        time.sleep(1)
+    becomes(lambda: told().count("TunnelDown"), 1, 20)
+    setup.edge.run()
+    setup.wait_ready("edgenode", "a", 30)
 
 
 @case
