@@ -1,6 +1,7 @@
 #include "clusteragent/controller/event_recorder.h"
 
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <array>
@@ -11,19 +12,21 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "clusteragent/controller/status_json.h"
+#include "clusteragent/kube/api_error.h"
 #include "clusteragent/kube/cluster_json.h"
 #include "clusteragent/kube/json_reading.h"
+#include "common/status.h"
 
 namespace edged::agent {
 namespace {
 
+using Clock = std::chrono::steady_clock;
 using kube::Field;
 using kube::ItemWith;
 using kube::Text;
 using nlohmann::json;
 
 const kube::Resource kEvents{"", "v1", "Event", "events"};
-constexpr size_t kMostCalls = 32;
 constexpr size_t kLongestMessage = 1'024;  // the API's
 constexpr char kClusterEvents[] = "default";
 
@@ -65,16 +68,18 @@ std::vector<Happening> NewsOf(const json& before, const ObjectStatus& status) {
   return news;
 }
 
-EventRecorder::EventRecorder(kube::RestClient& client, std::string instance)
-    : client_(client), instance_(std::move(instance)) {}
+EventRecorder::EventRecorder(kube::RestClient& client, std::string instance,
+                             const Limits& limits)
+    : client_(client), instance_(std::move(instance)), limits_(limits) {}
 
 EventRecorder::~EventRecorder() {
+  client_.loop().Cancel(pause_);
   for (const auto call : calls_) client_.Cancel(call);
 }
 
 void EventRecorder::Record(const ObjectKey& object, const std::string& uid,
                            const Happening& happening) {
-  if (calls_.size() >= kMostCalls) return;
+  if (waiting_.size() >= limits_.waiting) return;
   const absl::Time now = absl::Now();
   const std::string time = TimeText(now);
   const std::string name_space =
@@ -102,11 +107,50 @@ void EventRecorder::Record(const ObjectKey& object, const std::string& uid,
                {"firstTimestamp", time},
                {"lastTimestamp", time},
                {"count", 1}};
+  waiting_.push_back({{kEvents, name_space, name, ""},
+                      std::move(body),
+                      Clock::now() + limits_.age});
+  SendWaiting();
+}
+
+void EventRecorder::SendWaiting() {
+  while (pause_ == 0 && !waiting_.empty() && calls_.size() < limits_.calls) {
+    Event event = std::move(waiting_.front());
+    waiting_.pop_front();
+    if (Clock::now() < event.stale) Send(std::move(event));
+  }
+}
+
+void EventRecorder::Send(Event event) {
   auto call = std::make_shared<kube::RestClient::CallId>(0);
-  *call = client_.Create(
-      {kEvents, name_space, name, ""}, std::move(body),
-      [this, call](const absl::StatusOr<json>&) { std::erase(calls_, *call); });
+  const kube::ObjectRef ref = event.ref;
+  json body = event.body;
+  *call = client_.CreateUnique(
+      ref, std::move(body),
+      [this, call, event = std::move(event)](const auto& answer) {
+        std::erase(calls_, *call);
+        Conclude(event, answer.status());
+      });
   calls_.push_back(*call);
+}
+
+void EventRecorder::Conclude(Event event, const absl::Status& status) {
+  if (absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status)) {
+    waiting_.push_back(std::move(event));
+    if (pause_ == 0) {
+      pause_ = client_.loop().After(limits_.pause.Next(), [this] {
+        pause_ = 0;
+        SendWaiting();
+      });
+    }
+    return;
+  }
+  if (status.ok()) limits_.pause.Reset();
+  std::string verb = kube::MissingVerb(status);
+  if (std::exchange(missing_verb_, verb) != verb && !verb.empty()) {
+    spdlog::warn("Kubernetes: Events are lost: {}", Message(status));
+  }
+  SendWaiting();
 }
 
 }  // namespace edged::agent

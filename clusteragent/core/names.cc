@@ -28,9 +28,7 @@ bool IsDnsSubdomain(std::string_view name) {
 }
 
 bool IsPortName(std::string_view name) {
-  return name.size() <= 15 && IsDnsLabel(name) &&
-         name.find("--") == std::string_view::npos &&
-         std::ranges::any_of(name, IsLetter);
+  return IsDnsLabel(name) && std::ranges::any_of(name, IsLetter);
 }
 
 }  // namespace edged::agent

@@ -13,7 +13,7 @@ inline constexpr std::string_view kDnsSubdomainRule =
 
 bool IsDnsLabel(std::string_view name);      // namespaces, Services, bindings
 bool IsDnsSubdomain(std::string_view name);  // objects in general; host names
-// 1 to 15 characters with a letter among them (RFC 6335, section 5.1).
+// Of a Service's port: a DNS label. One of digits alone is taken for a number.
 bool IsPortName(std::string_view name);
 
 }  // namespace edged::agent

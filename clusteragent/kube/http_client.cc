@@ -25,8 +25,9 @@ constexpr int kKeepIdleSeconds = 15, kKeepIntervalSeconds = 5, kKeepCount = 3;
 constexpr unsigned kUnackedMilliseconds = 30'000;
 constexpr size_t kErrorBodyLimit = 1 << 20;
 constexpr long kIdleConnections = 16;
-// For as long the roots of a file are not read again.
-constexpr long kRootsSeconds = 60;
+// For as long the roots of a file are not read again; the latter while a server
+// has a certificate that they do not know.
+constexpr long kRootsSeconds = 60, kWrongRootsSeconds = 1;
 
 // The address of a blob must outlive the request: Transport does.
 curl_blob Blob(const std::string& text) {
@@ -120,6 +121,7 @@ class CurlClient final : public HttpClient {
   std::deque<RequestId> ready_;  // have something to hand over
   bool delivering_ = false;
   bool will_deliver_ = false;
+  bool wrong_roots_ = false;
   MultiHandle multi_;
 };
 
@@ -234,7 +236,8 @@ void CurlClient::SetTransport(CURL* easy) {
     // Only these: no folder of the system's beside them.
     curl_easy_setopt(easy, CURLOPT_CAPATH, static_cast<char*>(nullptr));
   }
-  curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, kRootsSeconds);
+  curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT,
+                   wrong_roots_ ? kWrongRootsSeconds : kRootsSeconds);
   set_text(CURLOPT_SSLCERT, transport_.certificate_file);
   set_blob(CURLOPT_SSLCERT_BLOB, transport_.certificate_pem);
   set_text(CURLOPT_SSLKEY, transport_.key_file);
@@ -374,6 +377,8 @@ void CurlClient::CollectFinished() {
     Exchange* exchange = nullptr;
     curl_easy_getinfo(easy, CURLINFO_PRIVATE, &exchange);
     curl_multi_remove_handle(multi_.get(), easy);  // ends `message`
+    if (code == CURLE_OK) wrong_roots_ = false;
+    if (code == CURLE_PEER_FAILED_VERIFICATION) wrong_roots_ = true;
     if (exchange->too_long) {
       Finish(*exchange,
              absl::ResourceExhaustedError(fmt::format(

@@ -22,8 +22,8 @@ namespace edged::kube {
 // How a server is reached and known; the same for all requests of a client.
 struct Transport {
   // Roots that a server's certificate must lead to: PEM text, or a file that
-  // is read anew with connections, once a minute at most. Neither: those of the
-  // system.
+  // is read anew with connections, once a minute at most, or once a second
+  // while it does not lead to the server's. Neither: those of the system.
   std::string ca_pem;
   std::string ca_file;
   // Whom we are to the server, by certificate; the same two ways.

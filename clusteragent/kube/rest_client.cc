@@ -185,14 +185,33 @@ RestClient::CallId RestClient::Get(const ObjectRef& object, Done done) {
                    std::move(done));
 }
 
-RestClient::CallId RestClient::Create(const ObjectRef& object,
-                                      nlohmann::json body, Done done) {
+RestClient::Call RestClient::MakeCreation(const ObjectRef& object,
+                                          const nlohmann::json& body) const {
   const Collection all{object.resource, object.name_space, "", ""};
   Call call = MakeCall("create", object.ToString(), all.Path());
   call.request.method = "POST";
-  call.repeatable = false;
   SetBody(call.request, body);
+  return call;
+}
+
+RestClient::CallId RestClient::Create(const ObjectRef& object,
+                                      nlohmann::json body, Done done) {
+  Call call = MakeCreation(object, body);
+  call.repeatable = false;
   return StartJson(std::move(call), std::move(done));
+}
+
+RestClient::CallId RestClient::CreateUnique(const ObjectRef& object,
+                                            nlohmann::json body, Done done) {
+  return StartJson(
+      MakeCreation(object, body),
+      [done = std::move(done)](const absl::StatusOr<nlohmann::json>& answer) {
+        if (absl::IsAlreadyExists(answer.status())) {
+          done(nlohmann::json::object());
+        } else {
+          done(answer);
+        }
+      });
 }
 
 RestClient::CallId RestClient::Replace(const ObjectRef& object,

@@ -67,6 +67,8 @@ class RestClient {
   RestClient(const RestClient&) = delete;
   ~RestClient();
 
+  EventLoop& loop() const { return loop_; }  // that callbacks come on
+
   CallId Get(const ObjectRef& object, Done done);
   // All pages; begins anew, without pages, when they expire in between. Not
   // made again when it fails: whoever keeps a list has a pace of his own.
@@ -74,6 +76,9 @@ class RestClient {
   // Not sent again when the answer is lost; but libcurl does so where a kept
   // connection was closed, and AlreadyExists may come of that.
   CallId Create(const ObjectRef& object, nlohmann::json body, Done done);
+  // Of a name that nobody else gives: sent again also when the answer is lost,
+  // and OK when it is there already.
+  CallId CreateUnique(const ObjectRef& object, nlohmann::json body, Done done);
   // Aborted when it was changed since `body` was read (its resourceVersion).
   CallId Replace(const ObjectRef& object, nlohmann::json body, Done done);
   // Reads, changes, replaces; from the beginning after a conflict. Writes
@@ -127,6 +132,7 @@ class RestClient {
   // Whether it will be attempted again, which is then arranged.
   bool Retry(CallId id, const absl::Status& status);
   CallId StartJson(Call call, Done done);
+  Call MakeCreation(const ObjectRef& object, const nlohmann::json& body) const;
   void ListPage(CallId id, std::shared_ptr<Listing> listing);
   void TakePage(CallId id, const std::shared_ptr<Listing>& listing,
                 absl::StatusOr<HttpResponse> response);

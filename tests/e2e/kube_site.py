@@ -1,13 +1,15 @@
 """A private Kubernetes behind a NAT, edges on the internet, and the agent installed as a
 user would: the world of tests/netns with a node in the place of the home."""
 
+import json
+
 from cluster import Cluster
 from configs import PODS
 from expect import eventually, expect
 from image import agent_image
 from lab import ROOT
 from product import Edge, condition
-from world import A, HOME, World
+from world import A, HOME, HOME6, World
 
 MANIFESTS = ROOT / "packaging/kubernetes/userspace"
 CLASS = "edged.dev/edge"
@@ -68,13 +70,15 @@ def port_binding(name, port, target, edge="vps"):
 
 
 class Site:
-    def __init__(self, lab, edges=("a",)):
+    def __init__(self, lab, edges=("a",), ipv6=False):
         self.lab = lab
         self.world = World(lab, edges)
         # The provider's router knows the way to Pods, which nobody masquerades.
         self.world.cgnat.ip(f"route add {PODS[0]} via {HOME}")
+        if ipv6:
+            self.world.add_ipv6()
         self.edges = {name: Edge(host) for name, host in self.world.edges.items()}
-        self.cluster = Cluster(self.world.home, HOME)
+        self.cluster = Cluster(self.world.home, HOME, HOME6 if ipv6 else None)
 
     def start(self):
         """The node, with the agent applied to it."""
@@ -136,12 +140,43 @@ class Site:
 
         return eventually(look, seconds, pause=0.1)
 
+    def patch_agent(self, **spec):
+        """Changes what the Deployment says of its Pods."""
+        patch = {"spec": {"template": {"spec": spec}}}
+        self.cluster.kubectl("-n", "edged", "patch", "deployment", "clusteragent", "-p",
+                             json.dumps(patch))
+
+    def agents(self):
+        """The Pods of the agent that are not about to go."""
+        listed = self.cluster.get("-n", "edged", "pods")["items"]
+        return [one["metadata"]["name"] for one in listed
+                if "deletionTimestamp" not in one["metadata"]]
+
+    def agent_log(self, pod):
+        return self.cluster.kubectl("-n", "edged", "logs", pod).stdout
+
+    def events_of(self, name, namespace="default"):
+        """(reason, message) of each Event about an object."""
+        listed = self.cluster.get("-n", namespace, "events",
+                                  f"--field-selector=involvedObject.name={name}")
+        return [(one["reason"], one["message"]) for one in listed["items"]]
+
     def kill(self, pod):
         """Ends the agent in a Pod without a word; its container is started again."""
+        for container in self._containers(pod):
+            self.cluster.ctr("tasks", "kill", "-s", "SIGKILL", container)
+
+    def in_network_of(self, pod, script):
+        """What a shell of the node prints in the network of an agent's Pod."""
+        [container] = self._containers(pod)
+        tasks = self.cluster.ctr("tasks", "ls").stdout.splitlines()
+        [pid] = [line.split()[1] for line in tasks if line.startswith(container)]
+        return self.cluster.inside(["nsenter", "-t", pid, "-n", "sh", "-ec", script]).stdout
+
+    def _containers(self, pod):
         labels = {"pod.name": pod, "container.name": "clusteragent"}
         wanted = ",".join(f'labels."io.kubernetes.{name}"=={one}' for name, one in labels.items())
-        for container in self.cluster.ctr("containers", "ls", "-q", wanted).stdout.split():
-            self.cluster.ctr("tasks", "kill", "-s", "SIGKILL", container)
+        return self.cluster.ctr("containers", "ls", "-q", wanted).stdout.split()
 
     def ask(self, question, *arguments):
         """A question of ask.py from the internet."""

@@ -10,14 +10,16 @@ import subprocess
 from pathlib import Path
 
 import configs
-from expect import eventually
+from expect import eventually, expect
 from images import archives
-from lab import PYTHON, unshare
+from init import has_come
+from lab import NETNS_FOLDER, PYTHON, machine_lock, unshare
 from programs import missing, path_of
 
 INIT = Path(__file__).resolve().with_name("init.py")
 DNS_MANIFEST = Path(__file__).resolve().with_name("coredns.yaml")
 NODE = "node"
+KEPT = "*/kubernetes/machine.json"  # in the folder of a lab
 CGROUPS = Path("/sys/fs/cgroup")
 # What the kubelet sets for the whole machine.
 SYSCTLS = (
@@ -40,12 +42,14 @@ def why_not(*sets):
 
 
 class Cluster:
-    """`address` is the host's own, that of the API server and the node."""
+    """`address` is the host's own, that of the API server and the node; `apiserver` are more
+    options of the former."""
 
-    def __init__(self, host, address, address6=None):
+    def __init__(self, host, address, address6=None, apiserver=()):
         self.host = host
         self.address = address
         self.address6 = address6
+        self.apiserver = apiserver
         self.folder = host.folder / "kubernetes"
         self.admin = self.folder / "admin.conf"
         self.process = None
@@ -59,9 +63,9 @@ class Cluster:
         return cls(host, address).start()
 
     def start(self):
-        """Until the API server answers and controllers have made the default account."""
+        """Until the API server answers; the controllers may come a little later."""
         self._begin(self._control_programs(), mounts=[])
-        self._wait_control()
+        self.wait_ready()
         return self
 
     def start_node(self, images=()):
@@ -74,8 +78,10 @@ class Cluster:
         self._keep_machine()
         programs = self._control_programs() + self._node_programs([*archives(), *images])
         self._begin(programs, mounts=_node_mounts(self.folder))
-        self._wait_control()
+        self.wait_ready()
         self.wait("node", NODE, "condition=Ready", seconds=60)
+        # Of controllers; Pods have it.
+        eventually(lambda: self.kubectl("get", "serviceaccount", "default"), 30, pause=0.1)
         self.kubectl("apply", "-f", DNS_MANIFEST)
         self.kubectl(
             "-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=60s",
@@ -111,6 +117,15 @@ class Cluster:
 
         eventually(attempt, seconds, pause=0.2)
 
+    def wait_ready(self, seconds=60):
+        """Until the API server says that it is ready."""
+
+        def look():
+            with self.host.network():
+                expect(has_come(self._ready, self.folder), True, "the API server is ready")
+
+        eventually(look, seconds, pause=0.1)
+
     def stop(self, program):
         """Ends one of its programs until start_again."""
         off = self.folder / "off" / program
@@ -122,12 +137,12 @@ class Cluster:
 
     def kill(self, program):
         """Ends one of its programs; it comes back by itself."""
-        self._inside(["sh", "-c", f"kill -9 $(pidof {program})"])
+        self.inside(["sh", "-c", f"kill -9 $(pidof {program})"])
 
     def ctr(self, *words):
         """containerd's own tool on the node."""
         socket = "/run/containerd/containerd.sock"
-        return self._inside([path_of("ctr"), "-a", socket, "-n", "k8s.io", *words])
+        return self.inside([path_of("ctr"), "-a", socket, "-n", "k8s.io", *words])
 
     # How it comes up.
 
@@ -135,18 +150,16 @@ class Cluster:
         def program(name, argv, **more):
             return {"name": name, "argv": [str(path_of(name)), *argv], **more}
 
-        ready = f"https://{self.address}:{configs.PORT}/readyz"
         return [
             program("etcd", configs.etcd_argv(self.folder)),
-            program("kube-apiserver", configs.apiserver_argv(self.address)),
-            program("kube-controller-manager", configs.controller_argv(), after=ready),
+            program("kube-apiserver", [*configs.apiserver_argv(self.address), *self.apiserver]),
+            program("kube-controller-manager", configs.controller_argv(), after=self._ready),
         ]
 
     def _node_programs(self, images):
         def program(name, *argv, **more):
             return {"name": more.pop("called", name), "argv": [str(path_of(name)), *argv], **more}
 
-        ready = f"https://{self.address}:{configs.PORT}/readyz"
         socket = "/run/containerd/containerd.sock"
         addresses = ",".join(filter(None, (self.address, self.address6)))
         return [
@@ -157,12 +170,17 @@ class Cluster:
                 for archive in images
             ),
             program("kube-scheduler", "--kubeconfig", "scheduler.conf", *configs.FAST,
-                    after=ready),
+                    after=self._ready),
             program("kubelet", "--config", "kubelet.yaml", "--kubeconfig", "node.conf",
                     "--hostname-override", NODE, "--node-ip", addresses, "--v", "2",
-                    after=ready),
-            program("kube-proxy", "--config", "kube-proxy.yaml", "--v", "2", after=ready),
+                    after=self._ready),
+            program("kube-proxy", "--config", "kube-proxy.yaml", "--v", "2",
+                    after=self._ready),
         ]
+
+    @property
+    def _ready(self):
+        return f"https://{self.address}:{configs.PORT}/readyz"
 
     def _begin(self, programs, mounts):
         for name in ("certs", "cni", "off", "lib", "cgroup"):
@@ -196,11 +214,8 @@ class Cluster:
             (folder / name).write_text(text)
         _make_keys(folder)
 
-    def _wait_control(self):
-        eventually(lambda: self.kubectl("get", "--raw", "/readyz"), 60, pause=0.1)
-        eventually(lambda: self.kubectl("get", "serviceaccount", "default"), 30, pause=0.1)
-
-    def _inside(self, argv):
+    def inside(self, argv):
+        """Runs a program of this machine among those of the cluster."""
         init = self._init_pid()
         words = ["nsenter", "-t", str(init), "-m", "-n", "-p", "--", *map(str, argv)]
         done = subprocess.run(words, capture_output=True, text=True, timeout=60)
@@ -219,28 +234,44 @@ class Cluster:
         return self.host.netns
 
     def _keep_machine(self):
-        """Makes the cgroups; when the lab goes, they go, and the sysctls are as before."""
-        paths = [path for path in map(Path, SYSCTLS) if path.exists()]
-        machine = {
-            "cgroup": self._cgroup,
-            "sysctls": {str(path): path.read_text() for path in paths},
-        }
+        """Makes the cgroups; when the lab goes, they go, and with the last such lab the
+        sysctls are as before."""
         self.folder.mkdir(parents=True)
-        (self.folder / "machine.json").write_text(json.dumps(machine))
+        with machine_lock():
+            kept = next(_others_keep(self.host.lab), None)
+            sysctls = kept["sysctls"] if kept else _read_sysctls()
+            machine = {"cgroup": self._cgroup, "sysctls": sysctls}
+            (self.folder / "machine.json").write_text(json.dumps(machine))
         put_back_with(self.host.lab)
         _make_cgroups(self._cgroup)
 
 
 def put_back_with(lab):
     """The machine is as before when `lab` has gone, also one that another process made."""
-    for path in lab.folder.glob("*/kubernetes/machine.json"):
-        lab.on_removed.append(lambda machine=json.loads(path.read_text()): _put_back(machine))
+    for path in lab.folder.glob(KEPT):
+        lab.on_removed.append(lambda path=path: _put_back(lab, path))
 
 
-def _put_back(machine):
+def _put_back(lab, path):
+    machine = json.loads(path.read_text())
     _remove_cgroups(machine["cgroup"])
-    for path, value in machine["sysctls"].items():
-        Path(path).write_text(value)
+    with machine_lock():
+        path.unlink()
+        if not any(_others_keep(lab)):
+            for name, value in machine["sysctls"].items():
+                Path(name).write_text(value)
+
+
+def _others_keep(lab):
+    """What other labs that are up have written down of the machine."""
+    for path in lab.folder.parent.glob(f"edged-*/{KEPT}"):
+        machine = json.loads(path.read_text())
+        if not path.is_relative_to(lab.folder) and (NETNS_FOLDER / machine["cgroup"]).exists():
+            yield machine
+
+
+def _read_sysctls():
+    return {str(path): path.read_text() for path in map(Path, SYSCTLS) if path.exists()}
 
 
 def _node_mounts(folder):
@@ -268,7 +299,7 @@ def _make_keys(folder):
          "kubelet-client.key", "-out", "kubelet-client.csr"],
         ["x509", "-req", "-in", "kubelet-client.csr", "-CA", "ca.crt", "-CAkey", "ca.key",
          "-CAcreateserial", "-days", "30", "-out", "kubelet-client.crt"],
-        ["genrsa", "-out", "sa.key", "2048"],
+        ["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", "sa.key"],
     ):
         subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
 

@@ -53,6 +53,7 @@ def kubelet(folder, cgroup):
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
         "failCgroupV1": False,
+        "allowedUnsafeSysctls": ["net.ipv6.conf.all.forwarding"],
         "cgroupDriver": "cgroupfs",
         "cgroupRoot": f"/{cgroup}",
         "containerRuntimeEndpoint": "unix:///run/containerd/containerd.sock",

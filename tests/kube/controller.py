@@ -19,25 +19,28 @@ from world import A, A2, BACKEND, HOME_LAN, World
 
 CRDS = ROOT / "packaging/kubernetes/crds"
 NAMESPACE = "edged"
+CLASS = "edged.dev/edge"
 PROBES = "127.0.0.1:8081"
 SAW = f"backend:8080 saw {HOME_LAN}"
 
 
 class Controller:
-    """clusteragent on one host, with Kubernetes."""
+    """clusteragent on one host, with Kubernetes; `environment` are words NAME=VALUE."""
 
-    def __init__(self, host, cluster, name="home", config=None):
+    def __init__(self, host, cluster, name="home", config=None, environment=()):
         self.host = host
         self.cluster = cluster
         self.name = name
         self.config = config or cluster.admin
+        self.environment = environment
         self.process = None
 
     def run(self, *options):
         command = [
-            CLUSTERAGENT, "run", "--kubeconfig", self.config, "--namespace", NAMESPACE,
-            "--name", self.name, "--state", STATE, "--wireguard-go", WIREGUARD_GO,
-            "--health-probe-bind-address", PROBES, "--drain-time", "500ms", *options,
+            "env", *self.environment, CLUSTERAGENT, "run", "--kubeconfig", self.config,
+            "--namespace", NAMESPACE, "--name", self.name, "--state", STATE,
+            "--wireguard-go", WIREGUARD_GO, "--health-probe-bind-address", PROBES,
+            "--drain-time", "500ms", *options,
         ]
         self.process = self.host.start(command, f"clusteragent-{self.name}")
         return self
@@ -63,13 +66,14 @@ class Controller:
 
 
 class Setup:
-    """A world, a control plane and the CRDs; no agent yet."""
+    """A world, a control plane and the CRDs; no agent yet. `apiserver` are more options of
+    the API server."""
 
-    def __init__(self, lab, with_crds=True):
+    def __init__(self, lab, with_crds=True, apiserver=()):
         self.lab = lab
         self.world = World(lab, ("a",))
         self.edge = Edge(self.world.edges["a"])
-        self.cluster = Cluster(lab.host("control"), "10.77.0.2")
+        self.cluster = Cluster(lab.host("control"), "10.77.0.2", apiserver=apiserver)
         lab.wire(self.world.home, "control", "10.77.0.1/24",
                  self.cluster.host, "eth0", "10.77.0.2/24")
         self.cluster.start()
@@ -81,8 +85,8 @@ class Setup:
 
     def add_crds(self):
         self.cluster.kubectl("apply", "-k", CRDS)
-        for plural in ("edgenodes", "portbindings", "uplinks"):
-            self.cluster.wait("crd", f"{plural}.edged.dev", "condition=Established")
+        self.cluster.kubectl("wait", "crd", "--for=condition=Established", "--timeout=15s",
+                             *(f"{one}.edged.dev" for one in ("edgenodes", "portbindings", "uplinks")))
 
     def join(self):
         """An EdgeNode, a token, a join, until it is Ready."""
@@ -145,10 +149,10 @@ def service(name, port=80, namespace="default", annotations=None, **spec):
 
 
 def events_of(cluster, kind, name):
-    """(reason, message) of each event about an object."""
+    """(reason, message) of each of our events about an object."""
     done = cluster.kubectl("get", "events", "-A", "-o", "json",
                            f"--field-selector=involvedObject.kind={kind},"
-                           f"involvedObject.name={name}")
+                           f"involvedObject.name={name},source=clusteragent")
     return [(one["reason"], one["message"]) for one in json.loads(done.stdout)["items"]]
 
 
@@ -158,5 +162,5 @@ def ingress(cluster, name, namespace="default"):
     return found["status"].get("loadBalancer", {}).get("ingress", [])
 
 
-__all__ = ["A", "A2", "NAMESPACE", "SAW", "Controller", "Setup", "add_node", "events_of",
+__all__ = ["A", "A2", "CLASS", "NAMESPACE", "SAW", "Controller", "Setup", "add_node", "events_of",
            "expect_in", "ingress", "service"]

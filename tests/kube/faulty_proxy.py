@@ -68,6 +68,23 @@ def broken(request):
     return _answer("500 Internal Server Error", body)
 
 
+def silent(_):
+    """Hangs up without a word."""
+    return b""
+
+
+def lagging(lists):
+    """A server that is behind: lists are as `lists` says, by path, and each watch of one ends
+    at once as expired."""
+    def fault(request):
+        body = lists.get(request.target.partition("?")[0])
+        if body is None or request.method != "GET":
+            return None
+        return gone(request) or _answer("200 OK", body)
+
+    return fault
+
+
 class FaultyProxy:
     """Listens on `host` of the lab, in front of `cluster`. `fault` is one of the above, or
     None; `pause` seconds lie between any two of its bytes."""

@@ -269,7 +269,7 @@ class Lab:
     def host(self, name, sysctls=None):
         host = Host(self, name)
         self.hosts[name] = host
-        with _machine_lock():
+        with machine_lock():
             host._create()
         host._hold()
         host.sysctl(DEBIAN_SYSCTLS | (sysctls or {}))
@@ -316,7 +316,7 @@ class Lab:
             time.sleep(0.01)
         for call in self.on_removed:
             call()
-        with _machine_lock():
+        with machine_lock():
             for host in self.hosts.values():
                 subprocess.run(["ip", "netns", "del", host.netns], stderr=subprocess.DEVNULL)
             if not any(NETNS_FOLDER.glob("edged-*")):
@@ -364,7 +364,7 @@ def _enter(descriptor):
 
 
 @contextlib.contextmanager
-def _machine_lock():
+def machine_lock():
     """Held while mount points come or go: another lab may use the same ones."""
     with open("/run/edged-lab.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -54,8 +54,11 @@ TEST_CASE("names: labels, subdomains and port names", "[names]") {
   CHECK_FALSE(IsDnsSubdomain("../vps"));
   CHECK(IsPortName("http-alt"));
   CHECK_FALSE(IsPortName("80"));
-  CHECK_FALSE(IsPortName("http--alt"));
-  CHECK_FALSE(IsPortName("a-name-too-long1"));
+  CHECK(IsPortName("1-http--alt"));
+  CHECK(IsPortName(std::string(63, 'p')));
+  CHECK_FALSE(IsPortName(std::string(64, 'p')));
+  CHECK_FALSE(IsPortName("http-"));
+  CHECK_FALSE(IsPortName("8-0"));
 }
 
 }  // namespace

@@ -179,7 +179,7 @@ TEST_CASE("validate: a Service is named, and looked up elsewhere",
                          "spec.bindings[0].target.service.namespace: \"a/b\""));
   CHECK(with({.name = "web"}) ==
         "InvalidTarget: spec.bindings[0].target.service.port: is missing\n");
-  for (const std::string wrong : {"0", "65536", "-5", "a--b", "UPPER"}) {
+  for (const std::string wrong : {"0", "65536", "-5", "a-", "UPPER"}) {
     CHECK(with({.name = "web", .port = wrong}) ==
           fmt::format("InvalidTarget: spec.bindings[0].target.service.port: "
                       "\"{}\" is neither a port (1-65535) nor a port's name\n",

@@ -193,6 +193,26 @@ TEST_CASE("http_client: knows a server by its certificate", "[http_client]") {
             .starts_with("FAILED_PRECONDITION: "));
 }
 
+TEST_CASE("http_client: roots that do not fit are soon read again",
+          "[http_client]") {
+  const Certificates files;
+  const FakeHttpServer::Tls tls{files.Path("server.crt"),
+                                files.Path("server.key"), ""};
+  FakeHttpServer server(Echo, &tls);
+  const std::string url = server.Url() + "/";
+  const std::string roots = files.Path("roots.crt");
+  const auto copy = [&](const char* name) {
+    const auto text = ReadFile(files.Path(name)).value();
+    REQUIRE(WriteFileAtomically(roots, text).ok());
+  };
+  copy("other.crt");
+  Browser browser({.ca_file = roots});
+  CHECK(browser.Get(url).starts_with("FAILED_PRECONDITION: "));
+  copy("ca.crt");
+  browser.runner.For(milliseconds(1100));
+  CHECK(browser.Get(url) == "200 GET / ");
+}
+
 TEST_CASE("http_client: shows its own certificate", "[http_client]") {
   const Certificates files;
   const FakeHttpServer::Tls tls{files.Path("server.crt"),

@@ -177,6 +177,19 @@ TEST_CASE("rest_client: what must not be done twice is not sent twice",
   CHECK(create() == "{}");
 }
 
+TEST_CASE("rest_client: what has a name of its own is sent until it is there",
+          "[rest_client]") {
+  std::atomic<int> requests = 0;
+  Api api([&](const Request&, Answer& answer) {
+    if (++requests == 1) return answer.Cut();
+    answer.Send(409, StatusBody(409, "AlreadyExists", "it is there"));
+  });
+  CHECK(api.Call([&](auto done) {
+    api.client->CreateUnique(kWeb, {}, done);
+  }) == "{}");
+  CHECK(requests == 2);
+}
+
 TEST_CASE("rest_client: waits as long as it is asked to", "[rest_client]") {
   std::atomic<int> requests = 0;
   Api api([&](const Request&, Answer& answer) {

@@ -139,7 +139,7 @@ def without_an_api_server_traffic_goes_on(setup):
         setup.cluster.stop("kube-apiserver")
         time.sleep(8)
         setup.cluster.start_again("kube-apiserver")
-        eventually(lambda: setup.cluster.kubectl("get", "--raw", "/readyz"), 60, pause=0.2)
+        setup.cluster.wait_ready()
         setup.cluster.apply(service("web", 8088, type="LoadBalancer", loadBalancerClass=CLASS))
         answered(setup, 8088, 60)
         setup.cluster.apply(service("web", type="LoadBalancer", loadBalancerClass=CLASS))

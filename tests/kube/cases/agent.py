@@ -3,13 +3,12 @@
 import time
 
 from case import case
-from controller import A, A2, Setup, events_of, ingress, service
+from controller import A, A2, CLASS, Setup, events_of, ingress, service
 from expect import eventually, expect, expect_in
 from product import port_binding, tcp
 from world import BACKEND
 
 LIMIT_SECONDS = 120
-CLASS = "edged.dev/edge"
 
 
 def build(lab):

@@ -3,19 +3,19 @@
 import re
 
 from case import case
-from controller import A, A2, Setup, events_of, ingress, service
+from controller import A, A2, CLASS, Setup, events_of, ingress, service
 from expect import becomes, eventually, expect, expect_in
 from product import port_binding, tcp
 from world import BACKEND, CLIENT
 
 LIMIT_SECONDS = 120
-CLASS = "edged.dev/edge"
 METRICS = "127.0.0.1:8082"
 ADDRESSES = "edged.dev/public-addresses"
 
 
 def build(lab):
-    setup = Setup(lab)
+    # As before Kubernetes 1.36.
+    setup = Setup(lab, apiserver=["--feature-gates=StrictIPCIDRValidation=false"])
     setup.cluster.kubectl("create", "namespace", "shop")
     setup.cluster.kubectl("create", "namespace", "other")
     setup.agent.run("--metrics-bind-address", METRICS, "--watch-namespaces", "default,shop")
@@ -128,6 +128,44 @@ def source_ranges_of_a_service(setup):
     ranges("2001:db8::/32")
     becomes(ask, [False, False], 10)
     setup.cluster.kubectl("delete", "service", "ranged")
+
+
+@case
+def source_ranges_that_are_none(setup):
+    """What an API server accepts in loadBalancerSourceRanges and we cannot read closes that
+    Service, with an Event that names Service, field and value, also one that was served; other
+    ports of this tenant and of others are served on."""
+    def tenant(name, namespace, port, *ranges):
+        setup.cluster.apply(*service(name, port, namespace, type="LoadBalancer",
+                                     loadBalancerClass=CLASS,
+                                     loadBalancerSourceRanges=list(ranges)))
+
+    def told():
+        return [message for reason, message in events_of(setup.cluster, "Service", "wrong")
+                if reason == "InvalidSourceRanges"]
+
+    tenant("right", "default", 87, f"{CLIENT}/32")
+    tenant("others", "shop", 88)
+    tenant("wrong", "default", 89, f"{CLIENT}/32")
+    for name, namespace in (("right", "default"), ("others", "shop"), ("wrong", "default")):
+        eventually(lambda: expect(len(ingress(setup.cluster, name, namespace)), 1), 10)
+    at = {port: ingress(setup.cluster, name, namespace)[0]["ip"] for name, namespace, port in
+          (("right", "default", 87), ("others", "shop", 88), ("wrong", "default", 89))}
+    for port, address in at.items():
+        setup.becomes_served(port, address)
+    tenant("wrong", "default", 89, f"{CLIENT}/32", "010.0.0.0/8")
+    eventually(lambda: expect(len(told()), 1), 10)
+    for part in ("default/wrong", "spec.loadBalancerSourceRanges[1]", "010.0.0.0/8"):
+        expect_in(part, told()[0])
+    becomes(lambda: setup.page(89, at[89])[:3], "no:", 10)
+    becomes(lambda: ingress(setup.cluster, "wrong"), [], 10)
+    for port in (87, 88):
+        expect_in("saw", setup.page(port, at[port]))
+    tenant("wrong", "default", 89, f"{CLIENT}/32", "10.0.0.0/8")
+    eventually(lambda: expect(len(ingress(setup.cluster, "wrong")), 1), 10)
+    setup.becomes_served(89, ingress(setup.cluster, "wrong")[0]["ip"])
+    setup.cluster.kubectl("delete", "service", "right", "wrong")
+    setup.cluster.kubectl("-n", "shop", "delete", "service", "others")
 
 
 def page_at(setup, host, port):

@@ -97,11 +97,11 @@ def loosen(setup):
     setup.cluster.kubectl("replace", "-f", "-", input=json.dumps(crd))
 
 
-def run_with_rules(setup, patch):
-    """The agent as packaging/kubernetes lets it, its cluster's rules changed by a patch."""
+def run_with_rules(setup, *patches):
+    """The agent as packaging/kubernetes lets it, its cluster's rules changed by patches."""
     setup.cluster.kubectl("apply", "-k", PACKAGING, check=False)
     setup.cluster.kubectl("patch", "clusterrole", "edged-clusteragent", "--type=json",
-                          "-p", json.dumps([patch]))
+                          "-p", json.dumps(patches))
     token = setup.cluster.kubectl("-n", "edged", "create", "token", "clusteragent").stdout.strip()
     config = json.loads(setup.cluster.admin.read_text())
     config["users"][0]["user"]["token"] = token
@@ -136,10 +136,12 @@ def a_missing_verb_is_named(lab):
 @case
 def a_missing_verb_of_statuses_is_named(lab):
     """RBAC that lets the agent write no status of PortBindings: they are served, /readyz and
-    the log name the verb once."""
+    the log name the verb once. The log alone names that it may create no Events."""
     setup = Setup(lab)
-    run_with_rules(setup, {"op": "replace", "path": "/rules/4/resources",
-                           "value": ["edgenodes/status"]})
+    run_with_rules(
+        setup,
+        {"op": "replace", "path": "/rules/4/resources", "value": ["edgenodes/status"]},
+        {"op": "replace", "path": "/rules/6/verbs", "value": ["get"]})
     setup.join()
     for port in (80, 81):
         setup.cluster.apply(port_binding(f"port-{port}", tcp(port, f"{BACKEND}:8080")))
@@ -147,6 +149,8 @@ def a_missing_verb_of_statuses_is_named(lab):
     eventually(lambda: is_named(setup, "patch portbindings/status"), 20, pause=0.3)
     said = setup.agent.log().count('cannot patch resource "portbindings/status"')
     expect(said, 1, "times that the log says so")
+    expect(setup.agent.log().count("Events are lost: create events default/"), 1)
+    expect("create events" in setup.agent.probe("/readyz")[1], False)
     becomes_ready(setup)
     setup.wait_ready("pb", "port-80")
 
@@ -191,7 +195,7 @@ def a_lost_count_begins_above_what_edges_know(lab):
     setup = Setup(lab)
     setup.agent.run()
     setup.join()
-    setup.agent.process.kill()
+    setup.agent.process.stop()
     setup.agent.run()
     eventually(lambda: setup.agent.leads(2), 30, pause=0.5)
     expect_in("in term 2", setup.agent.log())
