@@ -67,6 +67,12 @@ void Reflector::Hurry() {
 void Reflector::List() {
   call_ = client_.List(collection_, [this](absl::StatusOr<ObjectList> list) {
     call_ = 0;
+    if (list.ok() && !progress_.Takes(Clock::now(), list->resource_version)) {
+      list =
+          Unavailable("list {}: version {} is older than {}, which was known",
+                      collection_.ToString(), list->resource_version,
+                      progress_.resource_version());
+    }
     TellTrouble(list.status());
     if (!list.ok()) return Follow(progress_.ListFailed(list.status()));
     const auto next = progress_.Listed(std::move(list->resource_version));

@@ -30,7 +30,14 @@ bool IsOlderVersion(std::string_view a, std::string_view b) {
   return a.size() != b.size() ? a.size() < b.size() : a < b;
 }
 
+bool WatchProgress::Takes(TimePoint now, const std::string& resource_version) {
+  if (!IsOlderVersion(resource_version, version_)) return true;
+  if (!behind_since_) behind_since_ = now;
+  return now - *behind_since_ >= pace_.behind;
+}
+
 WatchProgress::Next WatchProgress::Listed(std::string resource_version) {
+  behind_since_.reset();
   version_ = std::move(resource_version);
   fruitless_ = 0;
   return {.list = false, .resource_version = version_};

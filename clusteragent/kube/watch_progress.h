@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -39,6 +40,8 @@ class WatchProgress {
     Duration shortest = std::chrono::seconds(1);
     // At least, after a list of a kind that there is not.
     Duration missing{0};
+    // A server may be behind for as long.
+    Duration behind = std::chrono::seconds(20);
   };
 
   struct Next {
@@ -52,8 +55,11 @@ class WatchProgress {
       : pace_(pace), backoff_(pace.first, pace.most) {}
 
   Next Begin() const { return {}; }
-  // A list is the whole truth of now, also where its version is older than
-  // what was heard before: the cluster came back from a backup.
+  // Whether a list of this version is to be taken. Not one that is older than
+  // what was heard before, from a server that is behind, unless lists stay
+  // older for a while: the cluster came back from a backup.
+  bool Takes(TimePoint now, const std::string& resource_version);
+  // A list that was taken is the whole truth of now.
   Next Listed(std::string resource_version);
   Next ListFailed(const absl::Status& status);
   // The server is asked to end it after `lifetime`.
@@ -77,7 +83,8 @@ class WatchProgress {
   TimePoint began_;      // the last watch
   Duration lifetime_{};  // likewise
   bool heard_ = false;   // in this watch
-  int fruitless_ = 0;    // watches in a row
+  std::optional<TimePoint> behind_since_;
+  int fruitless_ = 0;  // watches in a row
 };
 
 }  // namespace edged::kube

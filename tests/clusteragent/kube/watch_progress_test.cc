@@ -84,6 +84,25 @@ TEST_CASE(
   CHECK(Shown(progress.ListFailed(kCut)) == "list later");
 }
 
+TEST_CASE("watch_progress: an older list is taken when it stays older",
+          "[watch_progress]") {
+  WatchProgress progress;
+  CHECK(progress.Takes(At(0), "10"));
+  progress.Listed("10");
+  CHECK(progress.Heard("12"));
+  CHECK(progress.Takes(At(0), "12"));
+  CHECK_FALSE(progress.Takes(At(0), "11"));
+  CHECK(Shown(progress.ListFailed(kCut)) == "list later");
+  CHECK_FALSE(progress.Takes(At(19'000), "11"));
+  // A server that caught up.
+  CHECK(progress.Takes(At(19'500), "13"));
+  progress.Listed("13");
+  // A backup.
+  CHECK_FALSE(progress.Takes(At(30'000), "7"));
+  CHECK(progress.Takes(At(50'000), "9"));
+  CHECK(Shown(progress.Listed("9")) == "watch 9");
+}
+
 TEST_CASE("watch_progress: after some watches without a word it lists",
           "[watch_progress]") {
   WatchProgress progress;
