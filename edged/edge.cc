@@ -165,6 +165,7 @@ void Edge::Reconcile() {
   in_doubt_ = false;
   backoff_.Reset();
   SaveSwitchedSoon();
+  TellAstray();
   if (!was_programmed) {
     spdlog::info(
         "serving: device {} ({}), udp {}, {} mappings, {} ms",

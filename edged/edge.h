@@ -104,6 +104,7 @@ class Edge {
   void Repair();
   void RepairNow(const Damage& damage);
   absl::StatusOr<std::string> RepairNetwork();
+  void TellAstray();
   void Conclude(Drift drift, const absl::StatusOr<std::string>& written,
                 SteadyTime since);
   void ConcludeUnrepaired(const absl::StatusOr<std::string>& written);
@@ -185,7 +186,7 @@ class Edge {
   std::string damaged_state_;
   std::string not_durable_;
   std::set<std::string> stored_switched_;
-  std::vector<std::string> told_astray_;  // in the log
+  Astray told_astray_;  // in the log
   uint64_t applied_version_ = 0;
   std::optional<WallTime> applied_at_;
   std::chrono::nanoseconds apply_time_{};

@@ -116,15 +116,21 @@ absl::StatusOr<std::string> Edge::RepairNetwork() {
   ASSIGN_OR_RETURN(std::string written,
                    dataplane_.RepairNetwork(model_, endpoints_));
   SaveSwitchedSoon();
-  if (dataplane_.astray() != told_astray_) {
-    told_astray_ = dataplane_.astray();
-    for (const std::string& text : told_astray_) spdlog::warn("{}", text);
-  }
+  TellAstray();
   // The device may be another one, whoever has just made it.
   const int link = heartbeat_link_;
   StartHeartbeats();
   if (heartbeat_link_ != link) GreetUplinks();
   return written;
+}
+
+// After each ReconcileTunnel().
+void Edge::TellAstray() {
+  const AstrayNews news = NewsOfAstray(told_astray_, dataplane_.astray(),
+                                       model_, dataplane_.facts());
+  told_astray_ = dataplane_.astray();
+  for (const std::string& text : news.begun) spdlog::warn("{}", text);
+  for (const std::string& text : news.over) spdlog::info("{}", text);
 }
 
 // Peers have no events, and endpoints roam.

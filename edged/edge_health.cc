@@ -261,8 +261,9 @@ Report Edge::MakeReport() const {
                 .mtu = dataplane_.facts().own_mtu,
                 .addresses = dataplane_.Addresses(model_)};
   report.warnings = WarningsOfMtu(model_, dataplane_.facts());
-  report.warnings.insert(report.warnings.end(), dataplane_.astray().begin(),
-                         dataplane_.astray().end());
+  for (std::string& warning : WarningsOfAstray(dataplane_.astray())) {
+    report.warnings.push_back(std::move(warning));
+  }
   for (const std::string* text : {&trouble_, &damaged_state_}) {
     if (!text->empty()) report.warnings.push_back(*text);
   }

@@ -241,6 +241,7 @@ absl::Status Edge::ApplyJudged(const protocol::EdgeDelta& accepted) {
 absl::Status Edge::WriteTunnel(const EdgeModel& model) {
   ASSIGN_OR_RETURN(const std::string written,
                    dataplane_.ReconcileTunnel(model, endpoints_));
+  TellAstray();
   if (!written.empty()) spdlog::info("tunnel: {}", written);
   return absl::OkStatus();
 }

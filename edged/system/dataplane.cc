@@ -330,13 +330,10 @@ void Dataplane::LookForAstray(const EdgeModel& model) {
                      : !absl::IsNotFound(route.status())) {
         continue;
       }
-      astray_.push_back(fmt::format(
-          "packets for uplink {} do not go into the tunnel: {}; `edged doctor` "
-          "says more",
-          name,
+      astray_[{name, family}] =
           route.ok() ? fmt::format("somebody's route {} of table {} takes them",
                                    route->destination.ToString(), route->table)
-                     : Message(route.status())));
+                     : std::string(Message(route.status()));
     }
   }
 }
