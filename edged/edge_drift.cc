@@ -106,7 +106,7 @@ void Edge::RepairNow(const Damage& damage) {
              written, damage.since);
     if (written.ok() && !written->empty()) {
       flows_.Soon(FlowSearch::Everywhere(), kFlowsAfterDrift);
-      GreetUplinks();
+      uplinks_.Greet();
     }
   }
   SendReportIfChanged();
@@ -118,9 +118,7 @@ absl::StatusOr<std::string> Edge::RepairNetwork() {
   SaveSwitchedSoon();
   TellAstray();
   // The device may be another one, whoever has just made it.
-  const int link = heartbeat_link_;
-  StartHeartbeats();
-  if (heartbeat_link_ != link) GreetUplinks();
+  if (HearUplinks()) uplinks_.Greet();
   return written;
 }
 
@@ -145,7 +143,7 @@ void Edge::CheckTunnel() {
     ReconcileSoon();
     return;
   }
-  const std::set<std::string> long_dead = LongDead();
+  const std::set<std::string> long_dead = uplinks_.LongDead();
   if (std::exchange(long_dead_, long_dead) != long_dead) {
     flows_.Soon(FlowSearch::Unserving());
   }
@@ -156,12 +154,12 @@ void Edge::CheckTunnel() {
       Conclude(
           {DriftPart::kTunnel, "peers or settings are not as they were left"},
           written, now);
-      GreetUplinks();
+      uplinks_.Greet();
       return;  // the endpoints of what was missing are still to be kept
     }
   }
   KeepPeers(*device);
-  if (mtu_changed_) HeedSoon(now);
+  if (mtu_changed_) uplinks_.HeedSoon();
 }
 
 // Every mapping, read back. Where they are not what was written, events have
@@ -196,15 +194,6 @@ void Edge::AuditWhenQuiet() {
     quiet_timer_ = 0;
     AuditNowAndThen();
   });
-}
-
-// An uplink takes 15 s to find out that this side has forgotten their session;
-// a packet from here begins a new one at once.
-void Edge::GreetUplinks() {
-  if (!heartbeats_) return;
-  for (const auto& [name, uplink] : model_.uplinks()) {
-    heartbeats_->Greet(limits_.overlay.UplinkAddress(uplink.block));
-  }
 }
 
 void Edge::Conclude(Drift drift, const absl::StatusOr<std::string>& written,
