@@ -15,6 +15,8 @@
 #include "common/wireguard/diff.h"
 #include "edged/core/drift_table.h"
 #include "edged/core/nft_compiler.h"
+#include "edged/core/nft_delta.h"
+#include "edged/core/nft_elements.h"
 #include "edged/core/nft_names.h"
 #include "edged/core/readback.h"
 #include "edged/core/route_plan.h"
