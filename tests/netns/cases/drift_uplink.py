@@ -145,6 +145,27 @@ def target_without_a_route_is_told(setup):
 
 
 @case
+def network_that_this_host_routes_is_told(setup):
+    """An address of the edge's network on another device is a condition, and its end ends it; a
+    VPN's default route in parts overlaps nothing."""
+    home = setup.world.home
+    ready = lambda: setup.agent.edge_condition("a")  # noqa: E731
+    home.ip("address add 10.200.0.77/24 dev lan")
+    eventually(lambda: expect(ready()[:2], ("False", "NetworkOverlap")))
+    expect_in("10.200.0.0/24, which this host routes", ready()[2])
+    home.ip("address del 10.200.0.77/24 dev lan")
+    eventually(lambda: expect(ready()[0], "True"))
+    way = home.run(["ip", "route", "show", "default"]).stdout.split("\n")[0].replace("default ", "")
+    parts = [f"route add {part} {way}\n" for part in ("0.0.0.0/1", "128.0.0.0/1")]
+    home.ip("".join(parts))
+    setup.agent.bind("late", tcp(83, f"{BACKEND}:8080"))  # by a plan that knows them
+    expect(ready()[0], "True", "beside a VPN's default route")
+    setup.agent.remove("late")
+    home.ip("".join(parts).replace("add", "del"))
+    becomes(lambda: setup.ask(ask.page, A, 80), PAGE)
+
+
+@case
 def way_to_the_target_is_repaired(setup):
     """A link to a target that no longer forwards does so again within a second."""
     begin = time.monotonic()
