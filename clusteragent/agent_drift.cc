@@ -151,12 +151,11 @@ Drift Agent::DriftUnderPlan() {
 }
 
 // What a plan that is as before had to write was changed by somebody.
-void Agent::ConcludePlan(const UplinkPlan& plan,
-                         const Uplink::Outcome& outcome) {
+void Agent::ConcludePlan(UplinkPlan plan, const Uplink::Outcome& outcome) {
   const bool as_before = applied_ && plan.devices == uplink_plan_.devices &&
                          plan.rules == uplink_plan_.rules &&
                          plan.table == uplink_plan_.table;
-  uplink_plan_ = plan;
+  uplink_plan_ = std::move(plan);
   applied_ = outcome.status.ok();
   if (applied_ && unrepaired_) {
     Unrepaired unrepaired = *std::exchange(unrepaired_, std::nullopt);
@@ -171,11 +170,12 @@ void Agent::ConcludePlan(const UplinkPlan& plan,
 void Agent::Carry(const Uplink::Outcome& outcome) {
   devices_ = outcome.devices;
   if (!outcome.returns) return;
-  for (const UplinkDevice& device : uplink_plan_.devices) {
-    const auto link = devices_.find(device.wireguard.name);
-    if (link == devices_.end()) continue;
-    LinkOf(device.edge).Carry(device, link->second);
-  }
+  for (const UplinkDevice& device : uplink_plan_.devices) CarryBy(device);
+}
+
+void Agent::CarryBy(const UplinkDevice& device) {
+  const auto link = devices_.find(device.wireguard.name);
+  if (link != devices_.end()) LinkOf(device.edge).Carry(device, link->second);
 }
 
 }  // namespace edged::agent

@@ -165,6 +165,13 @@ std::vector<PlannedObject> PlaceByAge(const World& world, Placer& placer) {
   return planned;
 }
 
+// In a list that is sorted by `member`; nullptr: it has none.
+template <typename T, typename Key>
+const T* Find(const std::vector<T>& list, const Key& key, Key T::*member) {
+  const auto found = std::ranges::lower_bound(list, key, {}, member);
+  return found == list.end() || (*found).*member != key ? nullptr : &*found;
+}
+
 }  // namespace
 
 std::string BindingRef::ToString() const {
@@ -172,8 +179,15 @@ std::string BindingRef::ToString() const {
 }
 
 const EdgePlan* Plan::Edge(const std::string& name) const {
-  const auto found = std::ranges::lower_bound(edges, name, {}, &EdgePlan::edge);
-  return found == edges.end() || found->edge != name ? nullptr : &*found;
+  return Find(edges, name, &EdgePlan::edge);
+}
+
+const PlannedEdge* Plan::EdgeNode(const ObjectKey& key) const {
+  return Find(edge_nodes, key, &PlannedEdge::key);
+}
+
+const PlannedObject* Plan::Object(const ObjectKey& key) const {
+  return Find(port_bindings, key, &PlannedObject::key);
 }
 
 Plan MakePlan(const World& world, const Allocation& allocation,
