@@ -160,9 +160,9 @@ def network_that_this_host_routes_is_told(setup):
     home.ip("".join(parts))
     setup.agent.bind("late", tcp(83, f"{BACKEND}:8080"))  # by a plan that knows them
     expect(ready()[0], "True", "beside a VPN's default route")
-    setup.agent.remove("late")
     home.ip("".join(parts).replace("add", "del"))
-    becomes(lambda: setup.ask(ask.page, A, 80), PAGE)
+    setup.agent.remove("late")
+    becomes(lambda: "10.200.0.17 . tcp . 83" in seen(setup), False)
 
 
 @case
