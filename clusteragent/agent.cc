@@ -228,17 +228,13 @@ absl::Status Agent::TryPlan() {
 
 void Agent::FollowEdges(const IslandPlanner::Difference& difference) {
   const Plan& plan = planner_.plan();
-  restate_objects_.insert(difference.objects.begin(), difference.objects.end());
-  for (const std::string& edge : difference.edges) {
-    restate_edges_.insert(edge);
-    restate_objects_.insert({Kind::kEdgeNode, "", edge});
-  }
+  board_.NotePlan(difference);
   std::erase_if(links_, [&plan](const auto& entry) {
     return plan.Edge(entry.first) == nullptr;
   });
   for (const EdgePlan& edge : plan.edges) {
     if (!whole_ && !difference.edges.contains(edge.edge)) continue;
-    restate_edges_.insert(edge.edge);
+    board_.NoteEdge(edge.edge);
     LinkOf(edge.edge).Follow(edge);
   }
 }
@@ -256,7 +252,7 @@ EdgeLink& Agent::LinkOf(const std::string& edge) {
 
 // What only the edge still had may have gone, and what plans rest on be other.
 void Agent::HearOfEdge(const std::string& edge) {
-  restate_edges_.insert(edge);
+  board_.NoteEdge(edge);
   FollowChangesSoon();
 }
 
@@ -327,6 +323,9 @@ absl::StatusOr<IslandPlanner::Difference> Agent::Replan() {
   facts.world_is_partial = control_plane_->mistakes().partial;
   if (whole_ || facts != planner_.facts()) {
     ASSIGN_OR_RETURN(allocation_, control_plane_->AllocateFor(facts));
+    for (const auto& [name, node] : objects.edge_nodes()) {
+      board_.NoteObject(node.Key());
+    }
   }
   auto difference = planner_.Replan(objects, allocation_, facts);
   objects.ForgetChanges();

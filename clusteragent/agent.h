@@ -14,7 +14,7 @@
 #include "clusteragent/controller/probe_server.h"
 #include "clusteragent/core/allocator.h"
 #include "clusteragent/core/island_planner.h"
-#include "clusteragent/core/status_plan.h"
+#include "clusteragent/core/status_board.h"
 #include "clusteragent/core/uplink_step.h"
 #include "clusteragent/edge/resolver.h"
 #include "clusteragent/edge_link.h"
@@ -91,7 +91,6 @@ class Agent {
   void ConcludePlan(UplinkPlan plan, const Uplink::Outcome& outcome);
   Drift DriftUnderPlan();
   void Carry(const Uplink::Outcome& outcome);
-  void CarryBy(const UplinkDevice& device);
 
   // From the objects to the kernel and the edges: of what changed alone, or of
   // everything.
@@ -125,9 +124,6 @@ class Agent {
   void TellSoon();
   bool IsSettled() const;
   void Tell();
-  // Statuses anew; whose are others, unset: all may be.
-  std::optional<std::set<ObjectKey>> Restate();
-  void RestateObject(const ObjectKey& key);
   void LogReady(const ObjectKey& key);
 
   const AgentOptions options_;
@@ -158,13 +154,8 @@ class Agent {
   std::set<std::string> lingering_;  // those of which something does
   std::vector<std::string> told_errors_;
   std::optional<std::chrono::steady_clock::time_point> missing_since_;
-  // What is to be told anew: all, or these edges and objects.
-  bool restate_all_ = true;
-  std::set<std::string> restate_edges_;
-  std::set<ObjectKey> restate_objects_;
-  EdgeReports reports_;      // as last told
-  ObjectStatuses statuses_;  // likewise
-  std::set<ObjectKey> told_invalid_;
+  StatusBoard board_;
+  std::map<std::string, EdgeEnrolment> joined_;  // as last told
   std::map<ObjectKey, std::string> told_ready_;
   UplinkPlan uplink_plan_;    // as it was last applied
   UplinkInput uplink_input_;  // that it was made with

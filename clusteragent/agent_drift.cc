@@ -170,12 +170,11 @@ void Agent::ConcludePlan(UplinkPlan plan, const Uplink::Outcome& outcome) {
 void Agent::Carry(const Uplink::Outcome& outcome) {
   devices_ = outcome.devices;
   if (!outcome.returns) return;
-  for (const UplinkDevice& device : uplink_plan_.devices) CarryBy(device);
-}
-
-void Agent::CarryBy(const UplinkDevice& device) {
-  const auto link = devices_.find(device.wireguard.name);
-  if (link != devices_.end()) LinkOf(device.edge).Carry(device, link->second);
+  for (const UplinkDevice& device : uplink_plan_.devices) {
+    const auto link = devices_.find(device.wireguard.name);
+    if (link == devices_.end()) continue;
+    LinkOf(device.edge).Carry(device, link->second);
+  }
 }
 
 }  // namespace edged::agent

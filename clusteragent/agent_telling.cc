@@ -68,81 +68,51 @@ bool Agent::IsSettled() const {
 void Agent::Tell() {
   tell_timer_ = 0;
   if (!control_plane_->ready()) return;
-  std::optional<std::set<ObjectKey>> changed = Restate();
+  std::map<std::string, EdgeEnrolment> joined;
+  for (const auto& [name, link] : links_) {
+    if (!link->registered()) continue;
+    joined[name] = link->enrolment();
+    const auto told = joined_.find(name);
+    if (told == joined_.end() || told->second != joined[name]) {
+      board_.NoteObject({Kind::kEdgeNode, "", name});
+    }
+  }
+  joined_ = std::move(joined);
+  std::optional<std::set<ObjectKey>> changed = board_.Restate(
+      planner_, control_plane_->mistakes().invalid,
+      [this](const std::string& edge) -> std::optional<EdgeReport> {
+        const auto link = links_.find(edge);
+        if (link == links_.end()) return std::nullopt;
+        return link->second->Report();
+      });
   if (changed) {
     for (const ObjectKey& key : *changed) LogReady(key);
   } else {
-    std::erase_if(told_ready_, [this](const auto& entry) {
-      return !statuses_.contains(entry.first);
-    });
-    for (const auto& [key, status] : statuses_) LogReady(key);
+    for (const auto& [key, status] : board_.statuses()) LogReady(key);
   }
   Telling telling{
       planner_.plan(),
-      statuses_,
+      board_.statuses(),
       std::move(changed),
       {},
-      {},
-      MakeUplinkStatus(planner_.plan(), reports_,
+      joined_,
+      MakeUplinkStatus(planner_.plan(), board_.reports(),
                        {.applied = applied_,
                         .trouble = trouble_,
                         .draining = stopping_,
                         .starting = SteadyClock::now() - began_ < kStarting})};
   for (const auto& [name, link] : links_) {
     telling.own_keys[name] = link->own_key();
-    if (link->registered()) telling.joined[name] = link->enrolment();
   }
   telling.settled = IsSettled();
   control_plane_->Tell(telling);
 }
 
-std::optional<std::set<ObjectKey>> Agent::Restate() {
-  const auto& invalid = control_plane_->mistakes().invalid;
-  for (const auto& [key, why] : invalid) told_invalid_.insert(key);
-  std::set<ObjectKey> keys = std::exchange(restate_objects_, {});
-  keys.insert(told_invalid_.begin(), told_invalid_.end());
-  std::erase_if(told_invalid_,
-                [&](const ObjectKey& key) { return !invalid.contains(key); });
-  const std::set<std::string> edges = std::exchange(restate_edges_, {});
-  if (std::exchange(restate_all_, false)) {
-    reports_.clear();
-    for (const auto& [name, link] : links_) reports_[name] = link->Report();
-    statuses_ = MakeStatus(planner_.plan(), reports_);
-    for (const auto& [key, why] : invalid) {
-      TellInvalid(key, why.generation, why.message, statuses_);
-    }
-    return std::nullopt;
-  }
-  for (const std::string& edge : edges) {
-    const auto link = links_.find(edge);
-    if (link == links_.end()) {
-      reports_.erase(edge);
-    } else {
-      EdgeReport report = link->second->Report();
-      if (std::exchange(reports_[edge], report) == report) continue;
-    }
-    keys.merge(planner_.ObjectsOf(edge));
-  }
-  for (const ObjectKey& key : keys) RestateObject(key);
-  return keys;
-}
-
-void Agent::RestateObject(const ObjectKey& key) {
-  if (auto status = MakeStatusOf(key, planner_.plan(), reports_)) {
-    statuses_.insert_or_assign(key, *std::move(status));
-  } else {
-    statuses_.erase(key);
-  }
-  const auto& invalid = control_plane_->mistakes().invalid;
-  if (const auto why = invalid.find(key); why != invalid.end()) {
-    TellInvalid(key, why->second.generation, why->second.message, statuses_);
-  }
-}
-
 void Agent::LogReady(const ObjectKey& key) {
-  const auto status = statuses_.find(key);
-  const Condition* condition =
-      status == statuses_.end() ? nullptr : status->second.Find("Ready");
+  const auto status = board_.statuses().find(key);
+  const Condition* condition = status == board_.statuses().end()
+                                   ? nullptr
+                                   : status->second.Find("Ready");
   if (condition == nullptr) {
     told_ready_.erase(key);
     return;

@@ -119,7 +119,8 @@ absl::Status Agent::StepUplink(const std::set<std::string>& edges) {
   ForgetTargets(targets);
   DeleteStaleFlows();
   for (const UplinkDevice& device : uplink_plan_.devices) {
-    if (edges.contains(device.edge)) CarryBy(device);
+    const bool is_there = devices_.contains(device.wireguard.name);
+    if (is_there && edges.contains(device.edge)) LinkOf(device.edge).CarryOn();
   }
   return absl::OkStatus();
 }

@@ -26,12 +26,12 @@ namespace edged::agent {
 struct Telling {
   const Plan& plan;
   const ObjectStatuses& statuses;
-  // Whose plan or status is another than when it was told last; unset: all may
-  // be.
+  // Whose plan or status, or what is kept with it, is another than when it was
+  // told last; unset: all may be.
   std::optional<std::set<ObjectKey>> changed;
-  std::map<std::string, PublicKey> own_keys;    // by EdgeNode name
-  std::map<std::string, EdgeEnrolment> joined;  // likewise; what is known here
-  UplinkStatus own;                             // of this replica
+  std::map<std::string, PublicKey> own_keys;           // by EdgeNode name
+  const std::map<std::string, EdgeEnrolment>& joined;  // likewise; known here
+  UplinkStatus own;                                    // of this replica
   // The edges have answered in this term, or had their time: before, what the
   // leader of the last term has said is nearer to the truth.
   bool settled = true;

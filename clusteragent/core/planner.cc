@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <tuple>
 #include <utility>
 #include <variant>
 
@@ -74,21 +75,24 @@ void FillGroups(const EdgeNode& node, EdgePlan& plan) {
   for (const protocol::Uplink& uplink : plan.wanted.uplinks) {
     uplinks.push_back(uplink.name);
   }
-  std::map<std::string, protocol::Group> groups;
+  using Definition =
+      std::tuple<IpAddress, protocol::Timeouts, protocol::Access>;
+  std::map<Definition, std::string> names;  // of a hash each
   for (PlannedMapping& planned : plan.mappings) {
     const IpAddress& address = planned.mapping.listener.public_address;
-    const std::string name = GroupName(address, protocol::Affinity::kNone,
-                                       node.uplink_selector, planned);
+    std::string& name = names[{address, planned.timeouts, planned.access}];
+    if (name.empty()) {
+      name = GroupName(address, protocol::Affinity::kNone, node.uplink_selector,
+                       planned);
+      plan.wanted.groups.push_back({.name = name,
+                                    .public_address = address,
+                                    .uplinks = uplinks,
+                                    .timeouts = planned.timeouts,
+                                    .access = planned.access});
+    }
     planned.mapping.group = name;
-    groups.try_emplace(name, protocol::Group{.name = name,
-                                             .public_address = address,
-                                             .uplinks = uplinks,
-                                             .timeouts = planned.timeouts,
-                                             .access = planned.access});
   }
-  for (auto& [name, group] : groups) {
-    plan.wanted.groups.push_back(std::move(group));
-  }
+  std::ranges::sort(plan.wanted.groups, {}, &protocol::Group::name);
 }
 
 EdgePlan PlanEdge(const EdgeNode& node, const Records& records,

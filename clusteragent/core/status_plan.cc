@@ -338,15 +338,15 @@ std::optional<ObjectStatus> MakeStatusOf(const ObjectKey& object,
   return maker.OfObject(*planned);
 }
 
-void TellInvalid(const ObjectKey& object, int64_t generation,
-                 const std::string& message, ObjectStatuses& statuses) {
+void TellInvalid(const ObjectKey& object, const InvalidObject& why,
+                 ObjectStatuses& statuses) {
   ObjectStatus& status = statuses[object];
   status.object = object;
-  status.observed_generation = generation;
+  status.observed_generation = why.generation;
   const auto refuse = [&](const char* type) {
     const auto condition =
         std::ranges::find(status.conditions, type, &Condition::type);
-    const Condition invalid = False(type, {reason::kInvalid, message});
+    const Condition invalid = False(type, {reason::kInvalid, why.message});
     if (condition == status.conditions.end()) {
       status.conditions.push_back(invalid);
     } else {

@@ -73,10 +73,17 @@ std::optional<ObjectStatus> MakeStatusOf(const ObjectKey& object,
                                          const Plan& plan,
                                          const EdgeReports& reports);
 
-// An object that cannot be read as it is now is neither accepted nor ready;
-// what was last read of it may have a status already.
-void TellInvalid(const ObjectKey& object, int64_t generation,
-                 const std::string& message, ObjectStatuses& statuses);
+// An object that cannot be read as it is now.
+struct InvalidObject {
+  int64_t generation = 0;
+  std::string message;  // names object, field and value
+  bool operator==(const InvalidObject&) const = default;
+};
+
+// It is neither accepted nor ready; what was last read of it may have a status
+// already.
+void TellInvalid(const ObjectKey& object, const InvalidObject& why,
+                 ObjectStatuses& statuses);
 
 // The table that `clusteragent status` prints; lines end with '\n'.
 std::string StatusTable(const std::vector<ObjectStatus>& statuses);

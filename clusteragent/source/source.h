@@ -5,15 +5,9 @@
 #include <vector>
 
 #include "clusteragent/core/objects.h"
+#include "clusteragent/core/status_plan.h"
 
 namespace edged::agent {
-
-// An object that cannot be read as it is now.
-struct InvalidObject {
-  int64_t generation = 0;
-  std::string message;  // names object, field and value
-  bool operator==(const InvalidObject&) const = default;
-};
 
 // What is wrong with the objects that are there. What cannot be read stands as
 // it was last read.
