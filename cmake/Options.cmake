@@ -22,6 +22,10 @@ endif()
 
 add_compile_options(-Wall -Wextra -Wpedantic -Wno-missing-field-initializers
                     -fstack-protector-strong)
+# The annotations of common/mutex.h; gcc cannot check them.
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  add_compile_options(-Werror=thread-safety)
+endif()
 add_compile_definitions($<$<CONFIG:Release>:_FORTIFY_SOURCE=2>)
 add_link_options(-pie -Wl,-z,relro,-z,now)
 

@@ -50,9 +50,17 @@ Edge::Edge(EventLoop& loop, const KernelClients& kernel, StateStore& store,
               if (stream_) stream_->Send(notice);
             }),
       gate_(options.join.cluster_uid, std::nullopt),
+      uplinks_(loop, *this, limits_.overlay,
+               [this](HeartbeatServer::Receive receive,
+                      HeartbeatServer::Probed probed) {
+                 return HeartbeatServer::Start(
+                     loop_, limits_.overlay.EdgeAddress(),
+                     dataplane_.facts().device, std::move(receive),
+                     std::move(probed));
+               }),
       backoff_(milliseconds(200), std::chrono::seconds(10)),
       flows_(loop, [this](const FlowSearch& search) {
-        return dataplane_.DeleteStaleFlows(model_, LongDead(), search);
+        return dataplane_.DeleteStaleFlows(model_, uplinks_.LongDead(), search);
       }) {}
 
 Edge::~Edge() {
@@ -61,9 +69,8 @@ Edge::~Edge() {
     std::exchange(stream_, nullptr)
         ->End(absl::UnavailableError("edged stops, or its enrolment ended"));
   }
-  for (const auto timer : {retry_timer_, save_timer_, health_timer_,
-                           first_words_timer_, tunnel_timer_, audit_timer_,
-                           quiet_timer_, repair_timer_, heed_timer_}) {
+  for (const auto timer : {retry_timer_, save_timer_, tunnel_timer_,
+                           audit_timer_, quiet_timer_, repair_timer_}) {
     loop_.Cancel(timer);
   }
 }
@@ -73,7 +80,7 @@ void Edge::Start() {
   keys_.Start();
   Restore();
   if (!AdoptKernel()) Reconcile();
-  WaitForFirstWords();
+  uplinks_.AwaitFirstWords();
   tunnel_timer_ = loop_.Every(kTunnelInterval, [this] { CheckTunnel(); });
   audit_timer_ = loop_.Every(kAuditInterval, [this] { AuditNowAndThen(); });
 }
@@ -107,7 +114,7 @@ void Edge::Restore() {
   }
   refused_ = judged->refusals;
   model_.Commit(judged->accepted);
-  health_.Update(model_, SteadyClock::now(), /*grace=*/true);
+  uplinks_.Update(model_, /*grace=*/true);
   if (contacted_) {
     spdlog::info("restored {} mappings, {} uplinks, epoch {}, digest {}",
                  model_.mapping_count(), model_.uplinks().size(),
@@ -139,7 +146,7 @@ bool Edge::AdoptKernel() {
   spdlog::warn(
       "no stored state, but the kernel still forwards: it goes on as it is "
       "until an agent calls");
-  StartHeartbeats();
+  HearUplinks();
   serving_();
   return true;
 }
@@ -151,7 +158,7 @@ void Edge::Reconcile() {
   loop_.Cancel(std::exchange(retry_timer_, 0));
   if (adopting_) return;
   const auto written =
-      dataplane_.Reconcile(model_, health_.Evaluate(start), endpoints_);
+      dataplane_.Reconcile(model_, uplinks_.Judge(), endpoints_);
   const bool was_drift = unrepaired_.has_value();
   ConcludeUnrepaired(written);
   const bool was_programmed = std::exchange(programmed_, written.ok());
@@ -165,6 +172,7 @@ void Edge::Reconcile() {
   in_doubt_ = false;
   backoff_.Reset();
   SaveSwitchedSoon();
+  TellAstray();
   if (!was_programmed) {
     spdlog::info(
         "serving: device {} ({}), udp {}, {} mappings, {} ms",
@@ -173,12 +181,12 @@ void Edge::Reconcile() {
         std::chrono::duration_cast<milliseconds>(SteadyClock::now() - start)
             .count());
   }
-  StartHeartbeats();
+  HearUplinks();
   if (!written->empty()) {
     if (!was_drift) spdlog::info("reconciled: {}", *written);
-    GreetUplinks();
+    uplinks_.Greet();
   }
-  ArmHealthTimer();
+  uplinks_.StartJudging();
   flows_.Soon(FlowSearch::Everywhere());
   SendReportIfChanged();
   serving_();
@@ -205,7 +213,7 @@ void Edge::ForgetEpoch() {
 
 absl::Status Edge::Remove() {
   StopWatching();
-  heartbeats_.reset();
+  uplinks_.Deafen();
   loop_.Cancel(std::exchange(save_timer_, 0));
   writer_.Discard();
   RETURN_IF_ERROR(dataplane_.Remove());

@@ -20,21 +20,20 @@
 #include "edged/core/edge_event.h"
 #include "edged/core/edge_model.h"
 #include "edged/core/epoch_gate.h"
-#include "edged/core/health_policy.h"
 #include "edged/edge_keys.h"
 #include "edged/flow_sweep.h"
 #include "edged/join.h"
 #include "edged/system/dataplane.h"
-#include "edged/system/heartbeat_server.h"
 #include "edged/system/quiet_loader.h"
 #include "edged/system/state_store.h"
+#include "edged/uplink_watch.h"
 
 namespace edged::edge {
 
 // An enrolled edge: its model, its data plane, and whoever syncs with it. It is
 // made when the edge is enrolled and destroyed when it is reset. Belongs to the
 // loop thread.
-class Edge {
+class Edge : private UplinkWatch::Owner {
  public:
   struct Options {
     Join join;
@@ -48,7 +47,7 @@ class Edge {
   // `loop`, `kernel` and `store` are borrowed and outlive the edge.
   Edge(EventLoop& loop, const KernelClients& kernel, StateStore& store,
        const Options& options);
-  ~Edge();
+  ~Edge() override;
 
   // Restores what the state file holds and programs it. A kernel that refuses
   // is tried again in the background.
@@ -104,6 +103,7 @@ class Edge {
   void Repair();
   void RepairNow(const Damage& damage);
   absl::StatusOr<std::string> RepairNetwork();
+  void TellAstray();
   void Conclude(Drift drift, const absl::StatusOr<std::string>& written,
                 SteadyTime since);
   void ConcludeUnrepaired(const absl::StatusOr<std::string>& written);
@@ -112,21 +112,17 @@ class Edge {
   absl::StatusOr<protocol::Digest> Audit();
   void AuditNowAndThen();
   void AuditWhenQuiet();
-  void GreetUplinks();
 
-  void StartHeartbeats();
-  const std::string* UplinkAt(const IpAddress& address) const;
-  void OnHeartbeat(const IpAddress& from, const protocol::Heartbeat& heartbeat);
-  std::optional<uint32_t> OnProbe(const IpAddress& from,
-                                  const protocol::PathProbe& probe);
-  void HeedSoon(SteadyTime now);
-  void HeedHeartbeats();
+  bool HearUplinks();  // on another device than before
   void FollowMtu();
-  void ArmHealthTimer();
-  void CheckHealth();
-  void WaitForFirstWords();
-  void ReadReceivedBytes(SteadyTime now);
-  std::set<std::string> LongDead() const;
+  // Of UplinkWatch::Owner.
+  void Heed() override;
+  void JudgeHealth() override;
+  uint32_t OnProbe(const std::string& uplink,
+                   const protocol::PathProbe& probe) override;
+  std::map<PublicKey, uint64_t> ReceivedBytes() override;
+  bool HasWay() override;
+  void RenewSilentPeers() override;
 
   std::vector<UplinkLife> UplinkLives() const;
   Report MakeReport() const;
@@ -152,7 +148,7 @@ class Edge {
   EdgeKeys keys_;
   EpochGate gate_;
   EdgeModel model_;
-  HealthPolicy health_;
+  UplinkWatch uplinks_;
   Endpoints endpoints_;
   std::unique_ptr<KernelWatch> watch_;
   Damage damage_;
@@ -164,9 +160,6 @@ class Edge {
     bool told = false;
   };
   std::optional<Unrepaired> unrepaired_;
-  std::unique_ptr<HeartbeatServer> heartbeats_;
-  int heartbeat_link_ = 0;  // index of the device that it is bound to
-  std::map<std::string, WallTime> last_heartbeats_;
   std::map<PublicKey, wireguard::Peer> peers_;  // as last read
   std::set<std::string> long_dead_;             // likewise
 
@@ -185,27 +178,20 @@ class Edge {
   std::string damaged_state_;
   std::string not_durable_;
   std::set<std::string> stored_switched_;
-  std::vector<std::string> told_astray_;  // in the log
+  Astray told_astray_;  // in the log
   uint64_t applied_version_ = 0;
   std::optional<WallTime> applied_at_;
   std::chrono::nanoseconds apply_time_{};
   Backoff backoff_;
   EventLoop::TimerId retry_timer_ = 0;
   EventLoop::TimerId save_timer_ = 0;
-  EventLoop::TimerId health_timer_ = 0;
-  EventLoop::TimerId first_words_timer_ = 0;
-  std::optional<SteadyTime> way_since_;  // uplinks can be reached
-  SteadyTime greet_after_{};
   EventLoop::TimerId tunnel_timer_ = 0;
   EventLoop::TimerId audit_timer_ = 0;
   EventLoop::TimerId quiet_timer_ = 0;  // an audit after drift
   EventLoop::TimerId repair_timer_ = 0;
   FlowSweep flows_;
-  EventLoop::TimerId heed_timer_ = 0;
-  SteadyTime heed_after_;
   std::string told_mtu_;      // the last line about it in the log
   bool mtu_changed_ = false;  // an uplink says another one, or has moved
-  EventLoop::Duration health_interval_{};
 };
 
 }  // namespace edged::edge

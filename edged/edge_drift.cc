@@ -106,7 +106,7 @@ void Edge::RepairNow(const Damage& damage) {
              written, damage.since);
     if (written.ok() && !written->empty()) {
       flows_.Soon(FlowSearch::Everywhere(), kFlowsAfterDrift);
-      GreetUplinks();
+      uplinks_.Greet();
     }
   }
   SendReportIfChanged();
@@ -116,15 +116,19 @@ absl::StatusOr<std::string> Edge::RepairNetwork() {
   ASSIGN_OR_RETURN(std::string written,
                    dataplane_.RepairNetwork(model_, endpoints_));
   SaveSwitchedSoon();
-  if (dataplane_.astray() != told_astray_) {
-    told_astray_ = dataplane_.astray();
-    for (const std::string& text : told_astray_) spdlog::warn("{}", text);
-  }
+  TellAstray();
   // The device may be another one, whoever has just made it.
-  const int link = heartbeat_link_;
-  StartHeartbeats();
-  if (heartbeat_link_ != link) GreetUplinks();
+  if (HearUplinks()) uplinks_.Greet();
   return written;
+}
+
+// After each ReconcileTunnel().
+void Edge::TellAstray() {
+  const AstrayNews news = NewsOfAstray(told_astray_, dataplane_.astray(),
+                                       model_, dataplane_.facts());
+  told_astray_ = dataplane_.astray();
+  for (const std::string& text : news.begun) spdlog::warn("{}", text);
+  for (const std::string& text : news.over) spdlog::info("{}", text);
 }
 
 // Peers have no events, and endpoints roam.
@@ -139,7 +143,7 @@ void Edge::CheckTunnel() {
     ReconcileSoon();
     return;
   }
-  const std::set<std::string> long_dead = LongDead();
+  const std::set<std::string> long_dead = uplinks_.LongDead();
   if (std::exchange(long_dead_, long_dead) != long_dead) {
     flows_.Soon(FlowSearch::Unserving());
   }
@@ -150,12 +154,12 @@ void Edge::CheckTunnel() {
       Conclude(
           {DriftPart::kTunnel, "peers or settings are not as they were left"},
           written, now);
-      GreetUplinks();
+      uplinks_.Greet();
       return;  // the endpoints of what was missing are still to be kept
     }
   }
   KeepPeers(*device);
-  if (mtu_changed_) HeedSoon(now);
+  if (mtu_changed_) uplinks_.HeedSoon();
 }
 
 // Every mapping, read back. Where they are not what was written, events have
@@ -190,15 +194,6 @@ void Edge::AuditWhenQuiet() {
     quiet_timer_ = 0;
     AuditNowAndThen();
   });
-}
-
-// An uplink takes 15 s to find out that this side has forgotten their session;
-// a packet from here begins a new one at once.
-void Edge::GreetUplinks() {
-  if (!heartbeats_) return;
-  for (const auto& [name, uplink] : model_.uplinks()) {
-    heartbeats_->Greet(limits_.overlay.UplinkAddress(uplink.block));
-  }
 }
 
 void Edge::Conclude(Drift drift, const absl::StatusOr<std::string>& written,

@@ -200,7 +200,7 @@ absl::Status Edge::ApplyJudged(const protocol::EdgeDelta& accepted) {
     model_.Commit(accepted);
     SaveSoon();
     // Uplinks that the kernel already serves go on while they are first heard.
-    health_.Update(model_, SteadyClock::now(), /*grace=*/true);
+    uplinks_.Update(model_, /*grace=*/true);
     Reconcile();
     return programmed_ ? absl::OkStatus() : Unavailable("{}", trouble_);
   }
@@ -227,9 +227,8 @@ absl::Status Edge::ApplyJudged(const protocol::EdgeDelta& accepted) {
   SaveSoon();
   flows_.Soon(search);
   if (!ChangesTunnel(accepted)) return absl::OkStatus();
-  health_.Update(model_, SteadyClock::now());
-  ArmHealthTimer();
-  CheckHealth();
+  uplinks_.Update(model_);
+  JudgeHealth();
   // What was removed goes last; the mappings serve already.
   if (const absl::Status status = WriteTunnel(model_); !status.ok()) {
     spdlog::warn("tunnel: {}; trying again", Message(status));
@@ -241,6 +240,7 @@ absl::Status Edge::ApplyJudged(const protocol::EdgeDelta& accepted) {
 absl::Status Edge::WriteTunnel(const EdgeModel& model) {
   ASSIGN_OR_RETURN(const std::string written,
                    dataplane_.ReconcileTunnel(model, endpoints_));
+  TellAstray();
   if (!written.empty()) spdlog::info("tunnel: {}", written);
   return absl::OkStatus();
 }

@@ -37,8 +37,16 @@ void FlowSweep::Sweep() {
   const auto deleted = remove_(search);
   const auto end = SteadyClock::now();
   after_ = end + kFactor * (end - start);
+  std::string trouble(Message(deleted.status()));
+  if (trouble != trouble_) {
+    if (deleted.ok()) {
+      spdlog::info("stale flows: they are looked for again");
+    } else {
+      spdlog::warn("stale flows: {}; trying again", trouble);
+    }
+  }
+  trouble_ = std::move(trouble);
   if (!deleted.ok()) {
-    spdlog::warn("stale flows: {}; trying again", Message(deleted.status()));
     Soon(search, kAgain);
   } else if (*deleted > 0) {
     spdlog::info("stale flows: {} deleted, {} ms", *deleted,

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <functional>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "common/event_loop.h"
@@ -11,7 +12,7 @@ namespace edged::edge {
 
 // Deletes stale flows soon after it is asked to: what is asked for meanwhile is
 // looked for in one pass, which takes a fifth of the loop's time at most, and a
-// pass that fails is tried again. Belongs to the loop thread.
+// pass that fails is tried again, and told once. Belongs to the loop thread.
 class FlowSweep {
  public:
   // Deletes what the search finds, and returns the number of it.
@@ -36,8 +37,9 @@ class FlowSweep {
   const Delete remove_;
   FlowSearch search_;  // where flows may be stale, not looked at yet
   EventLoop::TimerId timer_ = 0;
-  Time at_;     // when it rings
-  Time after_;  // not before
+  Time at_;              // when it rings
+  Time after_;           // not before
+  std::string trouble_;  // why the last pass failed; empty: it did not
 };
 
 }  // namespace edged::edge

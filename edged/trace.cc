@@ -71,18 +71,20 @@ absl::Status LookAtNetwork(TraceScene& scene) {
 }
 
 std::optional<OtherWay> OtherWayOf(netlink::Rtnetlink& rtnetlink,
+                                   RoutingMemory& routing,
                                    const DoctorFacts& facts,
                                    const nftables::TracedPacket& arrived,
                                    const IpAddress& mapping) {
-  const auto host = ObserveRouting(rtnetlink);
-  if (!host.ok()) return std::nullopt;
-  const auto in = std::ranges::find(host->links, static_cast<int>(arrived.in),
+  const auto recalled = routing.Recall();
+  if (!recalled.ok()) return std::nullopt;
+  const HostRouting& host = **recalled;
+  const auto in = std::ranges::find(host.links, static_cast<int>(arrived.in),
                                     &netlink::Link::index);
   const AskedWay way =
-      AskWay(rtnetlink, *host, mapping, in == host->links.end() ? "" : in->name,
+      AskWay(rtnetlink, host, mapping, in == host.links.end() ? "" : in->name,
              arrived.source);
   return FindOtherWay(
-      way, *host, facts.device,
+      way, host, facts.device,
       mapping.is_ipv4() ? facts.enrolment.network : facts.enrolment.network6);
 }
 
@@ -223,9 +225,12 @@ absl::StatusOr<bool> Trace(const TraceOptions& options,
                       : fmt::format(", here {}", target.nic_address.ToString()),
                   options.patience.count(), options.flows));
   ASSIGN_OR_RETURN(auto rtnetlink, netlink::Rtnetlink::Open());
+  ASSIGN_OR_RETURN(auto routing, RoutingMemory::Open([&rtnetlink] {
+                     return ObserveRouting(rtnetlink);
+                   }));
   scene.other_way = [&](const nftables::TracedPacket& arrived,
                         const IpAddress& mapping) {
-    return OtherWayOf(rtnetlink, facts, arrived, mapping);
+    return OtherWayOf(rtnetlink, routing, facts, arrived, mapping);
   };
   TraceStory story(std::move(scene), options.flows);
   RETURN_IF_ERROR(Follower(*loop, events, story, options, say).Run());

@@ -64,7 +64,7 @@ class Concern {
     return route.protocol == netlink::kRouteProtocol ||
            (link && link->name == facts_.device) ||
            (route.destination.length() == 0 && route.table == RT_TABLE_MAIN) ||
-           (route.table == RT_TABLE_MAIN &&
+           (observed_.tables.contains(route.table) &&
             (LeadsToPeer(route.destination) || MeetsOurs(route.destination)));
   }
 

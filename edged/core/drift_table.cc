@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "edged/core/nft_compiler.h"
+#include "edged/core/nft_elements.h"
 #include "edged/core/nft_names.h"
 #include "edged/core/readback.h"
 

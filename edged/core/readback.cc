@@ -6,7 +6,7 @@
 #include <span>
 
 #include "common/status.h"
-#include "edged/core/nft_compiler.h"
+#include "edged/core/nft_elements.h"
 #include "edged/core/nft_names.h"
 
 namespace edged::edge {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <linux/rtnetlink.h>
+
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -20,6 +22,8 @@ struct ObservedRoutes {
   std::vector<netlink::Link> links;
   std::vector<netlink::Address> addresses;
   std::vector<netlink::Route> routes;
+  // Tables that rules lead to, whoever made them.
+  std::set<uint32_t> tables{RT_TABLE_LOCAL, RT_TABLE_MAIN, RT_TABLE_DEFAULT};
 };
 
 struct LinkChange {

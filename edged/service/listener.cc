@@ -32,7 +32,6 @@ constexpr int kSpareDescriptors = 16;
 constexpr int kMostDescriptors = 320;
 constexpr int kAcceptsPerTurn = 32;
 constexpr auto kRest = std::chrono::milliseconds(500);
-constexpr auto kQuiet = std::chrono::seconds(60);
 // As long as gRPC waits for the answer to a ping.
 constexpr unsigned kUserTimeoutMilliseconds = 20'000;
 
@@ -146,7 +145,7 @@ void Listener::Close() {
     if (self->watching_) self->loop_.Unwatch(self->socket_.get());
     self->watching_ = false;
     self->loop_.Cancel(std::exchange(self->rest_, 0));
-    self->loop_.Cancel(std::exchange(self->quiet_, 0));
+    self->loop_.Cancel(std::exchange(self->expiry_, 0));
     self->socket_.reset();
   });
 }
@@ -164,7 +163,7 @@ void Listener::Watch() {
       });
   watching_ = status.ok();
   if (!watching_) {
-    Say(std::string(Message(status)));
+    Say("", std::string(Message(status)));
     Rest();
   }
 }
@@ -178,17 +177,22 @@ void Listener::AcceptSome() {
                                 SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (connection) {
       const auto from = FromSockaddr(name);  // of a Unix socket there is none
+      const std::string client = from.ok() ? from->address.ToString() : "";
       const absl::Status given =
           from.ok() ? HandRelayed(std::move(connection), from->address)
                     : Give(std::move(connection));
-      if (!given.ok()) Say(fmt::format("refused {}", Message(given)));
+      if (!given.ok()) {
+        Say(client, fmt::format("refused {}: {}",
+                                client.empty() ? "a connection" : client,
+                                Message(given)));
+      }
       continue;
     }
     const int error = errno;
     if (error == EAGAIN || error == EWOULDBLOCK || IsClosed()) return;
     if (error == EMFILE || error == ENFILE || error == ENOBUFS ||
         error == ENOMEM || error == EINVAL) {
-      Say(std::string(Message(ErrnoStatus(error, "accept"))));
+      Say("", std::string(Message(ErrnoStatus(error, "accept"))));
       Rest();
       return;
     }
@@ -205,7 +209,8 @@ absl::Status Listener::HandRelayed(UniqueFd connection, const IpAddress& from) {
       Relay::Start(loop_, std::move(connection), std::move(pace),
                    [weak = weak_from_this(), client](std::string_view what) {
                      const auto self = weak.lock();
-                     if (self) self->Say(fmt::format("{} {}", client, what));
+                     if (self)
+                       self->Say(client, fmt::format("{} {}", client, what));
                    }));
   return Give(std::move(given));
 }
@@ -219,8 +224,8 @@ absl::Status Listener::Give(UniqueFd connection) {
 
 absl::Status Listener::CheckNumber(const UniqueFd& connection) const {
   if (connection.get() < most_descriptors_) return absl::OkStatus();
-  return absl::ResourceExhaustedError(fmt::format(
-      "a connection: {} descriptors are in use", most_descriptors_));
+  return absl::ResourceExhaustedError(
+      fmt::format("{} descriptors are in use", most_descriptors_));
 }
 
 // ResourceExhausted where the client has too many connections, or comes too
@@ -238,29 +243,34 @@ absl::StatusOr<std::shared_ptr<ClientPace>> Listener::PaceOf(
   if (relays >= kMostOfOneAddress || !pace->calls.TryTake(now)) {
     return absl::ResourceExhaustedError(
         relays >= kMostOfOneAddress
-            ? fmt::format("{}: it has {} connections already", from.ToString(),
-                          relays)
-            : fmt::format("{}: it comes too often", from.ToString()));
+            ? fmt::format("it has {} connections already", relays)
+            : "it comes too often");
   }
   return pace;
 }
 
-// Once, and then how often it would have been said.
-void Listener::Say(const std::string& what) {
-  if (quiet_ != 0) {
-    ++unsaid_;
-    return;
-  }
-  spdlog::warn("api {}: {}", address_, what);
-  quiet_ = loop_.After(kQuiet, [weak = weak_from_this()] {
-    const auto self = weak.lock();
-    if (!self) return;
-    self->quiet_ = 0;
-    const size_t unsaid = std::exchange(self->unsaid_, 0);
-    if (unsaid == 0) return;
-    spdlog::warn("api {}: and {} more complaints within a minute",
-                 self->address_, unsaid);
-  });
+void Listener::Say(const std::string& client, const std::string& what) {
+  const auto line =
+      complaints_.Take(client, what, std::chrono::steady_clock::now());
+  if (!line) return;
+  spdlog::warn("api {}: {}", address_, *line);
+  if (expiry_ == 0) ArmExpiry();
+}
+
+void Listener::ArmExpiry() {
+  const auto next = complaints_.next();
+  if (!next) return;
+  expiry_ = loop_.After(
+      *next - std::chrono::steady_clock::now(), [weak = weak_from_this()] {
+        const auto self = weak.lock();
+        if (!self) return;
+        self->expiry_ = 0;
+        for (const std::string& line :
+             self->complaints_.Expire(std::chrono::steady_clock::now())) {
+          spdlog::warn("api {}: {}", self->address_, line);
+        }
+        self->ArmExpiry();
+      });
 }
 
 // Where nothing can be accepted, the socket stays readable: looks again later.

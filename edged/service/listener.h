@@ -12,6 +12,7 @@
 #include "common/mutex.h"
 #include "common/net_types.h"
 #include "common/unique_fd.h"
+#include "edged/core/complaints.h"
 #include "edged/service/frame_gate.h"
 
 namespace edged::edge {
@@ -54,7 +55,8 @@ class Listener : public std::enable_shared_from_this<Listener> {
   absl::Status Give(UniqueFd connection);
   absl::Status CheckNumber(const UniqueFd& connection) const;
   absl::StatusOr<std::shared_ptr<ClientPace>> PaceOf(const IpAddress& from);
-  void Say(const std::string& what);
+  void Say(const std::string& client, const std::string& what);
+  void ArmExpiry();
   void Rest();
 
   const std::string address_;
@@ -72,8 +74,8 @@ class Listener : public std::enable_shared_from_this<Listener> {
   std::map<IpAddress, std::shared_ptr<ClientPace>> clients_;
   bool watching_ = false;
   EventLoop::TimerId rest_ = 0;
-  EventLoop::TimerId quiet_ = 0;  // runs after something was said
-  size_t unsaid_ = 0;             // since then
+  Complaints complaints_;
+  EventLoop::TimerId expiry_ = 0;  // of the first of them
 };
 
 }  // namespace edged::edge

@@ -15,6 +15,8 @@
 #include "common/wireguard/diff.h"
 #include "edged/core/drift_table.h"
 #include "edged/core/nft_compiler.h"
+#include "edged/core/nft_delta.h"
+#include "edged/core/nft_elements.h"
 #include "edged/core/nft_names.h"
 #include "edged/core/readback.h"
 #include "edged/core/route_plan.h"
@@ -330,13 +332,10 @@ void Dataplane::LookForAstray(const EdgeModel& model) {
                      : !absl::IsNotFound(route.status())) {
         continue;
       }
-      astray_.push_back(fmt::format(
-          "packets for uplink {} do not go into the tunnel: {}; `edged doctor` "
-          "says more",
-          name,
+      astray_[{name, family}] =
           route.ok() ? fmt::format("somebody's route {} of table {} takes them",
                                    route->destination.ToString(), route->table)
-                     : Message(route.status())));
+                     : std::string(Message(route.status()));
     }
   }
 }

@@ -14,6 +14,7 @@
 #include "common/netlink/rtnetlink.h"
 #include "common/nftables/client.h"
 #include "common/wireguard/client.h"
+#include "edged/core/astray.h"
 #include "edged/core/conntrack_plan.h"
 #include "edged/core/drift_damage.h"
 #include "edged/core/edge_api.h"
@@ -122,9 +123,8 @@ class Dataplane {
   bool HasWayTo(const IpAddress& address) const;
   // The tunnel device with its peers.
   absl::StatusOr<wireguard::Device> Tunnel() const;
-  // A sentence for each uplink whose packets somebody's route or rule leads
-  // elsewhere than into the tunnel, as of the last ReconcileTunnel().
-  const std::vector<std::string>& astray() const { return astray_; }
+  // As of the last ReconcileTunnel(), for packets that this host makes itself.
+  const Astray& astray() const { return astray_; }
   wireguard::Backend backend() const { return kernel_.wireguard.backend(); }
   const HostFacts& facts() const { return facts_; }
   int device_index() const;  // as last observed; 0: there is none
@@ -147,7 +147,7 @@ class Dataplane {
   HostFacts facts_;
   HostNetwork host_;
   Endpoints endpoints_;  // as last given
-  std::vector<std::string> astray_;
+  Astray astray_;
   std::map<IpAddress, Unserved> unserved_;  // by public address
   GroupMarks marks_;
   bool timeouts_known_ = false;  // the kernel was asked

@@ -12,6 +12,10 @@ absl::StatusOr<HostNetwork> Observe(netlink::Rtnetlink& rtnetlink) {
   ASSIGN_OR_RETURN(host.routes.links, rtnetlink.ListLinks());
   ASSIGN_OR_RETURN(host.routes.addresses, rtnetlink.ListAddresses());
   ASSIGN_OR_RETURN(host.routes.routes, rtnetlink.ListRoutes());
+  ASSIGN_OR_RETURN(const auto rules, rtnetlink.ListPolicyRules());
+  for (const netlink::PolicyRule& rule : rules) {
+    if (rule.table != RT_TABLE_UNSPEC) host.routes.tables.insert(rule.table);
+  }
   ASSIGN_OR_RETURN(host.forwarding_everywhere,
                    rtnetlink.ForwardingEverywhere(Family::kIpv4));
   ASSIGN_OR_RETURN(host.ipv6.forwarding_everywhere,

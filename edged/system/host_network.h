@@ -10,7 +10,7 @@ namespace edged::edge {
 
 // What this host's network namespace has.
 struct HostNetwork {
-  ObservedRoutes routes;  // links, addresses, routes
+  ObservedRoutes routes;  // links, addresses, routes, rules' tables
   bool forwarding_everywhere = false;
   Ipv6Host ipv6;
 };

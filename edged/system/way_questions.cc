@@ -7,6 +7,7 @@
 namespace edged::edge {
 namespace {
 
+constexpr auto kLeastAge = std::chrono::milliseconds(100);
 constexpr size_t kMostDestinations = 64, kMostSources = 16;
 
 // Somewhere on the internet; nothing is sent there.
@@ -34,6 +35,24 @@ absl::StatusOr<HostRouting> ObserveRouting(netlink::Rtnetlink& rtnetlink) {
   ASSIGN_OR_RETURN(host.routes, rtnetlink.ListRoutes());
   ASSIGN_OR_RETURN(host.rules, rtnetlink.ListPolicyRules());
   return host;
+}
+
+absl::StatusOr<RoutingMemory> RoutingMemory::Open(Observe observe) {
+  ASSIGN_OR_RETURN(netlink::RouteEvents events, netlink::RouteEvents::Open());
+  return RoutingMemory(std::move(events), std::move(observe));
+}
+
+absl::StatusOr<const HostRouting*> RoutingMemory::Recall() {
+  const absl::Status read =
+      events_.Read([this](const netlink::RouteEvent&) { changed_ = true; });
+  changed_ |= !read.ok();  // some were lost
+  const auto now = std::chrono::steady_clock::now();
+  if (known_ && (!changed_ || now - known_at_ < kLeastAge)) return &*known_;
+  // What changes meanwhile is told again.
+  ASSIGN_OR_RETURN(known_, observe_());
+  known_at_ = std::chrono::steady_clock::now();
+  changed_ = false;
+  return &*known_;
 }
 
 AskedWay AskWay(netlink::Rtnetlink& rtnetlink, const HostRouting& host,

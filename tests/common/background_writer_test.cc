@@ -27,6 +27,13 @@ struct Writing {
                     told += what + (status.ok() ? " " : " failed ");
                   });
   }
+  // The disk is at "a" and does not end, and "b" waits.
+  void HoldUp() {
+    disk.Hold();
+    Write("a");
+    disk.AwaitAccess();
+    Write("b");
+  }
   absl::Status WriteNow(const std::string& what) {
     return writer->WriteNow([this, what] { return Put(what); });
   }
@@ -64,10 +71,7 @@ TEST_CASE("background_writer: writes, and tells on the loop thread",
 TEST_CASE("background_writer: a slow disk gets the newest, and holds up nobody",
           "[background_writer]") {
   Writing writing;
-  writing.disk.Hold();
-  writing.Write("a");
-  writing.disk.AwaitAccess();
-  writing.Write("b");  // replaced before its turn comes
+  writing.HoldUp();  // b is replaced before its turn comes
   writing.Write("c");
   writing.Run(milliseconds(20));  // the loop lives meanwhile
   CHECK(writing.told.empty());
@@ -80,10 +84,7 @@ TEST_CASE("background_writer: a slow disk gets the newest, and holds up nobody",
 TEST_CASE("background_writer: what is written now comes last, and is there",
           "[background_writer]") {
   Writing writing;
-  writing.disk.Hold();
-  writing.Write("a");
-  writing.disk.AwaitAccess();
-  writing.Write("b");
+  writing.HoldUp();
   writing.disk.ReleaseAfter(milliseconds(50));
   CHECK(writing.WriteNow("c") == absl::OkStatus());
   CHECK(writing.written == "a c ");
@@ -96,10 +97,7 @@ TEST_CASE("background_writer: what is written now comes last, and is there",
 TEST_CASE("background_writer: its end waits for what was handed over",
           "[background_writer]") {
   Writing writing;
-  writing.disk.Hold();
-  writing.Write("a");
-  writing.disk.AwaitAccess();
-  writing.Write("b");
+  writing.HoldUp();
   writing.disk.ReleaseAfter(milliseconds(50));
   writing.writer.reset();
   CHECK(writing.written == "a b ");
@@ -110,10 +108,7 @@ TEST_CASE("background_writer: its end waits for what was handed over",
 TEST_CASE("background_writer: what is discarded is not written any more",
           "[background_writer]") {
   Writing writing;
-  writing.disk.Hold();
-  writing.Write("a");
-  writing.disk.AwaitAccess();
-  writing.Write("b");
+  writing.HoldUp();
   writing.disk.ReleaseAfter(milliseconds(50));
   writing.writer->Discard();
   CHECK(writing.written == "a ");

@@ -107,25 +107,6 @@ TEST_CASE("edge: an address and a route that somebody removes come back",
              Catch::Contains("+ address 10.200.0.1/32 dev edged0"));
 }
 
-TEST_CASE("edge: a setting that somebody switches off is switched on",
-          "[edge]") {
-  const auto host = Host::Make();
-  if (!host) return;
-  Synced synced(*host);
-  host->Run(milliseconds(20));  // the kernel's echo of our own changes
-  Stranger stranger;
-  const auto eth0 = stranger.rtnetlink.GetLink("eth0");
-  REQUIRE(eth0.ok());
-  REQUIRE(eth0->ipv4.forwarding);
-  netlink::Ipv4Conf conf = eth0->ipv4;
-  conf.forwarding = false;
-  REQUIRE(stranger.rtnetlink.SetIpv4Conf(eth0->index, conf).ok());
-  host->Run(milliseconds(50));
-  CHECK(stranger.rtnetlink.GetLink("eth0")->ipv4.forwarding);
-  CHECK_THAT(Told(*host), Catch::EndsWith("~ ipv4 eth0 forwarding 1 rp_filter "
-                                          "0\n"));
-}
-
 TEST_CASE("edge: what a repair switches on is in the state file", "[edge]") {
   const auto host = Host::Make();
   if (!host) return;
@@ -143,37 +124,6 @@ TEST_CASE("edge: what a repair switches on is in the state file", "[edge]") {
   CHECK(host->rtnetlink->GetLink("eth0")->ipv4.forwarding);
   CHECK(host->store.Load()->switched_interfaces ==
         std::set<std::string>{"eth0"});
-}
-
-TEST_CASE("edge: a peer that somebody removes is back within a second",
-          "[edge]") {
-  const auto host = Host::Make();
-  if (!host) return;
-  Synced synced(*host);
-  host->Run(milliseconds(20));
-  REQUIRE(host->PeerCount() == 4);
-  REQUIRE(host->wireguard->Apply(kDevice, {.removed_peers = {Key(2)}}).ok());
-  host->Run(milliseconds(1050));
-  CHECK(host->PeerCount() == 4);
-  CHECK(Told(*host) ==
-        "wireguard: peers or settings are not as they were left; peer AgICAgIC "
-        "new: allowed ips 10.200.0.32/28, keepalive 0 s\n");
-}
-
-TEST_CASE("edge: what others do beside us is not looked at", "[edge]") {
-  const auto host = Host::Make();
-  if (!host) return;
-  Synced synced(*host);
-  host->Run(milliseconds(20));  // the kernel's echo of our own changes
-  Stranger stranger;
-  nftables::Transaction beside("beside");
-  beside.Add(nftables::AddTable{});
-  REQUIRE(stranger.nft->Apply(beside).ok());
-  REQUIRE(stranger.rtnetlink.CreateLink("docker0", "veth").ok());
-  const int changes = host->nft->applied();
-  host->Run(milliseconds(50));
-  CHECK(Told(*host) == "");
-  CHECK(host->nft->applied() == changes);
 }
 
 TEST_CASE("edge: a repair that fails is tried until it succeeds", "[edge]") {

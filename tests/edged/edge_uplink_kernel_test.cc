@@ -5,6 +5,7 @@
 #include <memory>
 #include <utility>
 
+#include "tests/common/captured_log.h"
 #include "tests/edged/blind_loop.h"
 #include "tests/edged/edge_on_host.h"
 #include "tests/edged/uplink_on_wire.h"
@@ -70,6 +71,43 @@ TEST_CASE("edge: hears uplinks on a device that following the MTU made again",
   uplink.Send({.ready = true});
   host->Run(milliseconds(50));
   CHECK(IsAlive(*synced.edge));
+}
+
+TEST_CASE("edge: a change of the MTU is in the log once", "[edge]") {
+  const auto host = Host::Make();
+  if (!host) return;
+  // A route that somebody changes is seen with the next look alone.
+  host->loop = std::make_unique<BlindLoop>(std::move(host->loop));
+  Synced synced(*host);
+  UplinkOnWire uplink(*host);
+  Roam(*host, 1000);
+  host->Run(milliseconds(1'100));
+  CapturedLog log;
+  const auto follow = [&](uint32_t mtu) {
+    log.Take();
+    uplink.Send(protocol::PathProbe{.uplink_mtu = mtu});
+    host->Run(milliseconds(50));
+    return log.Take();
+  };
+  const std::string told =
+      "info: MTU: + route 10.200.0.16/28 dev edged0 mtu 1300\n";
+  CHECK(follow(1300) == told);
+  CHECK(follow(1300) == "");
+
+  const auto device = host->rtnetlink->GetLink(kDevice);
+  const auto mtu_of_route = [&] {
+    return host->rtnetlink->Match({.destination = Ip("10.200.0.17")})->mtu;
+  };
+  REQUIRE(host->rtnetlink
+              ->ReplaceRoute(
+                  {.destination = Net("10.200.0.16/28"), .link = device->index})
+              .ok());
+  REQUIRE(mtu_of_route() == 0);
+  Roam(*host, 1001);  // the way to the uplink may have another MTU
+  host->Run(milliseconds(1'100));
+  CHECK(mtu_of_route() == 1300);
+  CHECK_THAT(log.Take(), !Catch::Contains("MTU"));
+  CHECK_THAT(follow(1280), Catch::Contains("mtu 1280"));
 }
 
 }  // namespace edged::edge

@@ -3,6 +3,9 @@
 #include <catch2/catch.hpp>
 #include <thread>
 
+#include "tests/common/captured_log.h"
+#include "tests/fakes/virtual_loop.h"
+
 namespace edged::edge {
 namespace {
 
@@ -59,6 +62,31 @@ TEST_CASE("flow_sweep: a pass that fails is made again", "[flow_sweep]") {
   flows.answer = 0;
   flows.RunFor(milliseconds(1'200));
   CHECK(flows.passes.size() == 2);
+}
+
+TEST_CASE("flow_sweep: a failure that lasts is told once, and its end",
+          "[flow_sweep]") {
+  VirtualLoop loop;
+  CapturedLog log;
+  absl::StatusOr<int> answer = absl::UnavailableError("busy");
+  int passes = 0;
+  FlowSweep sweep(loop, [&](const FlowSearch&) {
+    ++passes;
+    return answer;
+  });
+  sweep.Soon(FlowSearch::Everywhere());
+  loop.Advance(std::chrono::minutes(1));
+  CHECK(passes > 50);
+  CHECK(log.Take() == "warning: stale flows: busy; trying again\n");
+  answer = absl::UnavailableError("no memory");
+  loop.Advance(std::chrono::minutes(1));
+  CHECK(log.Take() == "warning: stale flows: no memory; trying again\n");
+  answer = 0;
+  loop.Advance(std::chrono::minutes(1));
+  CHECK(log.Take() == "info: stale flows: they are looked for again\n");
+  sweep.Soon(FlowSearch::Everywhere());
+  loop.Advance(std::chrono::minutes(1));
+  CHECK(log.Take() == "");
 }
 
 }  // namespace

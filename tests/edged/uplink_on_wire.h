@@ -13,6 +13,7 @@
 
 #include "common/protocol/heartbeat.h"
 #include "common/protocol/overlay.h"
+#include "common/protocol/path_probe.h"
 #include "common/unique_fd.h"
 #include "tests/edged/edge_on_host.h"
 
@@ -32,7 +33,14 @@ class UplinkOnWire {
   }
 
   void Send(const protocol::Heartbeat& heartbeat) {
-    const std::string datagram = Encode(heartbeat);
+    SendDatagram(Encode(heartbeat));
+  }
+  void Send(const protocol::PathProbe& probe) {
+    SendDatagram(Encode(probe, Family::kIpv4, /*packet=*/0));
+  }
+
+ private:
+  void SendDatagram(const std::string& datagram) {
     iphdr ip{};
     ip.version = 4;
     ip.ihl = sizeof ip / 4;
@@ -59,7 +67,6 @@ class UplinkOnWire {
                    sizeof to) == static_cast<ssize_t>(packet.size()));
   }
 
- private:
   static uint16_t Checksum(const iphdr& ip) {
     uint16_t words[sizeof ip / 2];
     std::memcpy(words, &ip, sizeof ip);

@@ -17,6 +17,8 @@ class VirtualLoop final : public EventLoop {
  public:
   // Makes the posted calls, then lets `time` pass with everything that is due.
   void Advance(Duration time);
+  // How far its time has been moved.
+  Duration now() const { return now_; }
   // How long until the first timer; nothing when there is none.
   std::optional<Duration> UntilNext() const;
   size_t timers() const { return timers_.size(); }

@@ -16,6 +16,8 @@
 #include "common/status.h"
 #include "edged/core/ipv6_support.h"
 #include "edged/core/nft_compiler.h"
+#include "edged/core/nft_delta.h"
+#include "edged/core/nft_elements.h"
 #include "edged/core/nft_names.h"
 #include "edged/core/readback.h"
 #include "edged/service/edge_proto.h"

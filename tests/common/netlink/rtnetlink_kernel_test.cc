@@ -397,27 +397,6 @@ TEST_CASE("rtnetlink: rules by mark are added and removed, each twice",
   CHECK(Show(rules) == own_rules);
 }
 
-TEST_CASE("rtnetlink: a mark leads to its table", "[rtnetlink]") {
-  OwnNamespace own;
-  if (!own) return;
-  Rtnetlink rtnetlink = OpenRtnetlink();
-  const auto near = MakePair(rtnetlink);
-  if (!near) return;
-  CHECK(rtnetlink
-            .ReplaceRoute({.destination = Prefix("0.0.0.0/0"),
-                           .link = *near,
-                           .table = kTable})
-            .ok());
-  // Mask 0 takes every packet, so that a plain lookup sees it.
-  CHECK(rtnetlink
-            .AddRule({.priority = 900, .mark = 0, .mask = 0, .table = kTable})
-            .ok());
-  const auto route = rtnetlink.RouteTo(Ip("192.0.2.7"));
-  REQUIRE(route.ok());
-  CHECK(route->table == kTable);
-  CHECK(route->link == *near);
-}
-
 TEST_CASE("rtnetlink: tells the route that would be taken", "[rtnetlink]") {
   OwnNamespace own;
   if (!own) return;

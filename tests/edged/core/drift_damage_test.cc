@@ -197,6 +197,28 @@ TEST_CASE("concerns_edge: whatever leads to an uplink", "[concerns_edge]") {
   CHECK(!concerns({.object = route}));
 }
 
+TEST_CASE("concerns_edge: routes of tables that rules lead to",
+          "[concerns_edge]") {
+  HostFacts facts = SampleFacts();
+  facts.underlay = {{Ip("198.51.100.7"), 4}};
+  ObservedRoutes host = SampleHost();
+  const auto concerns = [&](const char* destination) {
+    const netlink::Route route{.destination = Net(destination),
+                               .link = 4,
+                               .table = 100,
+                               .protocol = 3};
+    return ConcernsEdge({.object = route}, SampleState().settings, facts, host);
+  };
+  for (const char* place : {"0.0.0.0/0", "10.200.0.17/32", "198.51.100.0/24"}) {
+    INFO(place);
+    host.tables.erase(100);
+    CHECK(!concerns(place));
+    host.tables.insert(100);
+    CHECK(concerns(place));
+  }
+  CHECK(!concerns("172.17.0.0/16"));
+}
+
 TEST_CASE("concerns_edge: not what containers do", "[concerns_edge]") {
   netlink::Link link = LinkOf(4);
   link.up = false;

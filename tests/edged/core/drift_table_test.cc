@@ -5,6 +5,7 @@
 
 #include "common/drift/repair_text.h"
 #include "common/nftables/print.h"
+#include "edged/core/nft_elements.h"
 #include "edged/core/nft_names.h"
 #include "tests/edged/core/edge_on_kernel.h"
 #include "tests/fakes/fake_nftables_client.h"

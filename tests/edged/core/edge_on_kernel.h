@@ -9,6 +9,7 @@
 #include "common/nftables/diff.h"
 #include "common/nftables/print.h"
 #include "edged/core/nft_compiler.h"
+#include "edged/core/nft_delta.h"
 #include "edged/core/nft_names.h"
 #include "edged/core/readback.h"
 #include "tests/edged/core/sample_edge.h"

@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "common/nftables/print.h"
+#include "edged/core/nft_elements.h"
 #include "edged/core/nft_names.h"
 #include "tests/edged/core/sample_edge.h"
 #include "tests/fakes/packet_walk.h"

@@ -1,8 +1,11 @@
+#include "edged/core/nft_delta.h"
+
 #include <catch2/catch.hpp>
 #include <random>
 
 #include "common/nftables/print.h"
 #include "edged/core/nft_compiler.h"
+#include "edged/core/nft_elements.h"
 #include "edged/core/nft_names.h"
 #include "edged/core/readback.h"
 #include "tests/edged/core/edge_on_kernel.h"

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "common/status.h"
+#include "tests/common/captured_log.h"
 #include "tests/common/temporary_folder.h"
 
 namespace edged::edge {
@@ -183,6 +184,17 @@ uint16_t FreePort() {
   return ntohs(name.sin_port);
 }
 
+UniqueFd ConnectFrom(uint32_t host, uint16_t port) {
+  UniqueFd client(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const sockaddr_in from = Loopback(host, 0);
+  const sockaddr_in to = Loopback(1, port);
+  REQUIRE(bind(client.get(), reinterpret_cast<const sockaddr*>(&from),
+               sizeof from) == 0);
+  REQUIRE(connect(client.get(), reinterpret_cast<const sockaddr*>(&to),
+                  sizeof to) == 0);
+  return client;
+}
+
 TEST_CASE("listener: gives no single address all connections", "[listener]") {
   Door door;
   const uint16_t port = FreePort();
@@ -190,14 +202,7 @@ TEST_CASE("listener: gives no single address all connections", "[listener]") {
   // From 127.0.0.HOST; whether the other side keeps it.
   std::vector<UniqueFd> clients;
   const auto connects_from = [&](uint32_t host) {
-    clients.emplace_back(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    const sockaddr_in from = Loopback(host, 0);
-    const sockaddr_in to = Loopback(1, port);
-    const int fd = clients.back().get();
-    REQUIRE(bind(fd, reinterpret_cast<const sockaddr*>(&from), sizeof from) ==
-            0);
-    REQUIRE(connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof to) ==
-            0);
+    clients.push_back(ConnectFrom(host, port));
     door.Run(milliseconds(10));
     return !IsClosed(clients.back());
   };
@@ -213,6 +218,28 @@ TEST_CASE("listener: gives no single address all connections", "[listener]") {
   CHECK(connects_from(2));
   CHECK(connects_from(2));
   CHECK_FALSE(connects_from(2));
+}
+
+TEST_CASE("listener: tells of each client that is refused", "[listener]") {
+  Door door;
+  CapturedLog log;
+  const uint16_t port = FreePort();
+  door.Open(fmt::format("127.0.0.1:{}", port));
+  std::vector<UniqueFd> clients;
+  for (const uint32_t host : {2, 3}) {
+    for (size_t i = 0; i < Listener::kMostOfOneAddress + 2; ++i) {
+      clients.push_back(ConnectFrom(host, port));
+      door.Run(milliseconds(5));
+    }
+  }
+  std::string told;
+  for (const uint32_t host : {2, 3}) {
+    told += fmt::format(
+        "warning: api 127.0.0.1:{}: refused 127.0.0.{}: it has 8 connections "
+        "already\n",
+        port, host);
+  }
+  CHECK(log.Take() == told);
 }
 
 TEST_CASE("listener: who comes again and again must wait", "[listener]") {

@@ -439,13 +439,16 @@ def ways_away_from_the_tunnel(setup):
 
 @case
 def status_tells_of_ways_away(setup):
-    """The daemon itself says so as soon as the route or rule is there."""
+    """The daemon itself says so as soon as the route or rule is there, and when it is gone."""
     host = setup.edge.host
+    host.run(["ip", "rule", "add", "lookup", "100", "priority", "50"])
+    ends = lambda: setup.edge.process.output().count("go into the tunnel again")  # noqa: E731
     for command, undo in (
+        ("ip route add default via 203.0.113.126 table 100", "ip route flush table 100"),
         ("ip route add blackhole 10.200.0.16/32", "ip route del blackhole 10.200.0.16/32"),
         ("ip rule add to 10.200.0.0/22 unreachable priority 40", "ip rule del priority 40"),
     ):
-        begin = time.monotonic()
+        begin, ended = time.monotonic(), ends()
         host.run(["sh", "-ec", command])
         eventually(lambda: expect_in(
             "do not go into the tunnel", str(setup.edge.status().get("warnings"))),
@@ -453,6 +456,8 @@ def status_tells_of_ways_away(setup):
         print(f"    told {(time.monotonic() - begin) * 1000:.0f} ms after: {command}")
         host.run(["sh", "-ec", undo])
         eventually(lambda: expect(setup.edge.status().get("warnings", []), []))
+        becomes(ends, ended + 1)
+    host.run(["ip", "rule", "del", "priority", "50"])
     setup.agent.wait_edge_ready("a", seconds=20)
 
 

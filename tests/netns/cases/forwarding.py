@@ -1,6 +1,5 @@
 """What a packet meets on its way from the internet to a private service."""
 
-import socket
 
 import ask
 from case import case
@@ -177,13 +176,12 @@ def retarget_keeps_a_held_connection(setup):
     setup.agent.remove("moving")
 
 
-@case
-def udp_flow_older_than_its_mapping(setup):
-    """D20: a UDP flow that began before its mapping is answered when the mapping comes."""
+def flow_older_than_its_mapping(setup, address, late, seen):
+    """A client sends to port 7100 of `address` before it is mapped by `late`, and goes on."""
     with setup.world.client.network():
-        flow = socket.socket(type=socket.SOCK_DGRAM)
+        flow = ask.datagram_socket(address)
     with flow:
-        flow.connect((A, 7100))
+        flow.connect((address, 7100))
         flow.settimeout(0.1)
 
         def answer():
@@ -194,9 +192,15 @@ def udp_flow_older_than_its_mapping(setup):
                 return "nothing"
 
         expect(answer(), "nothing")
-        setup.agent.bind("late", udp(7100, f"{BACKEND}:7000"))
-        becomes(answer, f"backend:7000 saw {HOME_LAN}: early", seconds=3)
+        setup.agent.bind("late", late)
+        becomes(answer, f"backend:7000 saw {seen}: early", seconds=3)
     setup.agent.remove("late")
+
+
+@case
+def udp_flow_older_than_its_mapping(setup):
+    """D20: a UDP flow that began before its mapping is answered when the mapping comes."""
+    flow_older_than_its_mapping(setup, A, udp(7100, f"{BACKEND}:7000"), HOME_LAN)
 
 
 @case

@@ -1,9 +1,9 @@
 """IPv6 wherever IPv4 works: what a packet meets, in a world of both families."""
 
-import socket
 
 import ask
 from case import case
+from cases import forwarding
 from expect import becomes, eventually, expect, expect_in
 from lab import PYTHON
 from product import EDGED, Setup, port_binding, tcp, udp
@@ -193,23 +193,8 @@ def way_back_after_a_flush(setup):
 @case
 def ipv6_flow_older_than_its_mapping(setup):
     """D20: an IPv6 UDP flow that began before its mapping is answered when it comes."""
-    with setup.world.client.network():
-        flow = ask.datagram_socket(A6)
-    with flow:
-        flow.connect((A6, 7100))
-        flow.settimeout(0.1)
-
-        def answer():
-            try:
-                flow.send(b"early")
-                return flow.recv(1000).decode()
-            except OSError:
-                return "nothing"
-
-        expect(answer(), "nothing")
-        setup.agent.bind("late", udp(7100, f"[{BACKEND6}]:7000", publicIP=A6))
-        becomes(answer, f"backend:7000 saw {HOME6_LAN}: early", seconds=3)
-    setup.agent.remove("late")
+    late = udp(7100, f"[{BACKEND6}]:7000", publicIP=A6)
+    forwarding.flow_older_than_its_mapping(setup, A6, late, HOME6_LAN)
 
 
 @case
@@ -294,9 +279,8 @@ def trace_of_ipv6(setup):
     eventually(lambda: expect_in("came back from ", trace.output()))
 
 
-@case
-def ipv6_does_not_make_a_router(setup):
-    """What a neighbour sends through the VPS to others by IPv6 is dropped."""
+def expect_no_router(setup):
+    """What a neighbour of the VPS sends through it to others by IPv6 is dropped."""
     internet = setup.world.internet
     setup.world.serve(setup.world.client, "beyond", "echo:9001")
     neighbour = setup.lab.host("neighbour")
@@ -308,6 +292,12 @@ def ipv6_does_not_make_a_router(setup):
     internet.ip(f"route add default via {A6} table 7")
     internet.run(["ip", "-6", "rule", "add", "iif", "neighbour", "lookup", "7"])
     expect(setup.ask(ask.echo, CLIENT6, 9001, at=neighbour), "no: timed out", "through the VPS")
+
+
+@case
+def ipv6_does_not_make_a_router(setup):
+    """What a neighbour sends through the VPS to others by IPv6 is dropped."""
+    expect_no_router(setup)
 
 
 @case

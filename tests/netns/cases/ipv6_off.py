@@ -7,7 +7,7 @@ from case import case
 from expect import Skipped, becomes, eventually, expect, expect_in
 from product import Setup, edge_node, port_binding, tcp, udp
 from world import A, A2, A6, A6_2, BACKEND, BACKEND6, CLIENT6, HOME6_LAN, HOME_LAN
-from cases.ipv6 import let_forward, serve
+from cases.ipv6 import expect_no_router, let_forward, serve
 
 LIMIT_SECONDS = 90
 FORWARDING = "net.ipv6.conf.all.forwarding is 0"
@@ -105,17 +105,7 @@ def prepared_edge_is_no_router(lab):
 
     setup = started(lab, prepare)
     expect_both(setup)
-    internet = setup.world.internet
-    setup.world.serve(setup.world.client, "beyond", "echo:9001")
-    neighbour = setup.lab.host("neighbour")
-    setup.lab.wire(neighbour, "eth0", "100.64.0.2/24", internet, "neighbour", "100.64.0.1/24")
-    neighbour.ip("address add 2001:db8:e::2/64 dev eth0 nodad")
-    internet.ip("address add 2001:db8:e::1/64 dev neighbour nodad")
-    neighbour.ip("route add default via 2001:db8:e::1")
-    expect(setup.ask(ask.echo, CLIENT6, 9001, at=neighbour)[:6], "beyond", "directly")
-    internet.ip(f"route add default via {A6} table 7")
-    internet.run(["ip", "-6", "rule", "add", "iif", "neighbour", "lookup", "7"])
-    expect(setup.ask(ask.echo, CLIENT6, 9001, at=neighbour), "no: timed out", "through the VPS")
+    expect_no_router(setup)
 
 
 @case

@@ -117,36 +117,32 @@ def during_a_rotation(setup, delay, action):
 DELAYS = (0, 0.004, 0.008, 0.015, 0.025, 0.06, 0.12)  # until after the last phase
 
 
-@case
-def edge_is_killed_in_each_phase(lab):
-    """edged, killed at any moment of a rotation, goes on with it when it is back."""
+def killed_in_each_phase(lab, daemon_of):
+    """A daemon, killed at any moment of a rotation: both sides have one key again, and go on."""
     setup = serving(lab)
+    daemon = daemon_of(setup)
     with setup.world.client.network():
         held = ask.Held(A, 81)
     with Stream(setup.world.client, A, 7000) as stream:
         for delay in DELAYS:
-            during_a_rotation(setup, delay, setup.edge.process.kill)
-            setup.edge.run()
+            during_a_rotation(setup, delay, daemon.process.kill)
+            daemon.run()
             settled(setup, 20)
     print(f"    {stream.told()}")
     expect(len(stream.lost()) < 50, True, f"less than a second lost: {stream.told()}")
     expect(held.ask("held"), f"backend:8081 saw {HOME_LAN}: held")
+
+
+@case
+def edge_is_killed_in_each_phase(lab):
+    """edged, killed at any moment of a rotation, goes on with it when it is back."""
+    killed_in_each_phase(lab, lambda setup: setup.edge)
 
 
 @case
 def agent_is_killed_in_each_phase(lab):
     """clusteragent, killed at any moment of a rotation, follows when it is back."""
-    setup = serving(lab)
-    with setup.world.client.network():
-        held = ask.Held(A, 81)
-    with Stream(setup.world.client, A, 7000) as stream:
-        for delay in DELAYS:
-            during_a_rotation(setup, delay, setup.agent.process.kill)
-            setup.agent.run()
-            settled(setup, 20)
-    print(f"    {stream.told()}")
-    expect(len(stream.lost()) < 50, True, f"less than a second lost: {stream.told()}")
-    expect(held.ask("held"), f"backend:8081 saw {HOME_LAN}: held")
+    killed_in_each_phase(lab, lambda setup: setup.agent)
 
 
 @case

@@ -308,7 +308,7 @@ def wireguard_in_user_space(setup):
     fields = dict(re.findall(r"^(\w+):\s*(.*)$", status, re.MULTILINE))
     expect(fields["Uid"].split(), [setup.vps.run("id -u edged").strip()] * 4)
     expect(int(fields["CapEff"], 16), 1 << 12, "CapEff")
-    check_exposure(setup, unit, MOST_EXPOSED + 0.2)  # it needs /dev/net/tun
+    check_exposure(setup, unit, MOST_EXPOSED)
     nothing_is_lost(setup, lambda: setup.vps.run("systemctl restart edged"))
     expect(setup.vps.run(f"systemctl show -P MainPID {unit}").strip(), pid, "the same process")
 
