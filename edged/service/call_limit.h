@@ -26,11 +26,14 @@ inline grpc::Status TooManyCalls() {
           "too many calls of this kind are under way"};
 }
 
-// A call beyond the limit: ends at once, without the loop.
+// A call that is not begun, as one beyond the limit: ends at once, without the
+// loop.
 template <typename Reactor>
 class RefusedCall final : public Reactor {
  public:
-  RefusedCall() { this->Finish(TooManyCalls()); }
+  explicit RefusedCall(const grpc::Status& why = TooManyCalls()) {
+    this->Finish(why);
+  }
   void OnDone() override { delete this; }
 };
 

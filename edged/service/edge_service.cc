@@ -15,6 +15,7 @@
 #include "common/status.h"
 #include "common/version.h"
 #include "edged/service/edge_proto.h"
+#include "edged/service/message_bytes.h"
 #include "edged/service/sync_session.h"
 #include "edged/service/watch_session.h"
 
@@ -105,64 +106,84 @@ class EdgeService::Unary final : public grpc::ServerUnaryReactor {
   void OnDone() override { delete this; }
 };
 
-grpc::ServerUnaryReactor* EdgeService::Register(
-    grpc::CallbackServerContext* context, const v1::RegisterRequest* request,
-    v1::RegisterResponse* response) {
+grpc::ServerUnaryReactor* EdgeService::Register(grpc::CallbackServerContext*,
+                                                const grpc::ByteBuffer* request,
+                                                grpc::ByteBuffer* response) {
   return Unary::Start(loop_, calls_, [this, request, response] {
-    const auto call = FromProto(*request);
+    v1::RegisterRequest message;
+    if (const auto parsed = Parse(*request, kMostOfQuestion, message);
+        !parsed.ok()) {
+      return ToGrpc(parsed);
+    }
+    const auto call = FromProto(message);
     if (!call.ok()) return ToGrpc(call.status());
-    response->set_version(kVersion);
+    v1::RegisterResponse answer;
+    answer.set_version(kVersion);
+    *response = Serialize(answer);
     return ToGrpc(api_.Register(*call));
   });
 }
 
-grpc::ServerBidiReactor<v1::SyncRequest, v1::SyncResponse>* EdgeService::Sync(
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* EdgeService::Sync(
     grpc::CallbackServerContext* context) {
-  using Reactor = grpc::ServerBidiReactor<v1::SyncRequest, v1::SyncResponse>;
+  using Reactor = grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>;
   if (!streams_.Take()) return new RefusedCall<Reactor>();
   return SyncSession::Start(loop_, api_, context, streams_);
 }
 
-grpc::ServerUnaryReactor* EdgeService::GetState(
-    grpc::CallbackServerContext* context, const v1::GetStateRequest*,
-    v1::GetStateResponse* response) {
+grpc::ServerUnaryReactor* EdgeService::GetState(grpc::CallbackServerContext*,
+                                                const grpc::ByteBuffer*,
+                                                grpc::ByteBuffer* response) {
   return Unary::Start(loop_, calls_, [this, response] {
-    *response = ToProto(api_.Status());
+    *response = Serialize(ToProto(api_.Status()));
     return grpc::Status::OK;
   });
 }
 
 grpc::ServerUnaryReactor* EdgeService::ListMappings(
-    grpc::CallbackServerContext* context,
-    const v1::ListMappingsRequest* request,
-    v1::ListMappingsResponse* response) {
+    grpc::CallbackServerContext*, const grpc::ByteBuffer* request,
+    grpc::ByteBuffer* response) {
   return Unary::Start(loop_, listings_, [this, request, response] {
+    v1::ListMappingsRequest message;
+    if (const auto parsed = Parse(*request, kMostOfQuestion, message);
+        !parsed.ok()) {
+      return ToGrpc(parsed);
+    }
     const auto mappings = api_.Mappings();
-    return ToGrpc(mappings.ok() ? FillPage(*mappings, *request, *response)
-                                : mappings.status());
+    if (!mappings.ok()) return ToGrpc(mappings.status());
+    v1::ListMappingsResponse answer;
+    const absl::Status filled = FillPage(*mappings, message, answer);
+    *response = Serialize(answer);
+    return ToGrpc(filled);
   });
 }
 
-grpc::ServerUnaryReactor* EdgeService::RotateKey(
-    grpc::CallbackServerContext* context, const v1::RotateKeyRequest*,
-    v1::RotateKeyResponse* response) {
+grpc::ServerUnaryReactor* EdgeService::RotateKey(grpc::CallbackServerContext*,
+                                                 const grpc::ByteBuffer*,
+                                                 grpc::ByteBuffer* response) {
   return Unary::Start(loop_, calls_, [this, response] {
     const auto rotation = api_.RotateKey();
+    v1::RotateKeyResponse answer;
     if (rotation.ok()) {
-      response->set_public_key(rotation->key.ToString());
-      response->set_next_public_key(rotation->next.ToString());
-      response->set_agent_connected(rotation->agent_connected);
+      answer.set_public_key(rotation->key.ToString());
+      answer.set_next_public_key(rotation->next.ToString());
+      answer.set_agent_connected(rotation->agent_connected);
     }
+    *response = Serialize(answer);
     return ToGrpc(rotation.status());
   });
 }
 
-grpc::ServerWriteReactor<v1::WatchEventsResponse>* EdgeService::WatchEvents(
-    grpc::CallbackServerContext* context,
-    const v1::WatchEventsRequest* request) {
-  using Reactor = grpc::ServerWriteReactor<v1::WatchEventsResponse>;
+grpc::ServerWriteReactor<grpc::ByteBuffer>* EdgeService::WatchEvents(
+    grpc::CallbackServerContext*, const grpc::ByteBuffer* request) {
+  using Reactor = grpc::ServerWriteReactor<grpc::ByteBuffer>;
+  v1::WatchEventsRequest message;
+  if (const auto parsed = Parse(*request, kMostOfQuestion, message);
+      !parsed.ok()) {
+    return new RefusedCall<Reactor>(ToGrpc(parsed));
+  }
   if (!streams_.Take()) return new RefusedCall<Reactor>();
-  return WatchSession::Start(loop_, api_, request->recent(), streams_);
+  return WatchSession::Start(loop_, api_, message.recent(), streams_);
 }
 
 }  // namespace edged::edge

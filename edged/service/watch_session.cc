@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "edged/service/edge_proto.h"
+#include "edged/service/message_bytes.h"
 #include "edged/service/sync_session.h"
 
 namespace edged::edge {
@@ -61,7 +62,7 @@ void WatchSession::WriteNext() {
   if (finished_) return;
   const auto entry = queue_.Pop();
   if (!entry) return;
-  response_ = ToProto(*entry);
+  response_ = Serialize(ToProto(*entry));
   writing_ = true;
   StartWrite(&response_);
 }

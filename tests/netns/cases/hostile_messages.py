@@ -1,0 +1,66 @@
+"""Messages that are small when they come and large when they are read."""
+
+import zlib
+
+import http2
+from case import case
+from expect import expect, expect_in
+from product import EDGE_OVERLAY
+from served import MEGABYTE, Undisturbed, memory, serves_more, serving
+
+API = (EDGE_OVERLAY["a"], 7443)
+MOST = 64 * MEGABYTE  # that the edge may grow by
+
+
+def gzipped_zeros(size):
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    packed = [packer.compress(bytes(MEGABYTE)) for _ in range(size // MEGABYTE)]
+    return b"".join([*packed, packer.flush()])
+
+
+def sent(setup, message, seconds=4.0, **options):
+    """Sends the message from the uplink; what the edge grew by, and what it said."""
+    before = memory(setup.edge)
+    with Undisturbed(setup, stream=False), setup.world.home.network():
+        flood = http2.Messages(API, message, **options)
+        flood.pump(seconds)
+        flood.close()
+    grown = memory(setup.edge) - before
+    print(
+        f"    {len(message)} bytes {options}: sent {flood.is_sent()}, ended {len(flood.ended)}, "
+        f"grown by {grown / MEGABYTE:.1f} MB"
+    )
+    return grown, flood
+
+
+@case
+def compressed_messages(lab):
+    """A message that would be 300 MB when it is unpacked is never unpacked."""
+    setup = serving(lab)
+    bomb = gzipped_zeros(300 * MEGABYTE)
+    for method in ("Sync", "GetState"):
+        grown, flood = sent(setup, bomb, method=method, encoding="gzip")
+        expect(grown < MOST, True, f"grown by {grown}")
+    serves_more(setup)
+
+
+def field(number, content):
+    """A field of bytes or of a message (protobuf's encoding), with less than 4 MiB of content."""
+    size = len(content)
+    return bytes([number << 3 | 2, size & 127 | 128, size >> 7 & 127 | 128, size >> 14 & 127 | 128,
+                  size >> 21]) + content
+
+
+def message_of(empty, count):
+    """A snapshot's chunk with that many empty records of one kind."""
+    return field(2, bytes([empty << 3 | 2, 0]) * count)
+
+
+@case
+def messages_of_nothing(lab):
+    """Millions of empty records in a message of 4 MB do not take the edge's memory."""
+    setup = serving(lab)
+    for empty in (3, 4, 5):
+        grown, flood = sent(setup, message_of(empty, 2_000_000), streams=4)
+        expect(grown < MOST, True, f"grown by {grown}")
+    serves_more(setup)
