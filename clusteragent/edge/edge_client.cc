@@ -11,6 +11,7 @@
 #include "clusteragent/edge/grpc_door.h"
 #include "clusteragent/edge/waiting_message.h"
 #include "clusteragent/edge/watch_call.h"
+#include "common/record_proto/library_logs.h"
 #include "common/status.h"
 #include "edged/v1/edge.grpc.pb.h"
 
@@ -259,6 +260,7 @@ class GrpcEdgeClient final : public EdgeClient {
 
 std::unique_ptr<EdgeClient> DialEdge(EventLoop& loop,
                                      const SocketAddress& address) {
+  record_proto::TakeLibraryLogs();
   return std::make_unique<GrpcEdgeClient>(loop, address);
 }
 

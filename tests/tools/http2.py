@@ -234,10 +234,11 @@ class Messages(Flood):
 
     keeps = 0
 
-    def __init__(self, where, message, streams=1, method="Sync", encoding=None):
+    def __init__(self, where, message, streams=1, method="Sync", encoding=None,
+                 service="edged.v1.EdgeService", more=()):
         self._message = message
-        more = (("grpc-encoding", encoding),) if encoding else ()
-        self.request = _request(method, more=more)
+        more = (*more, *([("grpc-encoding", encoding)] if encoding else []))
+        self.request = _request(method, service, more)
         head = bytes([encoding is not None]) + struct.pack(">I", len(message))
         self._begin(where, streams, head, len(message))
 

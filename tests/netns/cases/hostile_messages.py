@@ -1,10 +1,12 @@
-"""Messages that are small when they come and large when they are read."""
+"""Messages that are small when they come and large when they are read, and what is said of
+messages."""
 
+import contextlib
 import zlib
 
 import http2
 from case import case
-from expect import expect, expect_in
+from expect import expect, expect_in, expect_not_in
 from product import EDGE_OVERLAY
 from served import MEGABYTE, Undisturbed, memory, serves_more, serving
 
@@ -63,4 +65,27 @@ def messages_of_nothing(lab):
     for empty in (3, 4, 5):
         grown, flood = sent(setup, message_of(empty, 2_000_000), streams=4)
         expect(grown < MOST, True, f"grown by {grown}")
+    serves_more(setup)
+
+
+@case
+def log_that_is_forged(lab):
+    """What strangers write in headers and fields neither forges lines of the log nor fills it."""
+    setup = serving(lab)
+    forged = "\x1b[1mx\nFORGED"
+    headers = [("grpc-encoding", forged)] + [("content-type", forged)] * 300
+    before = len(setup.edge.process.output())
+    with setup.world.home.network():
+        for _ in range(20):
+            with contextlib.closing(http2.Messages(API, b"\x1a\x02\xff\n", 5, "Register")) as flood:
+                flood.pump(0.1)
+            with contextlib.closing(http2.Messages(API, b"x", 5, more=headers)) as flood:
+                flood.pump(0.1)
+    said = setup.edge.process.output()[before:]
+    expect_in("edged warn: gRPC: ", said)
+    expect_in(r"\u001b[1mx\nFORGED", said)
+    expect_not_in("\x1b", said)
+    for line in said.splitlines():
+        expect(line.startswith("20"), True, f"a line of edged's own: {line}")
+    expect(len(said) < 20_000, True, f"{len(said)} bytes in the log")
     serves_more(setup)
