@@ -9,7 +9,7 @@
 #include <string>
 #include <utility>
 
-#include "common/record_proto/library_logs.h"
+#include "common/rpc/library_logs.h"
 #include "common/status.h"
 #include "edged/service/edge_service.h"
 #include "edged/service/listener.h"
@@ -75,7 +75,7 @@ class GrpcApiServer final : public ApiServer {
 
 absl::StatusOr<std::unique_ptr<ApiServer>> ApiServer::Start(
     const std::string& address, EventLoop& loop, EdgeApi& api) {
-  record_proto::TakeLibraryLogs();
+  rpc::TakeLibraryLogs();
   grpc::EnableDefaultHealthCheckService(true);
   auto server = std::make_unique<GrpcApiServer>(loop, api);
   RETURN_IF_ERROR(server->Listen(address, loop));

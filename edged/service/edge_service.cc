@@ -12,15 +12,19 @@
 #include <vector>
 
 #include "common/record_proto/record_proto.h"
+#include "common/rpc/message_bytes.h"
 #include "common/status.h"
 #include "common/version.h"
 #include "edged/service/edge_proto.h"
-#include "edged/service/message_bytes.h"
+#include "edged/service/message_limits.h"
 #include "edged/service/sync_session.h"
 #include "edged/service/watch_session.h"
 
 namespace edged::edge {
 namespace {
+
+using rpc::Parse;
+using rpc::Serialize;
 
 constexpr size_t kDefaultPage = 1'000;
 constexpr size_t kLargestPage = 10'000;  // 1 MB

@@ -6,11 +6,15 @@
 #include <set>
 #include <string>
 
-#include "edged/service/message_bytes.h"
+#include "common/rpc/message_bytes.h"
+#include "edged/service/message_limits.h"
 #include "grpc/health/v1/health.pb.h"
 
 namespace edged::edge {
 namespace {
+
+using rpc::Parse;
+using rpc::Serialize;
 
 using google::protobuf::DescriptorPool;
 using google::protobuf::FileDescriptor;

@@ -2,11 +2,15 @@
 
 #include <utility>
 
+#include "common/rpc/message_bytes.h"
 #include "common/status.h"
-#include "edged/service/message_bytes.h"
+#include "edged/service/message_limits.h"
 
 namespace edged::edge {
 namespace {
+
+using rpc::Parse;
+using rpc::Serialize;
 
 // For a reader to take the answers that are on their way, and why it ends.
 constexpr auto kLastWords = std::chrono::seconds(2);

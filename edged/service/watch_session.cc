@@ -2,11 +2,13 @@
 
 #include <utility>
 
+#include "common/rpc/message_bytes.h"
 #include "edged/service/edge_proto.h"
-#include "edged/service/message_bytes.h"
 #include "edged/service/sync_session.h"
 
 namespace edged::edge {
+
+using rpc::Serialize;
 
 WatchSession* WatchSession::Start(EventLoop& loop, EdgeApi& api,
                                   uint32_t recent, CallLimit& limit) {

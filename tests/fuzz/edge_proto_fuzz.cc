@@ -15,8 +15,8 @@
 #include "common/nftables/print.h"
 #include "common/protocol/bytes.h"
 #include "common/protocol/digest.h"
-#include "common/record_proto/parsed_size.h"
 #include "common/record_proto/record_proto.h"
+#include "common/rpc/parsed_size.h"
 #include "common/status.h"
 #include "edged/core/ipv6_support.h"
 #include "edged/core/nft_compiler.h"
@@ -264,8 +264,7 @@ bool Try(Input input) {
     }
     google::protobuf::io::ArrayInputStream again(
         bytes.data(), static_cast<int>(bytes.size()));
-    Require(2 * record_proto::ParsedSize(*request.GetDescriptor(), again,
-                                         SIZE_MAX) >=
+    Require(2 * rpc::ParsedSize(*request.GetDescriptor(), again, SIZE_MAX) >=
                 request.SpaceUsedLong(),
             "a message takes no more memory than was measured");
     all &= stream.Take(request);

@@ -1,4 +1,4 @@
-#include "common/record_proto/library_logs.h"
+#include "common/rpc/library_logs.h"
 
 #include <google/protobuf/stubs/logging.h>
 #include <grpc/support/log.h>
@@ -7,7 +7,7 @@
 
 #include "common/logging.h"
 
-namespace edged::record_proto {
+namespace edged::rpc {
 
 void TakeLibraryLogs() {
   gpr_set_log_function(
@@ -17,4 +17,4 @@ void TakeLibraryLogs() {
          const std::string& said) { LogOfLibrary("Protobuf", said); });
 }
 
-}  // namespace edged::record_proto
+}  // namespace edged::rpc

@@ -1,4 +1,4 @@
-#include "common/record_proto/parsed_size.h"
+#include "common/rpc/parsed_size.h"
 
 #include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/message.h>
@@ -8,7 +8,7 @@
 
 #include "absl/container/flat_hash_map.h"
 
-namespace edged::record_proto {
+namespace edged::rpc {
 namespace {
 
 using google::protobuf::Descriptor;
@@ -111,4 +111,4 @@ size_t ParsedSize(const Descriptor& type,
   return measure.size();
 }
 
-}  // namespace edged::record_proto
+}  // namespace edged::rpc

@@ -1,4 +1,4 @@
-#include "common/record_proto/parsed_size.h"
+#include "common/rpc/parsed_size.h"
 
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 
@@ -9,7 +9,7 @@
 #include "edged/v1/edge.pb.h"
 #include "tests/common/protocol/random_state.h"
 
-namespace edged::record_proto {
+namespace edged::rpc {
 namespace {
 
 using google::protobuf::io::ArrayInputStream;
@@ -79,10 +79,13 @@ TEST_CASE("parsed_size: states are measured as they are", "[parsed_size]") {
     const protocol::EdgeState state = states.Next();
     v1::SyncRequest request;
     v1::SnapshotChunk& chunk = *request.mutable_snapshot();
-    *chunk.mutable_settings() = ToProto(state.settings);
-    for (const auto& one : state.uplinks) *chunk.add_uplinks() = ToProto(one);
-    for (const auto& one : state.groups) *chunk.add_groups() = ToProto(one);
-    for (const auto& one : state.mappings) *chunk.add_mappings() = ToProto(one);
+    *chunk.mutable_settings() = record_proto::ToProto(state.settings);
+    for (const auto& one : state.uplinks)
+      *chunk.add_uplinks() = record_proto::ToProto(one);
+    for (const auto& one : state.groups)
+      *chunk.add_groups() = record_proto::ToProto(one);
+    for (const auto& one : state.mappings)
+      *chunk.add_mappings() = record_proto::ToProto(one);
     const std::string bytes = request.SerializeAsString();
     const size_t taken = TakenBy(bytes);
     CHECK(2 * SizeOf(bytes) > taken);
@@ -106,4 +109,4 @@ TEST_CASE("parsed_size: lengths that lie end the measuring", "[parsed_size]") {
 }
 
 }  // namespace
-}  // namespace edged::record_proto
+}  // namespace edged::rpc

@@ -1,20 +1,20 @@
-#include "edged/service/message_bytes.h"
+#include "common/rpc/message_bytes.h"
 
 #include <grpcpp/support/proto_buffer_reader.h>
 
 #include <cstdint>
 
-#include "common/record_proto/parsed_size.h"
+#include "common/rpc/parsed_size.h"
 #include "common/status.h"
 
-namespace edged::edge {
+namespace edged::rpc {
 
 absl::Status Parse(const grpc::ByteBuffer& bytes, size_t most,
                    google::protobuf::Message& message) {
   grpc::ByteBuffer shared(bytes);  // a reader wants it writable
   const auto& type = *message.GetDescriptor();
   grpc::ProtoBufferReader measured(&shared);
-  if (record_proto::ParsedSize(type, measured, most) > most) {
+  if (ParsedSize(type, measured, most) > most) {
     return InvalidArgument("{}: takes more than {} bytes", type.name(), most);
   }
   grpc::ProtoBufferReader parsed(&shared);
@@ -29,4 +29,4 @@ grpc::ByteBuffer Serialize(const google::protobuf::Message& message) {
   return {&slice, 1};
 }
 
-}  // namespace edged::edge
+}  // namespace edged::rpc

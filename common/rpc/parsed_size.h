@@ -5,7 +5,7 @@
 
 #include <cstddef>
 
-namespace edged::record_proto {
+namespace edged::rpc {
 
 // About how much memory a message takes when it is parsed, in bytes; counts no
 // further than a little above `most`. An empty record is two bytes on the wire
@@ -16,4 +16,4 @@ size_t ParsedSize(const google::protobuf::Descriptor& type,
                   google::protobuf::io::ZeroCopyInputStream& bytes,
                   size_t most);
 
-}  // namespace edged::record_proto
+}  // namespace edged::rpc
