@@ -3,6 +3,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <atomic>
+#include <cstddef>
 
 namespace edged::edge {
 
@@ -19,6 +20,24 @@ class CallLimit {
 
  private:
   std::atomic<int> free_;
+};
+
+// How many bytes of answers may wait for those who asked. Thread-safe.
+class ByteLimit {
+ public:
+  explicit ByteLimit(size_t most) : most_(most) {}
+  // One alone is never too large.
+  bool Take(size_t bytes) {
+    const size_t others = taken_.fetch_add(bytes);
+    if (others == 0 || others + bytes <= most_) return true;
+    taken_.fetch_sub(bytes);
+    return false;
+  }
+  void Give(size_t bytes) { taken_.fetch_sub(bytes); }
+
+ private:
+  const size_t most_;
+  std::atomic<size_t> taken_ = 0;
 };
 
 inline grpc::Status TooManyCalls() {

@@ -90,42 +90,65 @@ absl::Status FillPage(const std::vector<MappingStatus>& mappings,
 
 }  // namespace
 
-// One call. It has its place until the loop has answered it; how much its
-// answer takes until it is read is bounded by the size of a page.
+// One call. It has its place until the loop has answered it, and its answer
+// has one among those that wait until it is read.
 class EdgeService::Unary final : public grpc::ServerUnaryReactor {
  public:
-  // `answer` runs on the loop thread. Deletes itself.
+  // `answer` runs on the loop thread and fills `response`. Deletes itself.
   static grpc::ServerUnaryReactor* Start(EventLoop& loop, CallLimit& limit,
+                                         ByteLimit& waiting,
+                                         grpc::ByteBuffer& response,
                                          std::function<grpc::Status()> answer) {
     if (!limit.Take()) return new RefusedCall<grpc::ServerUnaryReactor>();
-    auto* call = new Unary;
-    loop.Post([call, &limit, answer = std::move(answer)] {
+    auto* call = new Unary(waiting);
+    loop.Post([call, &limit, &response, answer = std::move(answer)] {
       const grpc::Status status = answer();
       limit.Give();
-      call->Finish(status);
+      call->Answer(status, response);
     });
     return call;
   }
 
-  void OnDone() override { delete this; }
+  void OnDone() override {
+    waiting_.Give(size_);
+    delete this;
+  }
+
+ private:
+  explicit Unary(ByteLimit& waiting) : waiting_(waiting) {}
+
+  void Answer(const grpc::Status& status, grpc::ByteBuffer& response) {
+    const size_t size = response.Valid() ? response.Length() : 0;
+    if (waiting_.Take(size)) {
+      size_ = size;
+      Finish(status);
+    } else {
+      response.Clear();
+      Finish(TooManyCalls());
+    }
+  }
+
+  ByteLimit& waiting_;
+  size_t size_ = 0;
 };
 
 grpc::ServerUnaryReactor* EdgeService::Register(grpc::CallbackServerContext*,
                                                 const grpc::ByteBuffer* request,
                                                 grpc::ByteBuffer* response) {
-  return Unary::Start(loop_, calls_, [this, request, response] {
-    v1::RegisterRequest message;
-    if (const auto parsed = Parse(*request, kMostOfQuestion, message);
-        !parsed.ok()) {
-      return ToGrpc(parsed);
-    }
-    const auto call = FromProto(message);
-    if (!call.ok()) return ToGrpc(call.status());
-    v1::RegisterResponse answer;
-    answer.set_version(kVersion);
-    *response = Serialize(answer);
-    return ToGrpc(api_.Register(*call));
-  });
+  return Unary::Start(
+      loop_, calls_, waiting_, *response, [this, request, response] {
+        v1::RegisterRequest message;
+        if (const auto parsed = Parse(*request, kMostOfQuestion, message);
+            !parsed.ok()) {
+          return ToGrpc(parsed);
+        }
+        const auto call = FromProto(message);
+        if (!call.ok()) return ToGrpc(call.status());
+        v1::RegisterResponse answer;
+        answer.set_version(kVersion);
+        *response = Serialize(answer);
+        return ToGrpc(api_.Register(*call));
+      });
 }
 
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* EdgeService::Sync(
@@ -138,7 +161,7 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* EdgeService::Sync(
 grpc::ServerUnaryReactor* EdgeService::GetState(grpc::CallbackServerContext*,
                                                 const grpc::ByteBuffer*,
                                                 grpc::ByteBuffer* response) {
-  return Unary::Start(loop_, calls_, [this, response] {
+  return Unary::Start(loop_, calls_, waiting_, *response, [this, response] {
     *response = Serialize(ToProto(api_.Status()));
     return grpc::Status::OK;
   });
@@ -147,25 +170,26 @@ grpc::ServerUnaryReactor* EdgeService::GetState(grpc::CallbackServerContext*,
 grpc::ServerUnaryReactor* EdgeService::ListMappings(
     grpc::CallbackServerContext*, const grpc::ByteBuffer* request,
     grpc::ByteBuffer* response) {
-  return Unary::Start(loop_, listings_, [this, request, response] {
-    v1::ListMappingsRequest message;
-    if (const auto parsed = Parse(*request, kMostOfQuestion, message);
-        !parsed.ok()) {
-      return ToGrpc(parsed);
-    }
-    const auto mappings = api_.Mappings();
-    if (!mappings.ok()) return ToGrpc(mappings.status());
-    v1::ListMappingsResponse answer;
-    const absl::Status filled = FillPage(*mappings, message, answer);
-    *response = Serialize(answer);
-    return ToGrpc(filled);
-  });
+  return Unary::Start(
+      loop_, listings_, waiting_, *response, [this, request, response] {
+        v1::ListMappingsRequest message;
+        if (const auto parsed = Parse(*request, kMostOfQuestion, message);
+            !parsed.ok()) {
+          return ToGrpc(parsed);
+        }
+        const auto mappings = api_.Mappings();
+        if (!mappings.ok()) return ToGrpc(mappings.status());
+        v1::ListMappingsResponse answer;
+        const absl::Status filled = FillPage(*mappings, message, answer);
+        *response = Serialize(answer);
+        return ToGrpc(filled);
+      });
 }
 
 grpc::ServerUnaryReactor* EdgeService::RotateKey(grpc::CallbackServerContext*,
                                                  const grpc::ByteBuffer*,
                                                  grpc::ByteBuffer* response) {
-  return Unary::Start(loop_, calls_, [this, response] {
+  return Unary::Start(loop_, calls_, waiting_, *response, [this, response] {
     const auto rotation = api_.RotateKey();
     v1::RotateKeyResponse answer;
     if (rotation.ok()) {

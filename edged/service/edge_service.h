@@ -58,6 +58,8 @@ class EdgeService final : public RawEdgeService {
   CallLimit calls_{32};
   CallLimit listings_{8};  // each reads all mappings from the kernel
   CallLimit streams_{256};
+  // An agent's own calls have answers of some bytes.
+  ByteLimit waiting_{16 << 20};
 };
 
 }  // namespace edged::edge

@@ -129,6 +129,7 @@ class Flood:
 
     keeps = PIECE  # of each message, at least
     request = REQUEST
+    preface = PREFACE
 
     def __init__(self, where, streams=1, size=0):
         self._begin(where, streams, b"\0" + struct.pack(">I", size), size)
@@ -142,7 +143,7 @@ class Flood:
         self.open = True
         self._received = b""
         self.said = b""  # the headers and trailers that the server sent
-        self._write(PREFACE)
+        self._write(self.preface)
         for stream in self.unsent:
             self._write(_frame(HEADERS, END_HEADERS, stream, self.request))
             if size:
@@ -246,5 +247,19 @@ class Messages(Flood):
         at = len(self._message) - left
         return self._message[at:at + PIECE]
 
+    def repeat(self):
+        """The same on one more stream."""
+        stream = max(self.unsent) + 2
+        self.unsent[stream] = len(self._message)
+        self.windows[stream] = self.initial
+        self._write(_frame(HEADERS, END_HEADERS, stream, self.request))
+        self._data(stream, b"\0" + struct.pack(">I", len(self._message)))
+
     def is_sent(self):
         return not any(self.unsent[stream] for stream in self.unsent if stream not in self.ended)
+
+
+class DeafMessages(Messages):
+    """The same, but of an answer's content the server may send nothing."""
+
+    preface = PREFACE + _frame(SETTINGS, 0, 0, struct.pack(">HI", INITIAL_WINDOW_SIZE, 0))

@@ -2,13 +2,14 @@
 messages."""
 
 import contextlib
+import time
 import zlib
 
 import http2
 from case import case
-from expect import expect, expect_in, expect_not_in
-from product import EDGE_OVERLAY
-from served import MEGABYTE, Undisturbed, memory, serves_more, serving
+from expect import becomes, expect, expect_in, expect_not_in
+from product import EDGE_OVERLAY, port_binding
+from served import MEGABYTE, Undisturbed, memory, serves_more, serving, web
 
 API = (EDGE_OVERLAY["a"], 7443)
 MOST = 64 * MEGABYTE  # that the edge may grow by
@@ -88,4 +89,29 @@ def log_that_is_forged(lab):
     for line in said.splitlines():
         expect(line.startswith("20"), True, f"a line of edged's own: {line}")
     expect(len(said) < 20_000, True, f"{len(said)} bytes in the log")
+    serves_more(setup)
+
+
+@case
+def answers_that_wait_for_readers(lab):
+    """Large answers that nobody takes do not gather in the edge's memory."""
+    setup = serving(lab)
+    setup.agent.write("many", port_binding("many", *(web(port) for port in range(2000, 12_000))))
+    becomes(lambda: setup.edge.status()["mappingCount"], "10001", 20)
+    with Undisturbed(setup), setup.world.home.network():
+        time.sleep(2)
+        before = memory(setup.edge, "VmRSS")
+        # page_size: 10,000
+        held = [
+            http2.DeafMessages(API, b"\x08\x90\x4e", method="ListMappings") for _ in range(6)
+        ]
+        for _ in range(20):
+            for one in held:
+                one.pump(0.05)
+                one.repeat()
+        grown = memory(setup.edge, "VmRSS") - before
+        print(f"    grown by {grown / MEGABYTE:.1f} MB, ended {[len(o.ended) for o in held]}")
+        expect(grown < 32 * MEGABYTE, True, f"grown by {grown}")
+        for one in held:
+            one.close()
     serves_more(setup)
