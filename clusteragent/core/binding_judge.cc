@@ -16,6 +16,18 @@ namespace {
 constexpr int64_t kLastPort = 65535;
 constexpr char kViaClusterIp[] = "ClusterIP";
 
+// An IPv4 client is never seen as ::ffff:192.0.2.1, so such a prefix would keep
+// out nobody.
+absl::StatusOr<IpPrefix> ReadClients(const std::string& text) {
+  constexpr int kMapped = 96;
+  auto prefix = IpPrefix::Parse(text);
+  if (prefix.ok() && prefix->address().is_ipv4_mapped() &&
+      prefix->length() >= kMapped) {
+    return InvalidArgument("\"{}\" is of IPv4, and is to be written so", text);
+  }
+  return prefix;
+}
+
 bool IsPort(int64_t number) { return number >= 1 && number <= kLastPort; }
 
 // The port that `text` is as a number, or nothing: then it may be a name.
@@ -286,7 +298,7 @@ void BindingJudge::JudgeAccess() {
                             const std::vector<std::string>& written,
                             std::vector<IpPrefix>& prefixes) {
     for (size_t i = 0; i < written.size(); ++i) {
-      const auto prefix = IpPrefix::Parse(written[i]);
+      const auto prefix = ReadClients(written[i]);
       if (prefix.ok()) {
         prefixes.push_back(*prefix);
       } else {

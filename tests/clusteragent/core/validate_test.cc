@@ -280,6 +280,11 @@ TEST_CASE("validate: access is two lists of prefixes", "[validate]") {
   CHECK(Text(binding) ==
         "InvalidOptions: spec.bindings[0].access.denyCIDRs[1]: \"10.0.0.1/8\" "
         "has host bits set: 10.0.0.0/8 was meant?\n");
+  // It would keep out nobody.
+  binding.access->deny_cidrs = {"::ffff:192.0.2.0/120"};
+  CHECK(Text(binding) ==
+        "InvalidOptions: spec.bindings[0].access.denyCIDRs[0]: "
+        "\"::ffff:192.0.2.0/120\" is of IPv4, and is to be written so\n");
 }
 
 TEST_CASE("validate: words are checked", "[validate]") {
