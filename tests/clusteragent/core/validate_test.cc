@@ -142,6 +142,12 @@ TEST_CASE("validate: a target address is the IP address of a host",
         "InvalidTarget: spec.bindings[0].target.address: 127.0.0.1 is a "
         "loopback address, which packets from a tunnel cannot reach; use "
         "another address of that host\n");
+  for (const std::string wrong : {"169.254.169.254", "fd00:ec2:0::254"}) {
+    CHECK(with(wrong) ==
+          fmt::format("InvalidTarget: spec.bindings[0].target.address: {} is "
+                      "where a cloud tells a machine its own keys\n",
+                      wrong));
+  }
   for (const std::string wrong : {"0.0.0.0", "224.0.0.1", "255.255.255.255"}) {
     CHECK(with(wrong) ==
           fmt::format("InvalidTarget: spec.bindings[0].target.address: {} is "
