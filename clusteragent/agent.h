@@ -13,8 +13,9 @@
 #include "clusteragent/controller/kube_control_plane.h"
 #include "clusteragent/controller/probe_server.h"
 #include "clusteragent/core/allocator.h"
-#include "clusteragent/core/planner.h"
-#include "clusteragent/core/status_plan.h"
+#include "clusteragent/core/island_planner.h"
+#include "clusteragent/core/status_board.h"
+#include "clusteragent/core/uplink_step.h"
 #include "clusteragent/edge/resolver.h"
 #include "clusteragent/edge_link.h"
 #include "clusteragent/state_folder.h"
@@ -61,6 +62,12 @@ class Agent {
   absl::Status Run();
 
  private:
+  static constexpr auto kTellDelay = std::chrono::milliseconds(20);
+  // Until the tunnels of the process before are up again.
+  static constexpr auto kStarting = std::chrono::seconds(5);
+  // Until an edge has answered whoever leads now.
+  static constexpr auto kSettling = std::chrono::seconds(3);
+
   struct Kernel {
     std::unique_ptr<nftables::Client> nft;
     std::unique_ptr<wireguard::Client> wireguard;
@@ -81,32 +88,43 @@ class Agent {
   void CheckPeers();
   void Conclude(Drift drift, const Uplink::Outcome& outcome,
                 std::chrono::steady_clock::time_point since);
-  void ConcludePlan(const UplinkPlan& plan, const Uplink::Outcome& outcome);
+  void ConcludePlan(UplinkPlan plan, const Uplink::Outcome& outcome);
   Drift DriftUnderPlan();
   void Carry(const Uplink::Outcome& outcome);
 
-  // Everything, from the objects to the kernel and the edges.
-  void PlanSoon();
-  void PlanAll();
-  absl::Status TryPlanAll();
-  absl::StatusOr<Plan> MakePlanNow();
+  // From the objects to the kernel and the edges: of what changed alone, or of
+  // everything.
+  void FollowChangesSoon();
+  void PlanSoon();  // everything
+  void PlanNow();
+  absl::Status TryPlan();
+  absl::StatusOr<IslandPlanner::Difference> Replan();
   void FollowTerm();
   void TellErrors();
   bool IsJustMissing();
   absl::StatusOr<Facts> GatherFacts();
+  void HearOfEdge(const std::string& edge);
   EdgeLink& LinkOf(const std::string& edge);
+  void FollowEdges(const IslandPlanner::Difference& difference);
+  // The edge's mappings and those that only it still has: a removal reaches the
+  // edge first.
+  EdgePlan WithLingering(const EdgePlan& edge) const;
+
+  // This host.
   absl::Status ApplyUplink();
+  absl::Status StepUplink(const std::set<std::string>& edges);
+  absl::StatusOr<UplinkInput> GatherUplinkInput();
+  bool FindTargets(const std::vector<EdgeStep>& edges);
+  void ForgetTargets(const std::set<IpAddress>& targets);
   void DeleteStaleFlows();
   void RememberSwitched(const UplinkPlan& plan);
   void ForgetSwitchedBack(const UplinkPlan& plan);
   void KeepSwitched(std::set<SwitchedLink> links);
-  // The plan's mappings and those that only the edge still has: a removal
-  // reaches the edge first.
-  Plan WithLingering(const Plan& plan) const;
 
   void TellSoon();
   bool IsSettled() const;
   void Tell();
+  void LogReady(const ObjectKey& key);
 
   const AgentOptions options_;
   std::unique_ptr<EventLoop> loop_;
@@ -127,12 +145,21 @@ class Agent {
   std::set<SwitchedLink> switched_links_;
   Backoff backoff_;
   std::map<std::string, std::unique_ptr<EdgeLink>> links_;  // by EdgeNode name
-  Plan plan_;
-  Plan carried_;  // as the uplink has it: `plan_` and what lingers
+  Allocation allocation_;
+  IslandPlanner planner_;
+  // The next plan is of everything, however little changed.
+  bool whole_ = true;
+  std::optional<UplinkHost> host_;   // as last observed
+  Plan carried_;                     // edges as the uplink has them
+  std::set<std::string> lingering_;  // those of which something does
   std::vector<std::string> told_errors_;
   std::optional<std::chrono::steady_clock::time_point> missing_since_;
-  std::map<std::string, std::string> told_ready_;  // by object
-  UplinkPlan uplink_plan_;                         // as it was last applied
+  StatusBoard board_;
+  std::map<ObjectKey, std::string> told_ready_;
+  UplinkPlan uplink_plan_;    // as it was last applied
+  UplinkInput uplink_input_;  // that it was made with
+  // The link that each target is reached over; empty: it is on this host.
+  std::map<IpAddress, std::string> target_links_;
   std::map<std::string, int> devices_;  // by name: those that are as planned
   std::chrono::steady_clock::time_point term_began_;
   const std::chrono::steady_clock::time_point began_ =

@@ -151,12 +151,11 @@ Drift Agent::DriftUnderPlan() {
 }
 
 // What a plan that is as before had to write was changed by somebody.
-void Agent::ConcludePlan(const UplinkPlan& plan,
-                         const Uplink::Outcome& outcome) {
+void Agent::ConcludePlan(UplinkPlan plan, const Uplink::Outcome& outcome) {
   const bool as_before = applied_ && plan.devices == uplink_plan_.devices &&
                          plan.rules == uplink_plan_.rules &&
                          plan.table == uplink_plan_.table;
-  uplink_plan_ = plan;
+  uplink_plan_ = std::move(plan);
   applied_ = outcome.status.ok();
   if (applied_ && unrepaired_) {
     Unrepaired unrepaired = *std::exchange(unrepaired_, std::nullopt);

@@ -3,6 +3,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "clusteragent/core/enrolment.h"
 #include "clusteragent/core/facts.h"
 #include "clusteragent/core/happening.h"
+#include "clusteragent/core/object_store.h"
 #include "clusteragent/core/planner.h"
 #include "clusteragent/core/status_plan.h"
 #include "clusteragent/core/uplink_status.h"
@@ -23,8 +25,10 @@ namespace edged::agent {
 // What came of the wishes.
 struct Telling {
   const Plan& plan;
-  const std::vector<ObjectStatus>& statuses;
-  const std::vector<std::string>& errors;       // of the snapshot
+  const ObjectStatuses& statuses;
+  // Whose plan or status is another than when it was told last; unset: all may
+  // be.
+  std::optional<std::set<ObjectKey>> changed;
   std::map<std::string, PublicKey> own_keys;    // by EdgeNode name
   std::map<std::string, EdgeEnrolment> joined;  // likewise; what is known here
   UplinkStatus own;                             // of this replica
@@ -40,12 +44,17 @@ class ControlPlane {
  public:
   virtual ~ControlPlane() = default;
 
-  // `changed` is called whenever anything of what follows is another.
-  virtual absl::Status Start(std::function<void()> changed) = 0;
+  // `changed` is called whenever anything of what follows is another; `heard`
+  // when nothing is, and something was told of an object that has a status.
+  virtual absl::Status Start(std::function<void()> changed,
+                             std::function<void()> heard) = 0;
   // All of it is known; nothing is planned before.
   virtual bool ready() const = 0;
   virtual const ClusterIdentity& identity() const = 0;  // once ready
-  virtual const Snapshot& snapshot() = 0;               // likewise
+  // Likewise. Who plans it forgets its changes. They are of everything where
+  // tokens, enrolments or what is given out may be others.
+  virtual ObjectStore& objects() = 0;
+  virtual const Mistakes& mistakes() const = 0;
   // Whether what is missing from it may only be about to be replaced.
   virtual bool may_flicker() const = 0;
   // Set while this replica leads: only then it speaks to edges.
@@ -55,7 +64,7 @@ class ControlPlane {
   virtual Labels own_labels() const = 0;  // of this uplink
   virtual std::vector<UplinkFacts> other_uplinks() const = 0;
 
-  // What is given out for snapshot(), written down if this replica leads; else
+  // What is given out for objects(), written down if this replica leads; else
   // what the leader has written.
   virtual absl::StatusOr<Allocation> AllocateFor(const Facts& facts) = 0;
   virtual absl::StatusOr<std::optional<IssuedToken>> Token(

@@ -38,6 +38,7 @@ absl::Status EdgeKeys::Load() {
   if (loaded_) return absl::OkStatus();
   ASSIGN_OR_RETURN(key_, state_.LoadKey(edge_));
   loaded_ = true;
+  own_ = key_.own.Public();
   follower_.known = key_.edge;
   Watch();
   return absl::OkStatus();

@@ -217,7 +217,6 @@ void EdgeLink::DropControlDevice() {
 // ---- service ----
 
 void EdgeLink::Carry(const UplinkDevice& device, int link) {
-  carried_ = wanted_;
   const std::string& name = device.wireguard.name;
   const HeartbeatSender::Options options{
       .device = name,
@@ -247,6 +246,12 @@ void EdgeLink::Carry(const UplinkDevice& device, int link) {
   SeeWay();
   const uint32_t planned_with = std::exchange(path_mtu_, heartbeats_->mtu());
   if (planned_with != 0 && planned_with != path_mtu_) replan_.Ask();
+  CarryOn();
+}
+
+void EdgeLink::CarryOn() {
+  carried_ = wanted_;
+  if (!heartbeats_) return;  // the next Carry() tries again
   heartbeats_->Say({.ready = !draining_, .draining = draining_},
                    DigestOf(*carried_));
   StartSync();

@@ -54,6 +54,8 @@ class EdgeLink {
   // The uplink's device (`link` is its index) is as the plan wants it: speak
   // through it, and tell the edge what it should be.
   void Carry(const UplinkDevice& device, int link);
+  // Likewise where nothing but mappings is another since the last Carry().
+  void CarryOn();
 
   // This replica leads, in another term, or does not any more: only a leader
   // introduces itself and keeps the stream.

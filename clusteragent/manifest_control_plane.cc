@@ -30,7 +30,8 @@ ManifestControlPlane::~ManifestControlPlane() {
   loop_.Cancel(again_timer_);
 }
 
-absl::Status ManifestControlPlane::Start(std::function<void()> changed) {
+absl::Status ManifestControlPlane::Start(std::function<void()> changed,
+                                         std::function<void()>) {
   changed_ = std::move(changed);
   RETURN_IF_ERROR(MakeFolders(state_.path() + "/tokens"));
   RETURN_IF_ERROR(ListFolder(folder_).status());
@@ -42,10 +43,10 @@ absl::Status ManifestControlPlane::Start(std::function<void()> changed) {
   keeper_.Keep("epoch", [this] { return state_.SetEpoch(epoch_); });
   RETURN_IF_ERROR(WatchFolders());
   resync_timer_ = loop_.Every(kResyncInterval, [this] { reader_->ReadSoon(); });
-  snapshot_ = source_.Read();
+  Take(source_.Read());
   reader_ =
       std::make_unique<SourceReader>(loop_, source_, [this](Snapshot snapshot) {
-        snapshot_ = std::move(snapshot);
+        Take(std::move(snapshot));
         changed_();
       });
   return absl::OkStatus();
@@ -56,9 +57,20 @@ absl::Status ManifestControlPlane::WatchFolders() {
                      reader_->ReadSoon();
                    }));
   ASSIGN_OR_RETURN(tokens_watch_,
-                   FolderWatch::Start(loop_, state_.path() + "/tokens",
-                                      [this] { changed_(); }));
+                   FolderWatch::Start(loop_, state_.path() + "/tokens", [this] {
+                     objects_.ChangeEverything();
+                     changed_();
+                   }));
   return absl::OkStatus();
+}
+
+// What came of the files before may stand in the state folder otherwise.
+void ManifestControlPlane::Take(Snapshot snapshot) {
+  objects_.Replace(snapshot.world);
+  objects_.ChangeEverything();
+  mistakes_ = {.errors = std::move(snapshot.errors),
+               .invalid = {},
+               .partial = snapshot.partial};
 }
 
 // Where the disk refuses what was allocated, it goes on from memory.
@@ -67,7 +79,8 @@ absl::StatusOr<Allocation> ManifestControlPlane::AllocateFor(
   std::optional<Allocation> allocation;
   const auto updated = state_.UpdateRecords([&](const Records& on_disk) {
     const bool durable = keeper_.IsDurable("records");
-    allocation = Allocate(durable ? on_disk : records_, snapshot_.world, facts);
+    allocation =
+        Allocate(durable ? on_disk : records_, objects_.EdgeWorld(), facts);
     return allocation->records;
   });
   if (!allocation) return updated.status();
@@ -80,7 +93,7 @@ absl::StatusOr<Allocation> ManifestControlPlane::AllocateFor(
 }
 
 void ManifestControlPlane::Tell(const Telling& telling) {
-  told_ = Told{telling.statuses, telling.errors};
+  told_ = Told{Listed(telling.statuses), mistakes_.errors};
   Write();
 }
 

@@ -25,10 +25,12 @@ class ManifestControlPlane final : public ControlPlane {
                        StateKeeper& keeper, std::string manifests);
   ~ManifestControlPlane() override;
 
-  absl::Status Start(std::function<void()> changed) override;
+  absl::Status Start(std::function<void()> changed,
+                     std::function<void()> heard) override;
   bool ready() const override { return true; }
   const ClusterIdentity& identity() const override { return identity_; }
-  const Snapshot& snapshot() override { return snapshot_; }
+  ObjectStore& objects() override { return objects_; }
+  const Mistakes& mistakes() const override { return mistakes_; }
   bool may_flicker() const override { return true; }
   std::optional<Epoch> epoch() const override {
     return Epoch{identity_.uid, epoch_};
@@ -58,6 +60,7 @@ class ManifestControlPlane final : public ControlPlane {
 
  private:
   absl::Status WatchFolders();
+  void Take(Snapshot snapshot);
   void OnTold(const absl::Status& saved);
   void Write();
 
@@ -69,8 +72,9 @@ class ManifestControlPlane final : public ControlPlane {
   ClusterIdentity identity_;
   uint64_t epoch_ = 0;
   ManifestDir source_;
-  Snapshot snapshot_;  // as last read
-  Records records_;    // as last allocated
+  ObjectStore objects_;  // as last read
+  Mistakes mistakes_;    // likewise
+  Records records_;      // as last allocated
   struct Told {
     std::vector<ObjectStatus> statuses;
     std::vector<std::string> errors;

@@ -55,8 +55,10 @@ KubeControlPlane::~KubeControlPlane() {
   }
 }
 
-absl::Status KubeControlPlane::Start(std::function<void()> changed) {
+absl::Status KubeControlPlane::Start(std::function<void()> changed,
+                                     std::function<void()> told_of) {
   changed_ = std::move(changed);
+  heard_ = std::move(told_of);
   const auto hear = [this](const std::string& what, const absl::Status& why) {
     troubles_.Hear(what, why);
   };
@@ -68,12 +70,19 @@ absl::Status KubeControlPlane::Start(std::function<void()> changed) {
   events_ =
       std::make_unique<EventRecorder>(*clients_.writing, options_.uplink_name);
   source_ = std::make_unique<KubeSource>(
-      loop_, *clients_.reading, options_.watch_namespaces,
-      KubeSource::Told{.changed = [this] { Change(); }, .trouble = hear});
+      loop_, *clients_.reading, options_.watch_namespaces, options_.annotations,
+      KubeSource::Told{.changed = [this] { Change(); },
+                       .heard = [this](const ObjectKey& key) { Hear(key); },
+                       .trouble = hear});
   uplinks_ = std::make_unique<kube::KindMirror<UplinkObject>>(
       loop_, *clients_.reading,
       kube::Collection{kube::kUplinks, options_.name_space, "", ""}, ReadUplink,
-      [this] { OnUplinks(); },
+      kube::KindMirror<UplinkObject>::Heard{
+          .object =
+              [this](const UplinkObject* before, const UplinkObject* after) {
+                if (!before || !after || !(*before == *after)) OnUplinks();
+              },
+          .all = [this] { OnUplinks(); }},
       [hear](const absl::Status& why) { hear("uplinks", why); });
   lease_ = std::make_unique<kube::LeaseClient>(
       loop_, *clients_.lease,
@@ -91,7 +100,8 @@ absl::Status KubeControlPlane::Start(std::function<void()> changed) {
   MakeUplink();
   resync_timer_ = loop_.Every(options_.resync, [this] {
     FindSecret();
-    changed_();
+    untold_ = true;
+    ChangeEverything();
   });
   return absl::OkStatus();
 }
@@ -101,14 +111,27 @@ bool KubeControlPlane::ready() const {
 }
 
 void KubeControlPlane::Change() {
-  stale_ = true;
   if (!ready()) return;
+  const auto& namespaces = objects().namespaces();
+  const auto system = namespaces.find(kube::kSystemNamespace);
+  if (system != namespaces.end()) identity_.uid = system->second.meta.uid;
   // Not before: else nobody leads while this one cannot.
   if (!stands_ && Company().empty()) {
     stands_ = true;
     lease_->Start();
   }
   changed_();
+}
+
+void KubeControlPlane::ChangeEverything() {
+  objects().ChangeEverything();
+  Change();
+}
+
+// Others may have written what is ours to say.
+void KubeControlPlane::Hear(const ObjectKey& key) {
+  untold_objects_.insert(key);
+  if (ready()) heard_();
 }
 
 // What was begun in another term ends with it.
@@ -119,8 +142,9 @@ void KubeControlPlane::FollowTerm(const std::optional<kube::Term>& term) {
   }
   led_ = false;
   records_ = {};
+  untold_ = true;
   troubles_.Hear("term", absl::OkStatus());
-  Change();
+  ChangeEverything();
 }
 
 // An API server that is away is told of once, whatever was to be written, and a
@@ -203,7 +227,7 @@ void KubeControlPlane::TakeSecret(const json& object) {
   troubles_.Hear("control key", key.status());
   if (!key.ok()) return FindSecretLater();
   identity_.control_key = *key;
-  if (!std::exchange(has_secret_, true)) Change();
+  if (!std::exchange(has_secret_, true)) ChangeEverything();
 }
 
 // Where it was lost, with the key that this replica remembers.
@@ -268,7 +292,7 @@ void KubeControlPlane::MakeUplink() {
         has_uplink_ = object.ok() || absl::IsAlreadyExists(object.status());
         troubles_.Hear("own uplink",
                        has_uplink_ ? absl::OkStatus() : object.status());
-        if (has_uplink_) return Change();
+        if (has_uplink_) return ChangeEverything();
         uplink_timer_ = loop_.After(kAgain, [this] {
           uplink_timer_ = 0;
           MakeUplink();
@@ -285,7 +309,7 @@ void KubeControlPlane::OnUplinks() {
     has_uplink_ = false;
     if (uplink_call_ == 0 && uplink_timer_ == 0) MakeUplink();
   }
-  Change();
+  ChangeEverything();
 }
 
 const KubeControlPlane::UplinkObject* KubeControlPlane::OwnUplink() const {
@@ -311,20 +335,6 @@ std::vector<UplinkFacts> KubeControlPlane::other_uplinks() const {
 }
 
 // ---- memory ----
-
-const Snapshot& KubeControlPlane::snapshot() {
-  if (!std::exchange(stale_, false)) return snapshot_;
-  snapshot_ = source_->Read();
-  if (!snapshot_.world.cluster) return snapshot_;
-  snapshot_.world.cluster->annotations = options_.annotations;
-  FindHeldServices();
-  for (const Namespace& name_space : snapshot_.world.cluster->namespaces) {
-    if (name_space.meta.name == kube::kSystemNamespace) {
-      identity_.uid = name_space.meta.uid;
-    }
-  }
-  return snapshot_;
-}
 
 std::optional<Epoch> KubeControlPlane::epoch() const {
   const auto& term = lease_->term();
@@ -399,7 +409,7 @@ Records KubeControlPlane::StoredRecords() const {
 absl::StatusOr<Allocation> KubeControlPlane::AllocateFor(const Facts& facts) {
   if (!epoch()) return Allocation{.records = StoredRecords(), .problems = {}};
   if (!std::exchange(led_, true)) records_ = StoredRecords();
-  Allocation allocation = Allocate(records_, snapshot_.world, facts);
+  Allocation allocation = Allocate(records_, objects().EdgeWorld(), facts);
   records_ = allocation.records;
   return allocation;
 }

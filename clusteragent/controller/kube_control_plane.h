@@ -53,10 +53,12 @@ class KubeControlPlane final : public ControlPlane {
       EventLoop& loop, const KubeOptions& options);
   ~KubeControlPlane() override;
 
-  absl::Status Start(std::function<void()> changed) override;
+  absl::Status Start(std::function<void()> changed,
+                     std::function<void()> heard) override;
   bool ready() const override;
   const ClusterIdentity& identity() const override { return identity_; }
-  const Snapshot& snapshot() override;
+  ObjectStore& objects() override { return source_->objects(); }
+  const Mistakes& mistakes() const override { return source_->mistakes(); }
   bool may_flicker() const override { return false; }
   std::optional<Epoch> epoch() const override;
   void Exceed(const std::string& edge, uint64_t seen) override;
@@ -77,8 +79,6 @@ class KubeControlPlane final : public ControlPlane {
   std::vector<std::string> NotReady() const;
 
  private:
-  using ServiceName = std::pair<std::string, std::string>;  // namespace, name
-
   struct UplinkObject {
     ObjectMeta meta;
     std::map<std::string, PublicKey> keys;  // by EdgeNode name
@@ -102,6 +102,8 @@ class KubeControlPlane final : public ControlPlane {
   static std::optional<UplinkObject> ReadUplink(const nlohmann::json& object);
 
   void Change();
+  void ChangeEverything();
+  void Hear(const ObjectKey& key);
   void FollowTerm(const std::optional<kube::Term>& term);
   void NoteWriting(const kube::ObjectRef& object, const absl::Status& why);
   void NoteContest(const std::string& edge, uint64_t seen,
@@ -118,12 +120,13 @@ class KubeControlPlane final : public ControlPlane {
   Records StoredRecords() const;
 
   void TellOwn(const Telling& telling);
+  std::set<ObjectKey> WhatToTell(const Telling& telling);
+  void TellObject(const Telling& telling, const ObjectKey& key);
   void TellEdgeNode(const Telling& telling, const ObjectStatus& status);
   void TellPortBinding(const ObjectStatus& status,
                        const PlannedObject* planned);
-  void TellServices(const Telling& telling);
-  void ForgetGone(const Telling& telling);
-  void FindHeldServices();
+  void TellServiceOf(const Telling& telling, const ObjectKey& key);
+  bool HoldsOurWord(const Service& service) const;
   static bool OwnsStatus(const Service& service);
   void TellService(const kube::ServiceObject& service,
                    const PlannedObject* planned, const ObjectStatus* status);
@@ -137,6 +140,7 @@ class KubeControlPlane final : public ControlPlane {
   EventLoop& loop_;
   const KubeOptions options_;
   std::function<void()> changed_;
+  std::function<void()> heard_;
   const Clients clients_;
   std::unique_ptr<KubeSource> source_;
   std::unique_ptr<kube::KindMirror<UplinkObject>> uplinks_;
@@ -151,12 +155,19 @@ class KubeControlPlane final : public ControlPlane {
   bool has_uplink_ = false;
   bool saw_uplink_ = false;  // our own
   bool stands_ = false;      // for election
-  Snapshot snapshot_;
-  // Of its Services those that hold what we said of them.
-  std::set<ServiceName> held_services_;
-  bool stale_ = true;  // `snapshot_` is
-  Records records_;    // as last allocated
-  bool led_ = false;   // `records_` are of this term
+  Records records_;          // as last allocated
+  bool led_ = false;         // `records_` are of this term
+  // What was told of the own Uplink as it stood then.
+  struct OwnWord {
+    std::string resource_version;
+    std::map<std::string, PublicKey> keys;
+    UplinkStatus status;
+    bool operator==(const OwnWord&) const = default;
+  };
+  std::optional<OwnWord> told_own_;
+  // What is to be told, beside what changes: of all objects, or of these.
+  bool untold_ = true;
+  std::set<ObjectKey> untold_objects_;
   Troubles troubles_;
   std::set<std::string> told_verbs_;  // those that are missing
   kube::TermContest contest_;

@@ -72,39 +72,59 @@ const Refusal* AgainstService(const PlannedObject& planned) {
 }  // namespace
 
 void KubeControlPlane::Tell(const Telling& telling) {
-  writer_->BeginRound();
+  if (!telling.changed) untold_ = true;
+  const bool whole = untold_;
+  if (whole) writer_->BeginRound();
   if (has_uplink_) TellOwn(telling);
+  if (telling.changed) {
+    untold_objects_.insert(telling.changed->begin(), telling.changed->end());
+  }
   // What was planned before this term is another leader's word.
   if (!epoch() || !led_ || !telling.settled) return;
-  std::map<ObjectKey, const PlannedObject*> planned;
-  for (const PlannedObject& object : telling.plan.port_bindings) {
-    planned[object.key] = &object;
+  for (const ObjectKey& key : WhatToTell(telling)) TellObject(telling, key);
+  if (whole) writer_->EndRound();
+}
+
+std::set<ObjectKey> KubeControlPlane::WhatToTell(const Telling& telling) {
+  std::set<ObjectKey> keys = std::exchange(untold_objects_, {});
+  if (!std::exchange(untold_, false)) return keys;
+  for (const auto& [key, status] : telling.statuses) keys.insert(key);
+  for (const auto& [name, service] : objects().services()) {
+    if (!HoldsOurWord(service)) continue;
+    keys.insert({Kind::kService, name.first, name.second});
   }
-  for (const ObjectStatus& status : telling.statuses) {
-    if (status.object.kind == Kind::kEdgeNode) {
-      TellEdgeNode(telling, status);
-    } else if (status.object.kind == Kind::kPortBinding) {
-      const auto found = planned.find(status.object);
-      TellPortBinding(status, found == planned.end() ? nullptr : found->second);
-    }
+  for (const auto& [key, news] : told_news_) keys.insert(key);
+  for (const auto& [key, word] : told_services_) keys.insert(key);
+  return keys;
+}
+
+void KubeControlPlane::TellObject(const Telling& telling,
+                                  const ObjectKey& key) {
+  if (key.kind == Kind::kService) return TellServiceOf(telling, key);
+  const auto status = telling.statuses.find(key);
+  if (status == telling.statuses.end()) {
+    told_news_.erase(key);
+  } else if (key.kind == Kind::kEdgeNode) {
+    TellEdgeNode(telling, status->second);
+  } else {
+    TellPortBinding(status->second, telling.plan.Object(key));
   }
-  TellServices(telling);
-  ForgetGone(telling);
-  writer_->EndRound();
 }
 
 void KubeControlPlane::TellOwn(const Telling& telling) {
   const UplinkObject* own = OwnUplink();
   if (own == nullptr) return;
+  OwnWord word{own->resource_version, telling.own_keys, telling.own};
+  if (!untold_ && told_own_ == word) return;
+  told_own_ = std::move(word);
+  const kube::ObjectRef ref{kube::kUplinks, options_.name_space,
+                            options_.uplink_name, "status"};
   writer_->Want(
-      {kube::kUplinks, options_.name_space, options_.uplink_name, "status"},
-      kStatus, own->status, own->resource_version,
-      UplinkStatusJson(
-          telling.own_keys, telling.own, own->meta.generation,
-          writer_->Known({kube::kUplinks, options_.name_space,
-                          options_.uplink_name, "status"},
-                         kStatus, own->status, own->resource_version),
-          Now()));
+      ref, kStatus, own->status, own->resource_version,
+      UplinkStatusJson(telling.own_keys, telling.own, own->meta.generation,
+                       writer_->Known(ref, kStatus, own->status,
+                                      own->resource_version),
+                       Now()));
 }
 
 void KubeControlPlane::Announce(const std::string& edge,
@@ -200,25 +220,17 @@ void KubeControlPlane::TellNews(const ObjectStatus& status,
   }
 }
 
-// Those that are exposed, and those that were: what we said of them is taken
-// back.
-void KubeControlPlane::TellServices(const Telling& telling) {
-  std::map<ServiceName, std::pair<const PlannedObject*, const ObjectStatus*>>
-      services;
-  for (const ServiceName& name : held_services_) services[name];
-  for (const PlannedObject& object : telling.plan.port_bindings) {
-    if (object.key.kind != Kind::kService) continue;
-    services[{object.key.name_space, object.key.name}].first = &object;
-  }
-  for (const ObjectStatus& status : telling.statuses) {
-    if (status.object.kind != Kind::kService) continue;
-    services[{status.object.name_space, status.object.name}].second = &status;
-  }
-  for (const auto& [name, told] : services) {
-    const auto* object = source_->FindService(name.first, name.second);
-    if (object == nullptr || object->meta.deleting) continue;
-    TellService(*object, told.first, told.second);
-  }
+// One that is exposed, or was: what we said of it is taken back.
+void KubeControlPlane::TellServiceOf(const Telling& telling,
+                                     const ObjectKey& key) {
+  const PlannedObject* planned = telling.plan.Object(key);
+  const auto* service = source_->FindService({key.name_space, key.name});
+  if (planned == nullptr) told_services_.erase(key);
+  if (service == nullptr || service->meta.deleting) return;
+  if (planned == nullptr && !HoldsOurWord(*service)) return;
+  const auto status = telling.statuses.find(key);
+  TellService(*service, planned,
+              status == telling.statuses.end() ? nullptr : &status->second);
 }
 
 // Whether its status is ours to write.
@@ -228,27 +240,10 @@ bool KubeControlPlane::OwnsStatus(const Service& service) {
           service.load_balancer_class == kLoadBalancerClass);
 }
 
-void KubeControlPlane::FindHeldServices() {
-  held_services_.clear();
-  const std::string annotation = options_.annotations.public_addresses();
-  for (const Service& service : snapshot_.world.cluster->services) {
-    if (service.meta.annotations.contains(annotation) ||
-        (OwnsStatus(service) && !service.load_balancer_ips.empty())) {
-      held_services_.insert({service.meta.name_space, service.meta.name});
-    }
-  }
-}
-
-void KubeControlPlane::ForgetGone(const Telling& telling) {
-  std::set<ObjectKey> there;
-  for (const ObjectStatus& status : telling.statuses) {
-    there.insert(status.object);
-  }
-  const auto is_gone = [&there](const auto& entry) {
-    return !there.contains(entry.first);
-  };
-  std::erase_if(told_news_, is_gone);
-  std::erase_if(told_services_, is_gone);
+bool KubeControlPlane::HoldsOurWord(const Service& service) const {
+  return service.meta.annotations.contains(
+             options_.annotations.public_addresses()) ||
+         (OwnsStatus(service) && !service.load_balancer_ips.empty());
 }
 
 // Its status where it is ours to write, else the annotation. What we said of
@@ -287,10 +282,7 @@ void KubeControlPlane::TellServiceNews(const kube::ServiceObject& service,
                                        const PlannedObject* planned) {
   const ObjectKey key{Kind::kService, service.meta.name_space,
                       service.meta.name};
-  if (planned == nullptr) {
-    told_services_.erase(key);
-    return;
-  }
+  if (planned == nullptr) return;
   const std::string addresses = AddressesText(*planned);
   const Refusal* refused = AgainstService(*planned);
   const std::string word = refused ? refused->message : addresses;

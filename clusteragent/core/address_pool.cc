@@ -94,14 +94,11 @@ std::vector<const EdgeNode*> AddressPool::EdgesFor(
   const auto& wanted = exposure.edges;
   std::vector<const EdgeNode*> edges;
   for (const auto& [name, node] : nodes_) {
-    const auto& allowed = node->allowed_namespaces;
-    const bool is_allowed =
-        allowed.empty() ||
-        std::ranges::find(allowed, exposure.service.meta.name_space) !=
-            allowed.end();
     const bool is_wanted =
         wanted.empty() || std::ranges::find(wanted, name) != wanted.end();
-    if (is_allowed && is_wanted) edges.push_back(node);
+    if (is_wanted && node->Allows(exposure.service.meta.name_space)) {
+      edges.push_back(node);
+    }
   }
   return edges;
 }

@@ -45,8 +45,8 @@ bool IsApiServer(const Service& service) {
          service.meta.name == "kubernetes";
 }
 
-bool IsExposed(const Service& service, const AnnotationNames& names,
-               bool by_namespace) {
+bool Asks(const Service& service, const AnnotationNames& names,
+          bool by_namespace) {
   if (service.type == "LoadBalancer" &&
       service.load_balancer_class == kLoadBalancerClass) {
     return true;
@@ -147,21 +147,30 @@ Exposure Read(const Service& service, const AnnotationNames& names) {
 
 }  // namespace
 
+bool IsExposed(const Namespace& name_space, const AnnotationNames& names) {
+  return AnnotationOf(name_space.meta, names.expose()) == "true";
+}
+
+std::optional<Exposure> ReadExposure(const Service& service,
+                                     const AnnotationNames& names,
+                                     bool namespace_is_exposed) {
+  if (!Asks(service, names, namespace_is_exposed)) return std::nullopt;
+  return Read(service, names);
+}
+
 std::vector<Exposure> FindExposures(const Cluster& cluster) {
   std::set<std::string> namespaces;
   for (const Namespace& name_space : cluster.namespaces) {
-    if (AnnotationOf(name_space.meta, cluster.annotations.expose()) == "true") {
+    if (IsExposed(name_space, cluster.annotations)) {
       namespaces.insert(name_space.meta.name);
     }
   }
   std::vector<Exposure> exposures;
   for (const Service& service : cluster.services) {
     if (service.meta.deleting) continue;
-    if (!IsExposed(service, cluster.annotations,
-                   namespaces.contains(service.meta.name_space))) {
-      continue;
-    }
-    exposures.push_back(Read(service, cluster.annotations));
+    auto exposure = ReadExposure(service, cluster.annotations,
+                                 namespaces.contains(service.meta.name_space));
+    if (exposure) exposures.push_back(*std::move(exposure));
   }
   std::ranges::sort(exposures, [](const Exposure& a, const Exposure& b) {
     return IsOlder(a.service.meta, b.service.meta);

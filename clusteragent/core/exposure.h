@@ -15,6 +15,7 @@ namespace edged::agent {
 
 // spec.loadBalancerClass of a Service of type LoadBalancer that is ours.
 inline constexpr char kLoadBalancerClass[] = "edged.dev/edge";
+
 struct Exposure {
   Service service;
   std::vector<std::string> edges;    // empty: one is chosen
@@ -29,8 +30,16 @@ struct Exposure {
   bool operator==(const Exposure&) const = default;
 };
 
-// The oldest first. Of a Namespace that is exposed, Services that cannot be a
-// target are left out, and the API server itself ("default/kubernetes").
+// Whether all its Services are that can be a target; the API server itself
+// ("default/kubernetes") never by its Namespace.
+bool IsExposed(const Namespace& name_space, const AnnotationNames& names);
+
+// Unset: it does not ask.
+std::optional<Exposure> ReadExposure(const Service& service,
+                                     const AnnotationNames& names,
+                                     bool namespace_is_exposed);
+
+// The oldest first; without those that are being deleted.
 std::vector<Exposure> FindExposures(const Cluster& cluster);
 
 // What a PortBinding would say that puts the Service's ports on `addresses`,

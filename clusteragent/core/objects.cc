@@ -49,6 +49,12 @@ std::string Selector::ToString() const {
   return fmt::format("{}", fmt::join(parts, ","));
 }
 
+bool EdgeNode::Allows(const std::string& name_space) const {
+  return allowed_namespaces.empty() ||
+         std::ranges::find(allowed_namespaces, name_space) !=
+             allowed_namespaces.end();
+}
+
 std::vector<PublicIp> EdgeNode::PublicIps() const {
   if (!public_ips.empty()) return public_ips;
   const auto dialled = IpAddress::Parse(address);

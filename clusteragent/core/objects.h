@@ -78,6 +78,8 @@ struct EdgeNode {
   std::vector<std::string> allowed_namespaces;  // empty: all
 
   ObjectKey Key() const { return {Kind::kEdgeNode, "", meta.name}; }
+  // Whether objects of this namespace may use it.
+  bool Allows(const std::string& name_space) const;
   // `public_ips`; without any, the address to dial when it is an IP address.
   std::vector<PublicIp> PublicIps() const;
   bool operator==(const EdgeNode&) const = default;

@@ -13,12 +13,6 @@ std::string Ports(const protocol::Listener& listener) {
                      listener.ports.ToString());
 }
 
-bool Allows(const EdgeNode& node, const std::string& name_space) {
-  return node.allowed_namespaces.empty() ||
-         std::ranges::find(node.allowed_namespaces, name_space) !=
-             node.allowed_namespaces.end();
-}
-
 }  // namespace
 
 std::string Placer::Candidate::Where() const {
@@ -154,7 +148,7 @@ std::vector<const EdgeNode*> Placer::SelectEdges(
                           object.edge_node_selector->ToString())};
   }
   std::erase_if(selected, [&](const EdgeNode* node) {
-    if (Allows(*node, object.meta.name_space)) return false;
+    if (node->Allows(object.meta.name_space)) return false;
     refused =
         Refusal{reason::kNamespaceNotAllowed,
                 fmt::format("{}: EdgeNode {} does not list namespace \"{}\" in "

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <tuple>
 #include <utility>
 #include <variant>
 
@@ -74,21 +75,24 @@ void FillGroups(const EdgeNode& node, EdgePlan& plan) {
   for (const protocol::Uplink& uplink : plan.wanted.uplinks) {
     uplinks.push_back(uplink.name);
   }
-  std::map<std::string, protocol::Group> groups;
+  using Definition =
+      std::tuple<IpAddress, protocol::Timeouts, protocol::Access>;
+  std::map<Definition, std::string> names;  // of a hash each
   for (PlannedMapping& planned : plan.mappings) {
     const IpAddress& address = planned.mapping.listener.public_address;
-    const std::string name = GroupName(address, protocol::Affinity::kNone,
-                                       node.uplink_selector, planned);
+    std::string& name = names[{address, planned.timeouts, planned.access}];
+    if (name.empty()) {
+      name = GroupName(address, protocol::Affinity::kNone, node.uplink_selector,
+                       planned);
+      plan.wanted.groups.push_back({.name = name,
+                                    .public_address = address,
+                                    .uplinks = uplinks,
+                                    .timeouts = planned.timeouts,
+                                    .access = planned.access});
+    }
     planned.mapping.group = name;
-    groups.try_emplace(name, protocol::Group{.name = name,
-                                             .public_address = address,
-                                             .uplinks = uplinks,
-                                             .timeouts = planned.timeouts,
-                                             .access = planned.access});
   }
-  for (auto& [name, group] : groups) {
-    plan.wanted.groups.push_back(std::move(group));
-  }
+  std::ranges::sort(plan.wanted.groups, {}, &protocol::Group::name);
 }
 
 EdgePlan PlanEdge(const EdgeNode& node, const Records& records,
@@ -165,6 +169,13 @@ std::vector<PlannedObject> PlaceByAge(const World& world, Placer& placer) {
   return planned;
 }
 
+// In a list that is sorted by `member`; nullptr: it has none.
+template <typename T, typename Key>
+const T* Find(const std::vector<T>& list, const Key& key, Key T::*member) {
+  const auto found = std::ranges::lower_bound(list, key, {}, member);
+  return found == list.end() || (*found).*member != key ? nullptr : &*found;
+}
+
 }  // namespace
 
 std::string BindingRef::ToString() const {
@@ -172,8 +183,15 @@ std::string BindingRef::ToString() const {
 }
 
 const EdgePlan* Plan::Edge(const std::string& name) const {
-  const auto found = std::ranges::lower_bound(edges, name, {}, &EdgePlan::edge);
-  return found == edges.end() || found->edge != name ? nullptr : &*found;
+  return Find(edges, name, &EdgePlan::edge);
+}
+
+const PlannedEdge* Plan::EdgeNode(const ObjectKey& key) const {
+  return Find(edge_nodes, key, &PlannedEdge::key);
+}
+
+const PlannedObject* Plan::Object(const ObjectKey& key) const {
+  return Find(port_bindings, key, &PlannedObject::key);
 }
 
 Plan MakePlan(const World& world, const Allocation& allocation,

@@ -95,7 +95,10 @@ struct Plan {
   std::vector<PlannedEdge> edge_nodes;       // all, sorted by name
   std::vector<PlannedObject> port_bindings;  // all, sorted by namespace, name
 
+  // Each nullptr where there is none.
   const EdgePlan* Edge(const std::string& name) const;
+  const PlannedEdge* EdgeNode(const ObjectKey& key) const;
+  const PlannedObject* Object(const ObjectKey& key) const;
   bool operator==(const Plan&) const = default;
 };
 

@@ -305,34 +305,50 @@ const Condition* ObjectStatus::Find(std::string_view type) const {
   return found == conditions.end() ? nullptr : &*found;
 }
 
-std::vector<ObjectStatus> MakeStatus(const Plan& plan,
-                                     const EdgeReports& reports) {
+ObjectStatuses MakeStatus(const Plan& plan, const EdgeReports& reports) {
   const StatusMaker maker(plan, reports);
-  std::vector<ObjectStatus> statuses;
+  ObjectStatuses statuses;
   for (const PlannedEdge& edge : plan.edge_nodes) {
-    statuses.push_back(maker.OfEdge(edge));
+    statuses[edge.key] = maker.OfEdge(edge);
   }
   for (const PlannedObject& object : plan.port_bindings) {
-    statuses.push_back(maker.OfObject(object));
+    statuses[object.key] = maker.OfObject(object);
   }
   return statuses;
 }
 
-void TellInvalid(const ObjectKey& object, int64_t generation,
-                 const std::string& message,
-                 std::vector<ObjectStatus>& statuses) {
-  auto found = std::ranges::find(statuses, object, &ObjectStatus::object);
-  if (found == statuses.end()) {
-    statuses.push_back({.object = object});
-    found = statuses.end() - 1;
+std::vector<ObjectStatus> Listed(const ObjectStatuses& statuses) {
+  std::vector<ObjectStatus> list;
+  list.reserve(statuses.size());
+  for (const auto& [key, status] : statuses) list.push_back(status);
+  return list;
+}
+
+std::optional<ObjectStatus> MakeStatusOf(const ObjectKey& object,
+                                         const Plan& plan,
+                                         const EdgeReports& reports) {
+  const StatusMaker maker(plan, reports);
+  if (object.kind == Kind::kEdgeNode) {
+    const PlannedEdge* edge = plan.EdgeNode(object);
+    if (edge == nullptr) return std::nullopt;
+    return maker.OfEdge(*edge);
   }
-  found->observed_generation = generation;
+  const PlannedObject* planned = plan.Object(object);
+  if (planned == nullptr) return std::nullopt;
+  return maker.OfObject(*planned);
+}
+
+void TellInvalid(const ObjectKey& object, const InvalidObject& why,
+                 ObjectStatuses& statuses) {
+  ObjectStatus& status = statuses[object];
+  status.object = object;
+  status.observed_generation = why.generation;
   const auto refuse = [&](const char* type) {
     const auto condition =
-        std::ranges::find(found->conditions, type, &Condition::type);
-    const Condition invalid = False(type, {reason::kInvalid, message});
-    if (condition == found->conditions.end()) {
-      found->conditions.push_back(invalid);
+        std::ranges::find(status.conditions, type, &Condition::type);
+    const Condition invalid = False(type, {reason::kInvalid, why.message});
+    if (condition == status.conditions.end()) {
+      status.conditions.push_back(invalid);
     } else {
       *condition = invalid;
     }

@@ -2,6 +2,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,7 +24,7 @@ struct Condition {
   bool operator==(const Condition&) const = default;
 };
 
-// What is known of one edge's life now.
+// What is known of one edge's life now. States are equal when they are one.
 struct EdgeReport {
   bool enrolled = false;
   bool tunnel_up = false;
@@ -36,6 +37,7 @@ struct EdgeReport {
   std::shared_ptr<const protocol::EdgeState> carried;
   // Facts for the EdgeNode's status, for example "backend": "userspace".
   std::map<std::string, std::string> values;
+  bool operator==(const EdgeReport&) const = default;
 };
 using EdgeReports = std::map<std::string, EdgeReport>;  // by EdgeNode name
 
@@ -57,18 +59,31 @@ struct ObjectStatus {
   bool operator==(const ObjectStatus&) const = default;
 };
 
-// EdgeNodes have Enrolled, TunnelUp, Programmed, Ready; PortBindings have
-// Accepted, Programmed, Ready. A binding is Ready when every listener of it is
-// programmed by its edge and carried by an uplink; an object when all of its
-// bindings are. Sorted: EdgeNodes, then PortBindings.
-std::vector<ObjectStatus> MakeStatus(const Plan& plan,
-                                     const EdgeReports& reports);
+using ObjectStatuses = std::map<ObjectKey, ObjectStatus>;
 
-// An object that cannot be read as it is now is neither accepted nor ready;
-// what was last read of it may have a status already.
-void TellInvalid(const ObjectKey& object, int64_t generation,
-                 const std::string& message,
-                 std::vector<ObjectStatus>& statuses);
+// EdgeNodes have Enrolled, TunnelUp, Programmed, Ready; PortBindings and
+// exposed Services have Accepted, Programmed, Ready. A binding is Ready when
+// every listener of it is programmed by its edge and carried by an uplink; an
+// object when all of its bindings are.
+ObjectStatuses MakeStatus(const Plan& plan, const EdgeReports& reports);
+std::vector<ObjectStatus> Listed(const ObjectStatuses& statuses);  // by key
+
+// Of one object; unset: the plan does not have it.
+std::optional<ObjectStatus> MakeStatusOf(const ObjectKey& object,
+                                         const Plan& plan,
+                                         const EdgeReports& reports);
+
+// An object that cannot be read as it is now.
+struct InvalidObject {
+  int64_t generation = 0;
+  std::string message;  // names object, field and value
+  bool operator==(const InvalidObject&) const = default;
+};
+
+// It is neither accepted nor ready; what was last read of it may have a status
+// already.
+void TellInvalid(const ObjectKey& object, const InvalidObject& why,
+                 ObjectStatuses& statuses);
 
 // The table that `clusteragent status` prints; lines end with '\n'.
 std::string StatusTable(const std::vector<ObjectStatus>& statuses);

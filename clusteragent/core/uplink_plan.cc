@@ -298,6 +298,30 @@ std::string DeviceName(const EdgePlan& edge, const std::string& uplink) {
   return HashedName("eu-", edge, uplink);
 }
 
+absl::StatusOr<std::optional<TunnelOfEdge>> MakeTunnelOfEdge(
+    const EdgePlan& edge, const UplinkInput& input) {
+  const auto access = input.access.find(edge.edge);
+  if (access == input.access.end() || !access->second.edge_key ||
+      edge.own_block == 0) {
+    return std::nullopt;
+  }
+  ASSIGN_OR_RETURN(const auto marks, MarkMask::Create(input.mark_mask));
+  if (edge.number > marks.Capacity()) {
+    return InvalidArgument(
+        "mark mask 0x{:x}: too small for EdgeNode {}, "
+        "which has number {}",
+        input.mark_mask, edge.edge, edge.number);
+  }
+  ASSIGN_OR_RETURN(const Overlays overlays, OverlaysOf(edge, input));
+  TunnelOfEdge tunnel{.device = DeviceName(edge, input.uplink),
+                      .mark = marks.MarkOf(edge.number),
+                      .targets = TargetsOf(edge, overlays)};
+  for (const auto& [family, overlay] : overlays) {
+    tunnel.edge_addresses.push_back(overlay.EdgeAddress());
+  }
+  return tunnel;
+}
+
 absl::StatusOr<UplinkPlan> MakeUplinkPlan(const Plan& plan,
                                           const UplinkInput& input) {
   ASSIGN_OR_RETURN(const auto marks, MarkMask::Create(input.mark_mask));
@@ -306,39 +330,26 @@ absl::StatusOr<UplinkPlan> MakeUplinkPlan(const Plan& plan,
   HostGuard guard{.user = input.user};
   for (const EdgePlan& edge : plan.edges) {
     guard.control_devices.push_back(HashedName("ec-", edge, input.uplink));
-    const auto access = input.access.find(edge.edge);
-    if (access == input.access.end() || !access->second.edge_key ||
-        edge.own_block == 0) {
-      continue;
-    }
-    if (edge.number > marks.Capacity()) {
-      return InvalidArgument(
-          "mark mask 0x{:x}: too small for EdgeNode {}, "
-          "which has number {}",
-          input.mark_mask, edge.edge, edge.number);
-    }
-    ASSIGN_OR_RETURN(auto device,
-                     MakeTunnel(edge, access->second, input.uplink));
+    ASSIGN_OR_RETURN(auto tunnel, MakeTunnelOfEdge(edge, input));
+    if (!tunnel) continue;
+    const EdgeAccess& access = input.access.at(edge.edge);
+    ASSIGN_OR_RETURN(auto device, MakeTunnel(edge, access, input.uplink));
     ASSIGN_OR_RETURN(const Overlays overlays, OverlaysOf(edge, input));
-    const uint32_t mark = marks.MarkOf(edge.number);
     for (const auto& [family, overlay] : overlays) {
       if (family == Family::kIpv6) AddIpv6(edge, overlay, device);
       result.rules.push_back({.family = family,
                               .priority = kRulePriority,
-                              .mark = mark,
+                              .mark = tunnel->mark,
                               .mask = marks.mask(),
                               .table = kPolicyTableBase + edge.number});
-    }
-    LimitRoutes(access->second, device);
-    device.force_ipv6_forwarding = MaySwitch(Family::kIpv6, input);
-    tunnels.push_back({device.wireguard.name, mark, TargetsOf(edge, overlays)});
-    for (const auto& [family, overlay] : overlays) {
-      tunnels.back().edge_addresses.push_back(overlay.EdgeAddress());
       result.flows.blocks.push_back(overlay.BlockPrefix(edge.own_block));
     }
-    for (const UplinkTarget& target : tunnels.back().targets) {
+    LimitRoutes(access, device);
+    device.force_ipv6_forwarding = MaySwitch(Family::kIpv6, input);
+    for (const UplinkTarget& target : tunnel->targets) {
       if (target.protocol == Protocol::kUdp) result.flows.udp.push_back(target);
     }
+    tunnels.push_back(*std::move(tunnel));
     result.devices.push_back(std::move(device));
   }
   std::ranges::sort(result.flows.udp);

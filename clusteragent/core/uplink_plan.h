@@ -11,6 +11,7 @@
 #include "clusteragent/core/conntrack_plan.h"
 #include "clusteragent/core/mark_mask.h"
 #include "clusteragent/core/planner.h"
+#include "clusteragent/core/uplink_table.h"
 #include "common/keys.h"
 #include "common/net_types.h"
 #include "common/netlink/route_events.h"
@@ -130,6 +131,10 @@ std::string DeviceName(const EdgePlan& edge, const std::string& uplink);
 // number.
 absl::StatusOr<UplinkPlan> MakeUplinkPlan(const Plan& plan,
                                           const UplinkInput& input);
+
+// What the table translates for one edge; unset: nothing, it has no device.
+absl::StatusOr<std::optional<TunnelOfEdge>> MakeTunnelOfEdge(
+    const EdgePlan& edge, const UplinkInput& input);
 
 // The device that introduces this agent to an edge which does not know its own
 // key yet: named "ec-...", it holds the control address and reaches nothing but

@@ -24,11 +24,13 @@ struct UplinkStatus {
     std::string uid;      // empty: not known
     uint32_t block = 0;   // 0: none yet
     std::string trouble;  // what is in the way; empty: it carries traffic
+    bool operator==(const Edge&) const = default;
   };
   Condition ready;
   size_t joined = 0;                  // edges that have joined
   size_t carrying = 0;                // of them, those whose tunnel is up
   std::map<std::string, Edge> edges;  // by EdgeNode name
+  bool operator==(const UplinkStatus&) const = default;
 };
 
 // Ready is whether it carries traffic of every edge that has joined; while it

@@ -400,7 +400,7 @@ nftables::Table MakeUplinkTable(const std::vector<TunnelOfEdge>& tunnels,
   Timeouts timeouts = TimeoutsOf(tunnels, guard.families);
   nftables::Chain translate =
       Translate(guard.families, std::move(timeouts.rules));
-  std::vector<nftables::Chain> chains;  // of backends
+  std::vector<nftables::Chain> chains;  // that maps lead to
   for (const UplinkFamily& family : guard.families) {
     const Names& names = NamesOf(family);
     if (!family.guarded_links.empty()) {
@@ -429,7 +429,8 @@ nftables::Table MakeUplinkTable(const std::vector<TunnelOfEdge>& tunnels,
                   Forward(marks, guard.families),
                   Input(guard.families),
                   Output(marks, guard)};
-  std::ranges::move(timeouts.chains, std::back_inserter(table.chains));
+  std::ranges::move(timeouts.chains, std::back_inserter(chains));
+  std::ranges::sort(chains, {}, &nftables::Chain::name);
   std::ranges::move(chains, std::back_inserter(table.chains));
   return table;
 }

@@ -64,7 +64,8 @@ struct HostGuard {
 
 // The table of an uplink: connections are marked with their edge so that each
 // reply leaves by the tunnel it came in; what is mapped goes to its target, all
-// else from a tunnel is refused, and what others here begin into one. Pure.
+// else from a tunnel is refused, and what others here begin into one. Chains
+// that maps lead to come last, by name. Pure.
 nftables::Table MakeUplinkTable(const std::vector<TunnelOfEdge>& tunnels,
                                 const MarkMask& marks, const HostGuard& guard);
 

@@ -42,16 +42,38 @@ std::vector<T> Held(const Mirrors& mirrors) {
   return held;
 }
 
+template <typename T>
+const T* Find(const std::vector<std::unique_ptr<KindMirror<T>>>& mirrors,
+              const agent::ObjectStore::Name& name) {
+  for (const auto& mirror : mirrors) {
+    const auto found = mirror->held().find(name);
+    if (found != mirror->held().end()) return &found->second;
+  }
+  return nullptr;
+}
+
+// Whether plans see a difference.
+template <typename T>
+bool IsAnother(const T* before, const T* after) {
+  return before == nullptr || after == nullptr || !(*before == *after);
+}
+
 }  // namespace
 
 template <typename T>
 void ClusterMirror::Add(RestClient& client, const Collection& collection,
                         std::optional<T> (*read)(const nlohmann::json&),
-                        const WatchProgress::Pace& pace, Mirrors<T>& mirrors) {
+                        Hear<T> hear, const WatchProgress::Pace& pace,
+                        Mirrors<T>& mirrors) {
   const bool optional_kind =
       collection.resource.plural == kReferenceGrants.plural;
   mirrors.push_back(std::make_unique<KindMirror<T>>(
-      loop_, client, collection, read, [this] { Change(); },
+      loop_, client, collection, read,
+      typename KindMirror<T>::Heard{
+          .object = [this, hear](
+                        const T* before,
+                        const T* after) { (this->*hear)(before, after); },
+          .all = [this] { Change(); }},
       [this, name = collection.ToString(),
        optional_kind](const absl::Status& why) {
         const bool is_none = optional_kind && absl::IsNotFound(why);
@@ -62,19 +84,22 @@ void ClusterMirror::Add(RestClient& client, const Collection& collection,
 
 ClusterMirror::ClusterMirror(EventLoop& loop, RestClient& client,
                              const std::vector<std::string>& namespaces,
-                             Told told, const WatchProgress::Pace& pace)
-    : loop_(loop), told_(std::move(told)) {
+                             agent::ObjectStore& objects, Told told,
+                             const WatchProgress::Pace& pace)
+    : loop_(loop), objects_(objects), told_(std::move(told)) {
   for (const std::string& name : ScopesOf(namespaces)) {
-    Add(client, {kServices, name, "", ""}, ReadServiceObject, pace, services_);
-    Add(client, {kEndpointSlices, name, "", ""}, ReadEndpointSlice, pace,
-        slices_);
+    Add(client, {kServices, name, "", ""}, ReadServiceObject,
+        &ClusterMirror::HearService, pace, services_);
+    Add(client, {kEndpointSlices, name, "", ""}, ReadEndpointSlice,
+        &ClusterMirror::HearSlice, pace, slices_);
   }
-  Add(client, {kNamespaces, "", "", ""}, ReadNamespace, pace, namespaces_);
+  Add(client, {kNamespaces, "", "", ""}, ReadNamespace,
+      &ClusterMirror::HearNamespace, pace, namespaces_);
   // Most clusters have none, and get none.
   WatchProgress::Pace rarely = pace;
   rarely.missing = std::max(rarely.missing, kMissingPause);
-  Add(client, {kReferenceGrants, "", "", ""}, ReadReferenceGrant, rarely,
-      grants_);
+  Add(client, {kReferenceGrants, "", "", ""}, ReadReferenceGrant,
+      &ClusterMirror::HearGrant, rarely, grants_);
 }
 
 ClusterMirror::~ClusterMirror() { loop_.Cancel(timer_); }
@@ -91,29 +116,80 @@ bool ClusterMirror::complete() const {
          AreComplete(namespaces_) && AreComplete(grants_);
 }
 
-const ServiceObject* ClusterMirror::FindService(const std::string& name_space,
-                                                const std::string& name) const {
-  for (const auto& mirror : services_) {
-    const auto found = mirror->held().find({name_space, name});
-    if (found != mirror->held().end()) return &found->second;
-  }
-  return nullptr;
+const ServiceObject* ClusterMirror::FindService(const Name& name) const {
+  return Find(services_, name);
 }
 
-std::optional<agent::Cluster> ClusterMirror::cluster() const {
-  if (!complete()) return std::nullopt;
-  return agent::Cluster{.services = Held<agent::Service>(services_),
-                        .slices = Held<agent::EndpointSlice>(slices_),
-                        .namespaces = Held<agent::Namespace>(namespaces_),
-                        .grants = Held<agent::ReferenceGrant>(grants_)};
+void ClusterMirror::HearService(const ServiceObject* before,
+                                const ServiceObject* after) {
+  const agent::ObjectMeta& meta = (after ? after : before)->meta;
+  const Name name{meta.name_space, meta.name};
+  if (after) {
+    objects_.Put(*after);
+  } else {
+    objects_.RemoveService(name);
+  }
+  told_.heard(name);
+  if (IsAnother(before, after)) Change();
+}
+
+void ClusterMirror::HearSlice(const agent::EndpointSlice* before,
+                              const agent::EndpointSlice* after) {
+  if (!IsAnother(before, after)) return;
+  for (const agent::EndpointSlice* slice : {before, after}) {
+    if (slice == nullptr) continue;
+    const std::string& name_space = slice->meta.name_space;
+    const Name service{name_space, slice->service};
+    std::set<Name>& names = slices_of_[service];
+    if (slice == after) {
+      names.emplace(name_space, slice->meta.name);
+    } else {
+      names.erase({name_space, slice->meta.name});
+    }
+    if (names.empty()) slices_of_.erase(service);
+    slices_changed_.insert(service);
+  }
+  Change();
+}
+
+void ClusterMirror::HearNamespace(const agent::Namespace* before,
+                                  const agent::Namespace* after) {
+  if (!IsAnother(before, after)) return;
+  namespaces_changed_ = true;
+  Change();
+}
+
+void ClusterMirror::HearGrant(const agent::ReferenceGrant* before,
+                              const agent::ReferenceGrant* after) {
+  if (!IsAnother(before, after)) return;
+  grants_changed_ = true;
+  Change();
 }
 
 void ClusterMirror::Change() {
   if (timer_ != 0) return;
-  timer_ = loop_.After(kTellDelay, [this] {
-    timer_ = 0;
-    if (complete()) told_.changed();
-  });
+  timer_ = loop_.After(kTellDelay, [this] { Tell(); });
+}
+
+void ClusterMirror::Tell() {
+  timer_ = 0;
+  for (const Name& service : std::exchange(slices_changed_, {})) {
+    std::vector<agent::EndpointSlice> slices;
+    const auto names = slices_of_.find(service);
+    if (names != slices_of_.end()) {
+      for (const Name& name : names->second) {
+        slices.push_back(*Find(slices_, name));
+      }
+    }
+    objects_.SetSlices(service, std::move(slices));
+  }
+  if (std::exchange(namespaces_changed_, false)) {
+    objects_.SetNamespaces(Held<agent::Namespace>(namespaces_));
+  }
+  if (std::exchange(grants_changed_, false)) {
+    objects_.SetGrants(Held<agent::ReferenceGrant>(grants_));
+  }
+  if (complete()) told_.changed();
 }
 
 }  // namespace edged::kube

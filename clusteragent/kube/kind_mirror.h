@@ -17,24 +17,29 @@
 namespace edged::kube {
 
 // The objects of one kind as plain values, in step with the API server. A value
-// has a `meta`; equal ones are the same to whoever is told of changes.
+// has a `meta`.
 template <typename T>
 class KindMirror {
  public:
   using Name = std::pair<std::string, std::string>;  // namespace, name
   // Nothing: not an object of this kind.
   using Read = std::function<std::optional<T>(const nlohmann::json&)>;
-  // What is held became another.
-  using Changed = std::function<void()>;
+  struct Heard {
+    // The API server told of an object: what was held of it, and what is now;
+    // nullptr: nothing. They may be equal.
+    std::function<void(const T* before, const T* after)> object;
+    // All of them were told, or there is no such kind.
+    std::function<void()> all;
+  };
   // Why it is not in step; OK when it is again.
   using Trouble = std::function<void(const absl::Status&)>;
 
   // Borrows loop and client.
   KindMirror(EventLoop& loop, RestClient& client, Collection collection,
-             Read read, Changed changed, Trouble trouble,
+             Read read, Heard heard, Trouble trouble,
              const WatchProgress::Pace& pace = {})
       : read_(std::move(read)),
-        changed_(std::move(changed)),
+        heard_(std::move(heard)),
         trouble_(std::move(trouble)),
         reflector_(
             loop, client, std::move(collection),
@@ -59,33 +64,39 @@ class KindMirror {
   }
 
   void Become(const std::vector<nlohmann::json>& items) {
-    std::map<Name, T> held;
+    std::map<Name, T> before = std::exchange(held_, {});
     for (const nlohmann::json& item : items) {
       auto object = read_(item);
       if (!object) continue;
       const Name name{object->meta.name_space, object->meta.name};
-      held.insert_or_assign(name, *std::move(object));
+      held_.insert_or_assign(name, *std::move(object));
     }
-    const bool same = complete_ && held == held_;
     complete_ = true;
-    held_ = std::move(held);
-    if (!same) changed_();
+    for (const auto& [name, object] : before) {
+      if (!held_.contains(name)) heard_.object(&object, nullptr);
+    }
+    for (const auto& [name, object] : held_) {
+      const auto old = before.find(name);
+      heard_.object(old == before.end() ? nullptr : &old->second, &object);
+    }
+    heard_.all();
   }
 
   void Put(const nlohmann::json& item) {
     auto object = read_(item);
     if (!object) return;
     const Name name{object->meta.name_space, object->meta.name};
-    const auto before = held_.find(name);
-    // Most changes of an object are none of what plans rest on.
-    const bool same = before != held_.end() && before->second == *object;
-    held_.insert_or_assign(name, *std::move(object));
-    if (!same) changed_();
+    const auto [held, is_new] = held_.try_emplace(name, *object);
+    if (is_new) return heard_.object(nullptr, &held->second);
+    const T before = std::exchange(held->second, *std::move(object));
+    heard_.object(&before, &held->second);
   }
 
   void Remove(const nlohmann::json& item) {
     const auto meta = ReadMeta(item);
-    if (meta && held_.erase({meta->name_space, meta->name}) > 0) changed_();
+    if (!meta) return;
+    const auto held = held_.extract({meta->name_space, meta->name});
+    if (held) heard_.object(&held.mapped(), nullptr);
   }
 
   void Hear(const absl::Status& status) {
@@ -96,7 +107,7 @@ class KindMirror {
   }
 
   const Read read_;
-  const Changed changed_;
+  const Heard heard_;
   const Trouble trouble_;
   bool complete_ = false;
   bool known_ = false;

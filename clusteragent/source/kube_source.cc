@@ -43,12 +43,11 @@ std::optional<KubeObject> ReadItem(const kube::Resource& resource,
   return held;
 }
 
-void AddTo(World& world, const Object& object) {
-  if (const auto* node = std::get_if<EdgeNode>(&object)) {
-    world.edge_nodes.push_back(*node);
-  } else {
-    world.port_bindings.push_back(std::get<PortBinding>(object));
-  }
+// What is held of an object, with what it says of itself now.
+template <typename T>
+T Renamed(T held, const KubeObject& object) {
+  held.meta = object.meta;
+  return held;
 }
 
 }  // namespace
@@ -60,29 +59,41 @@ bool KubeObject::operator==(const KubeObject& other) const {
 }
 
 KubeSource::KubeSource(EventLoop& loop, kube::RestClient& client,
-                       const std::vector<std::string>& namespaces, Told told,
+                       const std::vector<std::string>& namespaces,
+                       const AnnotationNames& annotations, Told told,
                        const kube::WatchProgress::Pace& pace)
     : told_(std::move(told)),
-      edge_nodes_(
-          MakeMirror(loop, client, {kube::kEdgeNodes, "", "", ""}, pace)),
-      cluster_(loop, client, namespaces,
-               {.changed = [this] { Change(); }, .trouble = told_.trouble},
+      edge_nodes_(MakeMirror(loop, client, Kind::kEdgeNode,
+                             {kube::kEdgeNodes, "", "", ""}, pace)),
+      cluster_(loop, client, namespaces, objects_,
+               {.changed = [this] { Change(); },
+                .heard =
+                    [this](const ObjectStore::Name& name) {
+                      told_.heard({Kind::kService, name.first, name.second});
+                    },
+                .trouble = told_.trouble},
                pace) {
+  objects_.UseCluster(annotations);
   for (const std::string& name : kube::ScopesOf(namespaces)) {
-    port_bindings_.push_back(
-        MakeMirror(loop, client, {kube::kPortBindings, name, "", ""}, pace));
+    port_bindings_.push_back(MakeMirror(loop, client, Kind::kPortBinding,
+                                        {kube::kPortBindings, name, "", ""},
+                                        pace));
   }
 }
 
 std::unique_ptr<KubeSource::Mirror> KubeSource::MakeMirror(
-    EventLoop& loop, kube::RestClient& client,
+    EventLoop& loop, kube::RestClient& client, Kind kind,
     const kube::Collection& collection, const kube::WatchProgress::Pace& pace) {
   return std::make_unique<Mirror>(
       loop, client, collection,
       [resource = collection.resource](const json& item) {
         return ReadItem(resource, item);
       },
-      [this] { Change(); },
+      Mirror::Heard{
+          .object = [this, kind](
+                        const KubeObject* before,
+                        const KubeObject* after) { Hear(kind, before, after); },
+          .all = [this] { Change(); }},
       [this, name = collection.ToString()](const absl::Status& why) {
         told_.trouble(name, why);
       },
@@ -103,45 +114,75 @@ bool KubeSource::complete() const {
          cluster_.complete();
 }
 
-void KubeSource::Change() {
-  if (complete()) told_.changed();
+void KubeSource::Hear(Kind kind, const KubeObject* before,
+                      const KubeObject* after) {
+  const ObjectMeta& meta = (after ? after : before)->meta;
+  const ObjectKey key{kind, meta.name_space, meta.name};
+  told_.heard(key);
+  if (before && after && *before == *after) return;
+  NoteMistake(key, after);
+  if (kind == Kind::kPortBinding) {
+    TakePortBinding(key, after);
+  } else {
+    edge_nodes_changed_ = true;
+  }
+  Change();
 }
 
-Snapshot KubeSource::Read() {
-  Snapshot snapshot;
-  for (const auto& [name, held] : edge_nodes_->held()) {
-    Add(held, Kind::kEdgeNode, snapshot);
+void KubeSource::NoteMistake(const ObjectKey& key, const KubeObject* object) {
+  const size_t known = mistakes_.invalid.erase(key);
+  if (object && !object->object) {
+    mistakes_.invalid[key] = {object->meta.generation, object->mistake};
+  } else if (known == 0) {
+    return;
   }
-  for (const auto& mirror : port_bindings_) {
-    for (const auto& [name, held] : mirror->held()) {
-      Add(held, Kind::kPortBinding, snapshot);
+  mistakes_.errors.clear();
+  for (const auto& [name, invalid] : mistakes_.invalid) {
+    mistakes_.errors.push_back(
+        fmt::format("{}: {}", name.ToString(), invalid.message));
+  }
+}
+
+void KubeSource::TakePortBinding(const ObjectKey& key,
+                                 const KubeObject* object) {
+  const ObjectStore::Name name{key.name_space, key.name};
+  if (object && object->object) {
+    return objects_.Put(std::get<PortBinding>(*object->object));
+  }
+  const auto held = objects_.port_bindings().find(name);
+  if (held == objects_.port_bindings().end()) return;
+  if (object && held->second.meta.uid == object->meta.uid) {
+    objects_.Put(Renamed(held->second, *object));
+  } else {
+    objects_.RemovePortBinding(name);
+  }
+}
+
+// Something that is remembered in their status may be all that changed.
+void KubeSource::TakeEdgeNodes() {
+  std::vector<EdgeNode> nodes;
+  mistakes_.partial = false;
+  for (const auto& [name, object] : edge_nodes_->held()) {
+    if (object.object) {
+      nodes.push_back(std::get<EdgeNode>(*object.object));
+      continue;
+    }
+    const auto held = objects_.edge_nodes().find(object.meta.name);
+    if (held != objects_.edge_nodes().end() &&
+        held->second.meta.uid == object.meta.uid) {
+      nodes.push_back(Renamed(held->second, object));
+    } else {
+      mistakes_.partial = true;
     }
   }
-  std::erase_if(last_good_, [this](const auto& entry) {
-    return Find(entry.first) == nullptr;
-  });
-  snapshot.world.cluster = cluster_.cluster();
-  return snapshot;
+  objects_.SetEdgeNodes(std::move(nodes));
+  objects_.ChangeEverything();
 }
 
-void KubeSource::Add(const KubeObject& held, Kind kind, Snapshot& snapshot) {
-  const ObjectKey key{kind, held.meta.name_space, held.meta.name};
-  if (held.object) {
-    AddTo(snapshot.world, *held.object);
-    last_good_.insert_or_assign(key, Good{held.meta.uid, *held.object});
-    return;
-  }
-  snapshot.invalid.push_back({key, held.meta.generation, held.mistake});
-  snapshot.errors.push_back(
-      fmt::format("{}: {}", key.ToString(), held.mistake));
-  const auto good = last_good_.find(key);
-  if (good == last_good_.end() || good->second.uid != held.meta.uid) {
-    snapshot.partial = snapshot.partial || kind == Kind::kEdgeNode;
-    return;
-  }
-  Object object = good->second.object;
-  std::visit([&held](auto& value) { value.meta = held.meta; }, object);
-  AddTo(snapshot.world, object);
+void KubeSource::Change() {
+  if (!complete()) return;
+  if (std::exchange(edge_nodes_changed_, false)) TakeEdgeNodes();
+  told_.changed();
 }
 
 const KubeObject* KubeSource::Find(const ObjectKey& key) const {

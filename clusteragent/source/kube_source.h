@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "clusteragent/core/object_store.h"
 #include "clusteragent/kube/cluster_mirror.h"
 #include "clusteragent/kube/kind_mirror.h"
 #include "clusteragent/kube/rest_client.h"
@@ -34,10 +35,12 @@ struct KubeObject {
 // and what Services are looked up in. An object that cannot be read stands as
 // it was last read, and says so in its own status; all others go on. Belongs to
 // the loop thread.
-class KubeSource : public Source {
+class KubeSource {
  public:
   struct Told {
-    std::function<void()> changed;  // what Read() gives, once it is complete
+    std::function<void()> changed;  // the store or the mistakes, once complete
+    // The API server told of an object, maybe of nothing that plans see.
+    std::function<void(const ObjectKey&)> heard;
     // Why a collection ("portbindings in namespace a") is not in step; OK when
     // it is again.
     std::function<void(const std::string& collection, const absl::Status&)>
@@ -46,44 +49,47 @@ class KubeSource : public Source {
 
   // Objects of `namespaces` alone; of all without any. Borrows loop and client.
   KubeSource(EventLoop& loop, kube::RestClient& client,
-             const std::vector<std::string>& namespaces, Told told,
+             const std::vector<std::string>& namespaces,
+             const AnnotationNames& annotations, Told told,
              const kube::WatchProgress::Pace& pace = {});
 
   void Start();
   // Every kind was told once, and ours are there. Before, what is missing would
   // look deleted.
   bool complete() const;
-  Snapshot Read() override;
+  ObjectStore& objects() { return objects_; }
+  const ObjectStore& objects() const { return objects_; }
+  const Mistakes& mistakes() const { return mistakes_; }
 
-  const std::map<std::pair<std::string, std::string>, KubeObject>& edge_nodes()
-      const {
+  const std::map<ObjectStore::Name, KubeObject>& edge_nodes() const {
     return edge_nodes_->held();
   }
   // As it was told last; nullptr: there is none.
   const KubeObject* Find(const ObjectKey& key) const;
-  const kube::ServiceObject* FindService(const std::string& name_space,
-                                         const std::string& name) const {
-    return cluster_.FindService(name_space, name);
+  const kube::ServiceObject* FindService(const ObjectStore::Name& name) const {
+    return cluster_.FindService(name);
   }
 
  private:
   using Mirror = kube::KindMirror<KubeObject>;
 
   std::unique_ptr<Mirror> MakeMirror(EventLoop& loop, kube::RestClient& client,
+                                     Kind kind,
                                      const kube::Collection& collection,
                                      const kube::WatchProgress::Pace& pace);
+  void Hear(Kind kind, const KubeObject* before, const KubeObject* after);
+  void NoteMistake(const ObjectKey& key, const KubeObject* object);
+  void TakePortBinding(const ObjectKey& key, const KubeObject* object);
+  void TakeEdgeNodes();
   void Change();
-  void Add(const KubeObject& held, Kind kind, Snapshot& snapshot);
 
   const Told told_;
+  ObjectStore objects_;
+  Mistakes mistakes_;
+  bool edge_nodes_changed_ = false;  // and the store does not have them
   std::unique_ptr<Mirror> edge_nodes_;
   std::vector<std::unique_ptr<Mirror>> port_bindings_;
   kube::ClusterMirror cluster_;
-  struct Good {
-    std::string uid;
-    Object object;
-  };
-  std::map<ObjectKey, Good> last_good_;  // of what was read last
 };
 
 }  // namespace edged::agent

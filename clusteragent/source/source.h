@@ -1,31 +1,33 @@
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
 #include "clusteragent/core/objects.h"
+#include "clusteragent/core/status_plan.h"
 
 namespace edged::agent {
 
-// An object that cannot be read as it is now.
-struct InvalidObject {
-  ObjectKey object;
-  int64_t generation = 0;
-  std::string message;  // names object, field and value
-  bool operator==(const InvalidObject&) const = default;
+// What is wrong with the objects that are there. What cannot be read stands as
+// it was last read.
+struct Mistakes {
+  std::vector<std::string> errors;  // one sentence each, with the place
+  // Objects with a status of their own to say it in.
+  std::map<ObjectKey, InvalidObject> invalid;
+  // An EdgeNode that is missing may be there.
+  bool partial = false;
+  bool operator==(const Mistakes&) const = default;
 };
 
 struct Snapshot {
   World world;
-  std::vector<std::string> errors;  // one sentence each, with file and line
-  // Objects with a status of their own to say it in.
-  std::vector<InvalidObject> invalid;
-  // An EdgeNode that is missing in `world` may be there.
-  bool partial = false;
+  std::vector<std::string> errors;  // as in Mistakes
+  bool partial = false;             // likewise
   bool operator==(const Snapshot&) const = default;
 };
 
-// Where objects come from.
+// Where whole worlds come from.
 class Source {
  public:
   virtual ~Source() = default;

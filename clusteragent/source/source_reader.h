@@ -35,7 +35,7 @@ class SourceReader {
   // Empty when the reader is gone; the loop thread's.
   const std::shared_ptr<std::function<void(Snapshot)>> take_;
   Mutex mutex_;
-  Condition wake_;
+  edged::Condition wake_;
   bool wanted_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;

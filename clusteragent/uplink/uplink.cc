@@ -75,31 +75,30 @@ absl::Status Uplink::RemoveDevice(const std::string& device) {
 
 absl::StatusOr<UplinkHost> Uplink::Observe() { return ObserveHost(rtnetlink_); }
 
-absl::StatusOr<std::vector<TargetLink>> Uplink::LinksTo(
-    const std::vector<IpAddress>& targets) {
+absl::StatusOr<Uplink::TargetRoutes> Uplink::RoutesTo(
+    const std::set<IpAddress>& targets) {
   ASSIGN_OR_RETURN(const auto links, rtnetlink_.ListLinks());
   const auto by_index = ByIndex(links);
-  std::map<std::pair<Family, std::string>, TargetLink> found;
-  std::map<IpAddress, std::string> nowhere;
+  std::map<std::pair<Family, std::string>, TargetLink> used;
+  TargetRoutes routes;
   for (const IpAddress& target : targets) {
     const auto route = rtnetlink_.RouteTo(target);
     if (!route.ok()) {  // events bring us back
-      nowhere.emplace(target, Message(route.status()));
+      routes.nowhere.emplace(target, Message(route.status()));
       continue;
     }
-    const auto link = by_index.find(route->link);
-    if (link == by_index.end() || link->second.loopback) continue;
-    found[{target.family(), link->second.name}] = {
-        target.family(), link->second.name, link->second.ipv4,
-        link->second.ipv6};
+    std::string& name = routes.links[target];
+    const auto found = by_index.find(route->link);
+    if (found == by_index.end() || found->second.loopback) continue;
+    const netlink::Link& link = found->second;
+    name = link.name;
+    used[{target.family(), name}] = {target.family(), name, link.ipv4,
+                                     link.ipv6};
   }
-  TellNowhere(std::move(nowhere));
-  std::vector<TargetLink> result;
-  for (auto& [name, link] : found) result.push_back(std::move(link));
-  return result;
+  for (auto& [name, link] : used) routes.used.push_back(std::move(link));
+  return routes;
 }
 
-// Once when routes go, and when they come back.
 void Uplink::TellNowhere(std::map<IpAddress, std::string> nowhere) {
   const auto is_new = [this](const auto& entry) {
     return !nowhere_.contains(entry.first);

@@ -47,9 +47,17 @@ class Uplink {
          SaveDevices save_devices);
 
   absl::StatusOr<UplinkHost> Observe();
-  // The links over which `targets` are reached; local ones have none.
-  absl::StatusOr<std::vector<TargetLink>> LinksTo(
-      const std::vector<IpAddress>& targets);
+  struct TargetRoutes {
+    // By target the name of the link that it is reached over; empty: it is on
+    // this host.
+    std::map<IpAddress, std::string> links;
+    std::vector<TargetLink> used;              // these links, sorted
+    std::map<IpAddress, std::string> nowhere;  // targets without a route, why
+  };
+  absl::StatusOr<TargetRoutes> RoutesTo(const std::set<IpAddress>& targets);
+  // Says which of all targets have no route: once when routes go, and when they
+  // come back.
+  void TellNowhere(std::map<IpAddress, std::string> nowhere);
   // Those of `links` that are there, sorted.
   absl::StatusOr<std::vector<TargetLink>> Find(
       const std::set<SwitchedLink>& links);
@@ -95,7 +103,6 @@ class Uplink {
   bool IsTakenByControlDevice(const IpPrefix& destination) const;
   absl::Status Remember(const std::string& device);
   absl::Status RemoveDevice(const std::string& device);
-  void TellNowhere(std::map<IpAddress, std::string> nowhere);
   template <typename... Arguments>
   void Wrote(fmt::format_string<Arguments...> format, Arguments&&... arguments);
 
@@ -115,7 +122,7 @@ class Uplink {
   };
   std::map<std::string, Dialled> dialled_;
   std::vector<std::string> written_;          // by the call under way
-  std::map<IpAddress, std::string> nowhere_;  // targets without a route, why
+  std::map<IpAddress, std::string> nowhere_;  // as last told
 };
 
 }  // namespace edged::agent

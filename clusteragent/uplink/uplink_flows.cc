@@ -14,6 +14,10 @@ absl::StatusOr<int> UplinkFlows::DeleteStale(const FlowTargets& wanted) {
   if (judged_) {
     blocks.insert(blocks.end(), judged_->blocks.begin(), judged_->blocks.end());
     filters = WhereStale(*judged_, wanted);
+    if (filters && filters->empty()) {
+      judged_ = wanted;
+      return 0;
+    }
   }
   const StaleFlows stale(wanted, std::move(blocks));
   std::vector<netlink::Flow> found;

@@ -45,6 +45,11 @@ EdgeReport Healthy(const Plan& plan, const std::string& edge) {
       .enrolled = true, .tunnel_up = true, .answered = state, .carried = state};
 }
 
+std::vector<ObjectStatus> Statuses(const Plan& plan,
+                                   const EdgeReports& reports) {
+  return Listed(MakeStatus(plan, reports));
+}
+
 World WebWorld() {
   return {{Edge("vps", {"203.0.113.1"})},
           {Object("web", "vps",
@@ -54,7 +59,7 @@ World WebWorld() {
 TEST_CASE("status_plan: all is Ready when programmed and carried",
           "[status_plan]") {
   const Plan plan = PlanOf(WebWorld(), FactsFor({"vps"}));
-  const auto statuses = MakeStatus(plan, {{"vps", Healthy(plan, "vps")}});
+  const auto statuses = Statuses(plan, {{"vps", Healthy(plan, "vps")}});
   CHECK(Text(statuses, "vps") ==
         "Enrolled=True Enrolled\n"
         "TunnelUp=True TunnelUp\n"
@@ -72,7 +77,7 @@ TEST_CASE("status_plan: all is Ready when programmed and carried",
 
 TEST_CASE("status_plan: an unknown edge is not enrolled", "[status_plan]") {
   const Plan plan = PlanOf(WebWorld(), FactsFor({"vps"}));
-  const auto statuses = MakeStatus(plan, {});
+  const auto statuses = Statuses(plan, {});
   CHECK(Text(statuses, "vps") ==
         "Enrolled=False NotEnrolled: EdgeNode vps: not enrolled; `clusteragent "
         "token vps` gives the token for `edged join`\n"
@@ -92,7 +97,7 @@ TEST_CASE("status_plan: each step that is missing has its reason",
   const Plan plan = PlanOf(WebWorld(), FactsFor({"vps"}));
   EdgeReport report = Healthy(plan, "vps");
   const auto web = [&] {
-    return Text(MakeStatus(plan, {{"vps", report}}), "web");
+    return Text(Statuses(plan, {{"vps", report}}), "web");
   };
   report.carried = nullptr;
   CHECK(
@@ -125,7 +130,7 @@ TEST_CASE("status_plan: a new mapping leaves the old ones Ready",
   const Plan before = PlanOf(world, facts);
   world.port_bindings[0].bindings.push_back(Bind("dns", "UDP", 53));
   const Plan after = PlanOf(world, facts);
-  const auto statuses = MakeStatus(after, {{"vps", Healthy(before, "vps")}});
+  const auto statuses = Statuses(after, {{"vps", Healthy(before, "vps")}});
   CHECK(Text(statuses, "web") ==
         "Accepted=True Accepted\n"
         "Programmed=False NotProgrammed: 1 of 3 bindings: 203.0.113.1 udp/53: "
@@ -145,7 +150,7 @@ TEST_CASE("status_plan: what the edge refuses is named alone",
   EdgeReport report = Healthy(plan, "vps");
   report.refused[{Ip("203.0.113.1"), Protocol::kTcp, {80, 80}}] =
       "tcp/80 is reserved";
-  const auto statuses = MakeStatus(plan, {{"vps", report}});
+  const auto statuses = Statuses(plan, {{"vps", report}});
   CHECK(Text(statuses, "web") ==
         "Accepted=True Accepted\n"
         "Programmed=False RefusedByEdge: 1 of 2 bindings: 203.0.113.1 tcp/80: "
@@ -165,7 +170,7 @@ TEST_CASE("status_plan: a wrong binding makes its object not Ready, by name",
   World world = WebWorld();
   world.port_bindings[0].bindings[0].listen_port = 0;
   const Plan plan = PlanOf(world, FactsFor({"vps"}));
-  const auto statuses = MakeStatus(plan, {{"vps", Healthy(plan, "vps")}});
+  const auto statuses = Statuses(plan, {{"vps", Healthy(plan, "vps")}});
   const std::string why =
       "InvalidPort: 1 of 2 bindings: PortBinding default/web: "
       "spec.bindings[0].listenPort: 0 is not a port (1-65535)\n";
@@ -185,7 +190,7 @@ TEST_CASE("status_plan: what is wrong with an edge is its condition",
   Facts facts = FactsFor({"vps"});
   facts.host_routes = {Prefix("10.9.0.0/16")};
   const Plan plan = PlanOf(world, facts);
-  const auto statuses = MakeStatus(plan, {});
+  const auto statuses = Statuses(plan, {});
   REQUIRE(statuses[1].object.name == "wide");
   CHECK(Text(*statuses[1].Find("Ready")) ==
         "Ready=False NetworkOverlap: EdgeNode wide: spec.tunnel.network: "
@@ -197,7 +202,7 @@ TEST_CASE("status_plan: defaults can be read back", "[status_plan]") {
   const Plan plan = PlanOf(WebWorld(), FactsFor({"vps"}));
   EdgeReport report = Healthy(plan, "vps");
   report.values = {{"mtu", "1420"}, {"backend", "userspace"}};
-  const auto statuses = MakeStatus(plan, {{"vps", report}});
+  const auto statuses = Statuses(plan, {{"vps", report}});
   CHECK(statuses[0].values == std::map<std::string, std::string>{
                                   {"address", "203.0.113.1"},
                                   {"backend", "userspace"},
@@ -215,7 +220,7 @@ TEST_CASE("status_table: one line per edge and per binding", "[status_plan]") {
   const Plan plan = PlanOf(world, FactsFor({"vps"}));
   EdgeReport report = Healthy(plan, "vps");
   report.refused[{Ip("203.0.113.1"), Protocol::kTcp, {80, 80}}] = "no";
-  CHECK(StatusTable(MakeStatus(plan, {{"vps", report}})) ==
+  CHECK(StatusTable(Statuses(plan, {{"vps", report}})) ==
         R"(EDGENODE  NETWORK        ENROLLED  TUNNEL  PROGRAMMED  READY  WHY
 vps       10.200.0.0/22  True      True    False       False  RefusedByEdge: EdgeNode vps: refuses 1 of 2 mappings; 203.0.113.1 tcp/80: no
 

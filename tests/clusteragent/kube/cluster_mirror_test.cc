@@ -66,19 +66,26 @@ TEST_CASE("cluster_mirror: complete when every kind was told, and follows",
   const auto client = RestClient::Create(runner.loop(), config).value();
   int changes = 0;
   std::string troubles;
+  agent::ObjectStore objects;
+  std::string heard;
   ClusterMirror mirror(
-      runner.loop(), *client, {},
+      runner.loop(), *client, {}, objects,
       {.changed = [&] { ++changes; },
+       .heard =
+           [&](const agent::ObjectStore::Name& name) {
+             heard += name.second + ";";
+           },
        .trouble =
            [&](const std::string& collection, const absl::Status& why) {
              if (!why.ok()) troubles += collection + ";";
            }});
   mirror.Start();
-  CHECK_FALSE(mirror.cluster());
+  CHECK_FALSE(mirror.complete());
   REQUIRE(runner.Until([&] { return changes > 0; }));
-  REQUIRE(mirror.cluster());
-  CHECK(mirror.cluster()->services.size() == 1);
-  CHECK(mirror.cluster()->grants.empty());
+  CHECK(mirror.complete());
+  CHECK(objects.services().size() == 1);
+  CHECK(objects.GrantsOf("a").empty());
+  CHECK(heard == "web;");
   CHECK(troubles.empty());
 
   // Only what we use counts as a change.
@@ -87,15 +94,16 @@ TEST_CASE("cluster_mirror: complete when every kind was told, and follows",
            R"("namespace":"a","resourceVersion":"6"},"status":{}}})");
   runner.For(milliseconds(100));
   CHECK(changes == before);
+  CHECK(heard == "web;web;");
   api.Tell(R"({"type":"ADDED","object":{"metadata":{"name":"api",)"
            R"("namespace":"a","resourceVersion":"7"}}})");
   REQUIRE(runner.Until([&] { return changes == before + 1; }));
-  CHECK(mirror.cluster()->services.size() == 2);
+  CHECK(objects.services().size() == 2);
   api.Tell(R"({"type":"DELETED","object":{"metadata":{"name":"web",)"
            R"("namespace":"a","resourceVersion":"8"}}})");
   REQUIRE(runner.Until([&] { return changes == before + 2; }));
-  REQUIRE(mirror.cluster()->services.size() == 1);
-  CHECK(mirror.cluster()->services[0].meta.name == "api");
+  REQUIRE(objects.services().size() == 1);
+  CHECK(objects.services().contains({"a", "api"}));
 }
 
 }  // namespace

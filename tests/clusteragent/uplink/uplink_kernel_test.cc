@@ -93,7 +93,7 @@ class Host {
           .edge_key = KeyNumber(7),
           .endpoint = SocketAddress{netlink::Ip("10.9.0.2"), 51820}};
     }
-    input.target_links = uplink_->LinksTo({netlink::Ip("10.9.0.5")}).value();
+    input.target_links = uplink_->RoutesTo({netlink::Ip("10.9.0.5")})->used;
     return MakeUplinkPlan(PlanOf(world, FactsFor(edges)), input).value();
   }
   void Apply(const std::vector<std::string>& edges) {

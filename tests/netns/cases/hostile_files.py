@@ -161,5 +161,4 @@ def state_file_that_is_another(lab):
         setup.agent.wait_edge_ready("a")
         kept = state.with_name("state.damaged")
         expect(kept.stat().st_size, 100_000_000 if content is None else len(content))
-        settled()
-        expect(setup.edge.status()["mappingCount"], "1")
+        becomes(lambda: setup.edge.status().get("mappingCount"), "1", 20)

@@ -1,0 +1,244 @@
+#include "clusteragent/core/islands.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "clusteragent/core/exposure.h"
+
+namespace edged::agent {
+namespace {
+
+using Name = ObjectStore::Name;
+
+ObjectKey KeyOf(Kind kind, const Name& name) {
+  return {kind, name.first, name.second};
+}
+
+std::set<Name> TargetsIn(const PortBinding& object) {
+  std::set<Name> targets;
+  for (const Binding& binding : object.bindings) {
+    if (!binding.target.service) continue;
+    const ServiceRef& service = *binding.target.service;
+    targets.emplace(service.name_space.empty() ? object.meta.name_space
+                                               : service.name_space,
+                    service.name);
+  }
+  return targets;
+}
+
+std::vector<std::string> EdgesOf(const ObjectStore& objects,
+                                 const PortBinding& object) {
+  std::vector<std::string> edges;
+  for (const auto& [name, node] : objects.edge_nodes()) {
+    if (object.edge_node
+            ? name == *object.edge_node
+            : object.edge_node_selector &&
+                  object.edge_node_selector->Matches(node.meta.labels)) {
+      edges.push_back(name);
+    }
+  }
+  return edges;
+}
+
+bool IsExposedByNamespace(const ObjectStore& objects,
+                          const std::string& name_space) {
+  const auto found = objects.namespaces().find(name_space);
+  return found != objects.namespaces().end() &&
+         IsExposed(found->second, objects.annotations());
+}
+
+std::vector<std::string> EdgesOf(const ObjectStore& objects,
+                                 const Exposure& exposure) {
+  std::vector<std::string> edges;
+  for (const auto& [name, node] : objects.edge_nodes()) {
+    const bool named =
+        exposure.edges.empty() ||
+        std::ranges::find(exposure.edges, name) != exposure.edges.end();
+    if (named && node.Allows(exposure.service.meta.name_space)) {
+      edges.push_back(name);
+    }
+  }
+  return edges;
+}
+
+// Unset: it is none, or goes.
+std::optional<Exposure> ExposureOf(const ObjectStore& objects,
+                                   const Name& name) {
+  const auto found = objects.services().find(name);
+  if (found == objects.services().end() || found->second.meta.deleting) {
+    return std::nullopt;
+  }
+  return ReadExposure(found->second, objects.annotations(),
+                      IsExposedByNamespace(objects, name.first));
+}
+
+}  // namespace
+
+void Islands::Build(const ObjectStore& objects) {
+  islands_.clear();
+  by_edge_.clear();
+  by_object_.clear();
+  targets_.clear();
+  users_.clear();
+  for (const auto& [name, node] : objects.edge_nodes()) {
+    by_edge_[name] = next_;
+    islands_[next_++].edges.insert(name);
+  }
+  for (const auto& [name, object] : objects.port_bindings()) {
+    Add(object.Key(), Join(IslandsOf(EdgesOf(objects, object))));
+    NoteTargets(name, TargetsIn(object));
+  }
+  for (const auto& [name, service] : objects.services()) {
+    const auto exposure = ExposureOf(objects, name);
+    if (!exposure) continue;
+    const ObjectKey key = KeyOf(Kind::kService, name);
+    std::set<Id> ids = IslandsOf(EdgesOf(objects, *exposure));
+    AddUsers(name, ids);
+    Add(key, Join(ids));
+  }
+}
+
+std::optional<std::set<Islands::Id>> Islands::Update(
+    const ObjectStore& objects, const ObjectStore::Changes& changes) {
+  if (changes.everything) return std::nullopt;
+  std::set<Id> touched;
+  for (const Name& name : changes.port_bindings) {
+    if (!Touch(objects, name, touched)) return std::nullopt;
+  }
+  for (const Name& name : changes.services) {
+    if (!TouchService(objects, name, touched)) return std::nullopt;
+  }
+  std::erase_if(touched, [this](Id id) { return !islands_.contains(id); });
+  return touched;
+}
+
+bool Islands::Touch(const ObjectStore& objects, const Name& port_binding,
+                    std::set<Id>& touched) {
+  const ObjectKey key = KeyOf(Kind::kPortBinding, port_binding);
+  const auto found = objects.port_bindings().find(port_binding);
+  if (found == objects.port_bindings().end()) {
+    NoteTargets(port_binding, {});
+    Leave(key, touched);
+    return true;
+  }
+  std::set<Name> targets = TargetsIn(found->second);
+  std::set<Id> neighbours = IslandsOf(EdgesOf(objects, found->second));
+  for (const Name& target : targets) {
+    AddIslandOf(KeyOf(Kind::kService, target), neighbours);
+  }
+  NoteTargets(port_binding, std::move(targets));
+  return Settle(key, neighbours, touched);
+}
+
+bool Islands::TouchService(const ObjectStore& objects, const Name& service,
+                           std::set<Id>& touched) {
+  const ObjectKey key = KeyOf(Kind::kService, service);
+  std::set<Id> users;
+  AddUsers(service, users);
+  touched.insert(users.begin(), users.end());
+  const auto exposure = ExposureOf(objects, service);
+  if (!exposure) {
+    Leave(key, touched);
+    return true;
+  }
+  std::set<Id> neighbours = IslandsOf(EdgesOf(objects, *exposure));
+  neighbours.merge(users);
+  return Settle(key, neighbours, touched);
+}
+
+bool Islands::Settle(const ObjectKey& object, const std::set<Id>& neighbours,
+                     std::set<Id>& touched) {
+  if (neighbours.size() > 1) return false;
+  const auto before = by_object_.find(object);
+  if (before != by_object_.end() && neighbours.contains(before->second)) {
+    touched.insert(before->second);
+    return true;
+  }
+  Leave(object, touched);
+  const Id id = Join(neighbours);
+  Add(object, id);
+  touched.insert(id);
+  return true;
+}
+
+void Islands::Leave(const ObjectKey& object, std::set<Id>& touched) {
+  const auto found = by_object_.find(object);
+  if (found == by_object_.end()) return;
+  const Id id = found->second;
+  Island& island = islands_.at(id);
+  island.objects.erase(object);
+  by_object_.erase(found);
+  touched.insert(id);
+  if (island.edges.empty() && island.objects.empty()) islands_.erase(id);
+}
+
+void Islands::NoteTargets(const Name& port_binding, std::set<Name> targets) {
+  for (const Name& target : std::exchange(targets_[port_binding], {})) {
+    const auto users = users_.find(target);
+    users->second.erase(port_binding);
+    if (users->second.empty()) users_.erase(users);
+  }
+  if (targets.empty()) {
+    targets_.erase(port_binding);
+    return;
+  }
+  for (const Name& target : targets) users_[target].insert(port_binding);
+  targets_[port_binding] = std::move(targets);
+}
+
+std::set<Islands::Id> Islands::IslandsOf(
+    const std::vector<std::string>& edges) const {
+  std::set<Id> ids;
+  for (const std::string& edge : edges) ids.insert(by_edge_.at(edge));
+  return ids;
+}
+
+void Islands::AddIslandOf(const ObjectKey& object, std::set<Id>& ids) const {
+  const auto found = by_object_.find(object);
+  if (found != by_object_.end()) ids.insert(found->second);
+}
+
+void Islands::AddUsers(const Name& service, std::set<Id>& ids) const {
+  const auto users = users_.find(service);
+  if (users == users_.end()) return;
+  for (const Name& user : users->second) {
+    AddIslandOf(KeyOf(Kind::kPortBinding, user), ids);
+  }
+}
+
+// Of none a new one.
+Islands::Id Islands::Join(const std::set<Id>& ids) {
+  if (ids.empty()) {
+    islands_[next_];
+    return next_++;
+  }
+  const Id first = *ids.begin();
+  for (const Id id : ids) {
+    if (id == first) continue;
+    const Island island = std::move(islands_.extract(id).mapped());
+    for (const std::string& edge : island.edges) by_edge_[edge] = first;
+    for (const ObjectKey& object : island.objects) by_object_[object] = first;
+    islands_.at(first).edges.insert(island.edges.begin(), island.edges.end());
+    islands_.at(first).objects.insert(island.objects.begin(),
+                                      island.objects.end());
+  }
+  return first;
+}
+
+void Islands::Add(const ObjectKey& object, Id id) {
+  by_object_[object] = id;
+  islands_.at(id).objects.insert(object);
+}
+
+const Islands::Island* Islands::OfEdge(const std::string& edge) const {
+  const auto found = by_edge_.find(edge);
+  return found == by_edge_.end() ? nullptr : &islands_.at(found->second);
+}
+
+const std::set<Name>& Islands::TargetsOf(const Name& port_binding) const {
+  static const std::set<Name> kNone;
+  const auto found = targets_.find(port_binding);
+  return found == targets_.end() ? kNone : found->second;
+}
+
+}  // namespace edged::agent
