@@ -238,7 +238,7 @@ Service Intruder(Labels annotations) {
 }
 
 TEST_CASE("address_pool: nobody comes to a dedicated address by saying so",
-          "[address_pool][!shouldfail]") {
+          "[address_pool][.not-mended]") {
   Service own = Exposed("own", 1, {80}, {{kNames.dedicated_ip(), "true"}});
   own.load_balancer_ips = {Ip("203.0.113.1")};
   CHECK(Shown(WorldWith(
@@ -247,7 +247,7 @@ TEST_CASE("address_pool: nobody comes to a dedicated address by saying so",
 }
 
 TEST_CASE("address_pool: nobody makes an address dedicated that others use",
-          "[address_pool][!shouldfail]") {
+          "[address_pool][.not-mended]") {
   Service own = Exposed("own", 1, {80});
   own.load_balancer_ips = {Ip("203.0.113.1")};
   CHECK(Shown(WorldWith(
@@ -257,7 +257,7 @@ TEST_CASE("address_pool: nobody makes an address dedicated that others use",
 }
 
 TEST_CASE("address_pool: nobody names an address that is dedicated to another",
-          "[address_pool][!shouldfail]") {
+          "[address_pool][.not-mended]") {
   Service own = Exposed("own", 1, {80}, {{kNames.dedicated_ip(), "true"}});
   own.load_balancer_ips = {Ip("203.0.113.1")};
   CHECK(Shown(WorldWith(

@@ -182,7 +182,7 @@ TEST_CASE("service_plan: via is one of two words, and a Service's",
 }
 
 TEST_CASE("service_plan: an address is no way around a namespace's consent",
-          "[service_plan][!shouldfail]") {
+          "[service_plan][.not-mended]") {
   World world = WithService();
   // Of Service default/web: the cluster's address, and an endpoint.
   Binding by_cluster_ip = Bind("by-cluster-ip", "TCP", 90);
