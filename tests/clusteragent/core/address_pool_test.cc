@@ -229,8 +229,7 @@ TEST_CASE("address_pool: a dedicated address is nobody else's",
         "three: 198.51.100.1:82; two: 203.0.113.2:81");
 }
 
-// The next three: what an annotation of another tenant's Service may not do,
-// but does.
+// The next three: what an annotation of another tenant's Service may not do.
 Service Intruder(Labels annotations) {
   Service service = Exposed("intruder", 9, {81}, std::move(annotations));
   service.meta.name_space = "elsewhere";
@@ -238,7 +237,7 @@ Service Intruder(Labels annotations) {
 }
 
 TEST_CASE("address_pool: nobody comes to a dedicated address by saying so",
-          "[address_pool][.not-mended]") {
+          "[address_pool]") {
   Service own = Exposed("own", 1, {80}, {{kNames.dedicated_ip(), "true"}});
   own.load_balancer_ips = {Ip("203.0.113.1")};
   CHECK(Shown(WorldWith(
@@ -247,7 +246,7 @@ TEST_CASE("address_pool: nobody comes to a dedicated address by saying so",
 }
 
 TEST_CASE("address_pool: nobody makes an address dedicated that others use",
-          "[address_pool][.not-mended]") {
+          "[address_pool]") {
   Service own = Exposed("own", 1, {80});
   own.load_balancer_ips = {Ip("203.0.113.1")};
   CHECK(Shown(WorldWith(
@@ -257,7 +256,7 @@ TEST_CASE("address_pool: nobody makes an address dedicated that others use",
 }
 
 TEST_CASE("address_pool: nobody names an address that is dedicated to another",
-          "[address_pool][.not-mended]") {
+          "[address_pool]") {
   Service own = Exposed("own", 1, {80}, {{kNames.dedicated_ip(), "true"}});
   own.load_balancer_ips = {Ip("203.0.113.1")};
   CHECK(Shown(WorldWith(
