@@ -10,9 +10,13 @@
 #include <cstdlib>
 #include <iterator>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
+#include "absl/base/thread_annotations.h"
+#include "common/mutex.h"
+#include "common/rate_limit.h"
 #include "common/status.h"
 #include "common/utf8.h"
 
@@ -92,6 +96,23 @@ absl::StatusOr<spdlog::level::level_enum> LevelOf(std::string_view level) {
                          level);
 }
 
+// Shared by all threads and libraries: their hooks can carry nothing.
+class LibraryPace {
+ public:
+  // How many lines were kept back before this one; unset: it is, too.
+  std::optional<size_t> Admit(std::chrono::steady_clock::time_point now) {
+    const MutexLock lock(mutex_);
+    if (limit_.TryTake(now)) return std::exchange(kept_back_, 0);
+    ++kept_back_;
+    return std::nullopt;
+  }
+
+ private:
+  Mutex mutex_;
+  RateLimit limit_ ABSL_GUARDED_BY(mutex_){2.0 / 60, 10};
+  size_t kept_back_ ABSL_GUARDED_BY(mutex_) = 0;
+};
+
 }  // namespace
 
 absl::Status CheckLogFormat(std::string_view format) {
@@ -119,6 +140,19 @@ absl::Status SetUpLogging(std::string_view program,
   logger->set_level(*known);
   spdlog::set_default_logger(std::move(logger));
   return absl::OkStatus();
+}
+
+void LogOfLibrary(std::string_view library, std::string_view text) {
+  constexpr size_t kLongest = 300;
+  static LibraryPace pace;
+  const auto kept_back = pace.Admit(std::chrono::steady_clock::now());
+  if (!kept_back) return;
+  spdlog::warn("{}: {}{}", library, text.substr(0, kLongest),
+               text.size() > kLongest ? "..." : "");
+  if (*kept_back > 0) {
+    spdlog::warn("{}: and {} lines before that are left out", library,
+                 *kept_back);
+  }
 }
 
 }  // namespace edged

@@ -26,4 +26,9 @@ absl::Status CheckLogLevel(std::string_view level);
 absl::Status SetUpLogging(std::string_view program,
                           const LogSettings& settings = {});
 
+// Writes what a library says about others. That may repeat their bytes, and as
+// often as they like, so it is cut, and ten lines are followed by two a minute.
+// On any thread.
+void LogOfLibrary(std::string_view library, std::string_view text);
+
 }  // namespace edged

@@ -54,7 +54,11 @@ AddressPool::AddressPool(const std::vector<EdgeNode>& nodes,
         const bool named = Has(exposure.addresses, ip.address);
         const bool kept =
             exposure.addresses.empty() && Has(exposure.held, ip.address);
-        if (named || kept) Note({node->meta.name, ip.address}, exposure);
+        const Place place{node->meta.name, ip.address};
+        // Of two that exclude each other the older is there first.
+        if ((named || kept) && !IsOthers(place, exposure)) {
+          Note(place, exposure);
+        }
       }
     }
   }
@@ -70,6 +74,16 @@ void AddressPool::Note(const Place& place, const Exposure& exposure) {
   }
 }
 
+// Somebody else is there, and one of the two wants it alone.
+bool AddressPool::IsOthers(const Place& place, const Exposure& exposure) const {
+  const auto found = uses_.find(place);
+  if (found == uses_.end()) return false;
+  const Name name = NameOf(exposure);
+  return std::ranges::any_of(found->second.services, [&](const auto& entry) {
+    return entry.first != name && (entry.second || exposure.dedicated);
+  });
+}
+
 bool AddressPool::IsFree(const Place& place, const Exposure& exposure,
                          const Taken& taken) const {
   const auto is_taken = [&](const ServicePort& port) {
@@ -78,10 +92,8 @@ bool AddressPool::IsFree(const Place& place, const Exposure& exposure,
   if (std::ranges::any_of(exposure.service.ports, is_taken)) return false;
   const auto found = uses_.find(place);
   if (found == uses_.end()) return true;
+  if (IsOthers(place, exposure)) return false;
   const Name name = NameOf(exposure);
-  for (const auto& [other, dedicated] : found->second.services) {
-    if (other != name && (dedicated || exposure.dedicated)) return false;
-  }
   return std::ranges::none_of(
       exposure.service.ports, [&](const ServicePort& port) {
         const auto owner = found->second.ports.find({port.protocol, port.port});
@@ -169,6 +181,13 @@ std::variant<AddressPool::Choice, Refusal> AddressPool::ChooseNamed(
         continue;
       }
       is_there = true;
+      if (IsOthers({node->meta.name, address}, exposure)) {
+        return Refusal{reason::kNoFreePublicIp,
+                       fmt::format("{}: metadata.annotations[{}]: {} is "
+                                   "another Service's alone, or to be",
+                                   Named(exposure), exposure.names.public_ip(),
+                                   address.ToString())};
+      }
       if (std::ranges::find(choice.edges, node->meta.name) ==
           choice.edges.end()) {
         choice.edges.push_back(node->meta.name);

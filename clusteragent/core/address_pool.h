@@ -54,6 +54,7 @@ class AddressPool {
 
   static Name NameOf(const Exposure& exposure);
   void Note(const Place& place, const Exposure& exposure);
+  bool IsOthers(const Place& place, const Exposure& exposure) const;
   bool IsFree(const Place& place, const Exposure& exposure,
               const Taken& taken) const;
   std::vector<const EdgeNode*> EdgesFor(const Exposure& exposure) const;

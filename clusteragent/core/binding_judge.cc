@@ -16,6 +16,29 @@ namespace {
 constexpr int64_t kLastPort = 65535;
 constexpr char kViaClusterIp[] = "ClusterIP";
 
+// Where clouds tell a machine, and whoever asks from it, what it is and its
+// keys. Other link-local IPv4 addresses may be of hosts.
+bool IsMetadataService(const IpAddress& address) {
+  static constexpr std::array<std::string_view, 4> kAddresses = {
+      "169.254.169.254",  // nearly all
+      "169.254.170.2",    // containers of AWS
+      "100.100.100.200",  // Alibaba
+      "fd00:ec2::254"};   // AWS
+  return std::ranges::find(kAddresses, address.ToString()) != kAddresses.end();
+}
+
+// An IPv4 client is never seen as ::ffff:192.0.2.1, so such a prefix would keep
+// out nobody.
+absl::StatusOr<IpPrefix> ReadClients(const std::string& text) {
+  constexpr int kMapped = 96;
+  auto prefix = IpPrefix::Parse(text);
+  if (prefix.ok() && prefix->address().is_ipv4_mapped() &&
+      prefix->length() >= kMapped) {
+    return InvalidArgument("\"{}\" is of IPv4, and is to be written so", text);
+  }
+  return prefix;
+}
+
 bool IsPort(int64_t number) { return number >= 1 && number <= kLastPort; }
 
 // The port that `text` is as a number, or nothing: then it may be a name.
@@ -168,6 +191,10 @@ void BindingJudge::JudgeTargetAddress() {
            fmt::format("{} is a loopback address, which packets from a tunnel "
                        "cannot reach; use another address of that host",
                        *target.address));
+  } else if (IsMetadataService(*address)) {
+    Refuse(reason::kInvalidTarget, "target.address",
+           fmt::format("{} is where a cloud tells a machine its own keys",
+                       *target.address));
   } else if (address->is_ipv6_link_local()) {
     Refuse(reason::kInvalidTarget, "target.address",
            fmt::format("{} is a link-local address, which means nothing "
@@ -286,7 +313,7 @@ void BindingJudge::JudgeAccess() {
                             const std::vector<std::string>& written,
                             std::vector<IpPrefix>& prefixes) {
     for (size_t i = 0; i < written.size(); ++i) {
-      const auto prefix = IpPrefix::Parse(written[i]);
+      const auto prefix = ReadClients(written[i]);
       if (prefix.ok()) {
         prefixes.push_back(*prefix);
       } else {

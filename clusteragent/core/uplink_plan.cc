@@ -318,6 +318,7 @@ absl::StatusOr<std::optional<TunnelOfEdge>> MakeTunnelOfEdge(
                       .targets = TargetsOf(edge, overlays)};
   for (const auto& [family, overlay] : overlays) {
     tunnel.edge_addresses.push_back(overlay.EdgeAddress());
+    tunnel.blocks.push_back(overlay.BlockPrefix(edge.own_block));
   }
   return tunnel;
 }

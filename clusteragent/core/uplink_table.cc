@@ -98,6 +98,8 @@ const Match kKnownFlow{
 // Answers, and ICMP errors about what came from an edge. An error about an
 // answer goes to the target instead: it must learn the tunnel's MTU.
 const Match kReply{Field::kCtDirection, Bytes{nftables::kCtReply}};
+const Match kTcp{Field::kL4proto, nftables::ToBytes(Protocol::kTcp)};
+const Match kUdp{Field::kL4proto, nftables::ToBytes(Protocol::kUdp)};
 const Match kNewFlow{Field::kCtState, nftables::MarkBytes(nftables::kCtNew)};
 
 // `ct mark & MASK == MARK`
@@ -112,12 +114,31 @@ Match HasAnyMark(const MarkMask& marks) {
           nftables::MarkBytes(marks.mask())};
 }
 
-// Before routing: a new connection learns its edge, and what comes back from a
-// target is routed by it.
+// `ip daddr != PREFIX`: of the prefix' family, and not for it.
+Match NotFor(const IpPrefix& prefix) {
+  const bool is_ipv4 = prefix.family() == Family::kIpv4;
+  Bytes mask(prefix.address().bytes().size(), 0);
+  for (int bit = 0; bit < prefix.length(); ++bit) {
+    mask[bit / 8] |= static_cast<uint8_t>(0x80 >> bit % 8);
+  }
+  return {(is_ipv4 ? kIpv4Names : kIpv6Names).destination,
+          nftables::ToBytes(prefix.address()), true, std::move(mask)};
+}
+
+// Before routing: an edge speaks to our block of its own networks alone, or one
+// could reach what another one maps. A new connection learns its edge, and what
+// comes back from a target is routed by it.
 Chain MarkEdge(const std::vector<TunnelOfEdge>& tunnels,
                const MarkMask& marks) {
   Chain chain{"mark-edge",
               {{ChainType::kFilter, HookPoint::kPrerouting, kMangle}}};
+  for (const TunnelOfEdge& tunnel : tunnels) {
+    for (const IpPrefix& block : tunnel.blocks) {
+      chain.rules.push_back(
+          {{Match{Field::kIifname, nftables::NameBytes(tunnel.device)},
+            NotFor(block), kDrop}});
+    }
+  }
   for (const TunnelOfEdge& tunnel : tunnels) {
     chain.rules.push_back(
         {{Match{Field::kIifname, nftables::NameBytes(tunnel.device)}, kNewFlow,
@@ -171,6 +192,15 @@ Chain Translate(const std::vector<UplinkFamily>& families,
   return chain;
 }
 
+// What is not ours ends the chain that translates: others translate after us
+// (Docker its published ports, kube-proxy its Services), and our later chains
+// could not tell.
+void RefuseRest(Chain& translate) {
+  translate.rules.push_back(
+      {{kFromTunnel, kTcp, nftables::Reject{nftables::RejectKind::kTcpReset}}});
+  translate.rules.push_back({{kFromTunnel, kUdp, nftables::Reject()}});
+}
+
 // A target on this host never comes here, and sees the client's address.
 Chain MasqueradeForwarded() {
   return {"postrouting",
@@ -180,11 +210,10 @@ Chain MasqueradeForwarded() {
 
 Chain Forward(const MarkMask& marks,
               const std::vector<UplinkFamily>& families) {
-  const Match tcp{Field::kL4proto, nftables::ToBytes(Protocol::kTcp)};
   Chain chain{"forward",
               {{ChainType::kFilter, HookPoint::kForward, 0}},
               {Rule{{kFromTunnel, kTranslated, kAccept}},
-               Rule{{kFromTunnel, tcp,
+               Rule{{kFromTunnel, kTcp,
                      nftables::Reject{nftables::RejectKind::kTcpReset}}},
                Rule{{kFromTunnel, nftables::Reject()}},
                Rule{{kToTunnel, kKnownFlow, HasAnyMark(marks), kAccept}},
@@ -420,6 +449,7 @@ nftables::Table MakeUplinkTable(const std::vector<TunnelOfEdge>& tunnels,
     }
     std::ranges::move(backends.chains, std::back_inserter(chains));
   }
+  RefuseRest(translate);
   std::ranges::move(timeouts.maps, std::back_inserter(table.sets));
   table.timeouts = std::move(timeouts.objects);
   table.chains = {MarkEdge(tunnels, marks),

@@ -39,6 +39,7 @@ struct TunnelOfEdge {
   uint32_t mark = 0;
   std::vector<UplinkTarget> targets;
   std::vector<IpAddress> edge_addresses;  // of the edge itself, by family
+  std::vector<IpPrefix> blocks;           // ours of its networks, by family
 };
 
 // One family that the uplink carries.
@@ -63,9 +64,10 @@ struct HostGuard {
 };
 
 // The table of an uplink: connections are marked with their edge so that each
-// reply leaves by the tunnel it came in; what is mapped goes to its target, all
-// else from a tunnel is refused, and what others here begin into one. Chains
-// that maps lead to come last, by name. Pure.
+// reply leaves by the tunnel it came in; what is mapped on that edge goes to
+// its target, all else from a tunnel is refused, also what others on this host
+// would translate, and what others here begin into one. Chains that maps lead
+// to come last, by name. Pure.
 nftables::Table MakeUplinkTable(const std::vector<TunnelOfEdge>& tunnels,
                                 const MarkMask& marks, const HostGuard& guard);
 

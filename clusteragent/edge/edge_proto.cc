@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "clusteragent/edge/message_weight.h"
 #include "common/record_proto/record_proto.h"
 #include "common/status.h"
 #include "common/version.h"
@@ -12,7 +13,7 @@ namespace {
 using record_proto::DigestFromProto;
 using record_proto::ToProto;
 
-constexpr int kChunk = 1'000;
+constexpr size_t kChunk = 1'000;
 
 void Fill(const Epoch& epoch, v1::Epoch& proto) {
   proto.set_cluster_uid(epoch.cluster_uid);
@@ -52,16 +53,18 @@ Culprit CulpritOf(const v1::Culprit& proto) {
   return {proto.pid(), proto.process(), proto.netlink_port()};
 }
 
-// Spreads records over chunks: a new one begins when the last is full.
+// Spreads records over chunks: a new one begins when the last has no room. An
+// edge takes messages of 4 MiB.
 class Chunker {
  public:
   explicit Chunker(uint64_t version) : version_(version) { Begin(); }
 
-  v1::SnapshotChunk& Next() {
-    if (filled_++ == kChunk) {
+  v1::SnapshotChunk& Next(size_t weight = 1) {
+    if (filled_ > 0 && filled_ + weight > kChunk) {
       Begin();
-      filled_ = 1;
+      filled_ = 0;
     }
+    filled_ += weight;
     return *requests_.back().mutable_snapshot();
   }
   std::vector<v1::SyncRequest> Finish() {
@@ -75,7 +78,7 @@ class Chunker {
   }
 
   uint64_t version_;
-  int filled_ = 0;
+  size_t filled_ = 0;
   std::vector<v1::SyncRequest> requests_;
 };
 
@@ -109,7 +112,7 @@ std::vector<v1::SyncRequest> SnapshotRequests(
     *chunks.Next().add_uplinks() = ToProto(uplink);
   }
   for (const auto& group : state.groups) {
-    *chunks.Next().add_groups() = ToProto(group);
+    *chunks.Next(WeightOf(group)).add_groups() = ToProto(group);
   }
   for (const auto& mapping : state.mappings) {
     *chunks.Next().add_mappings() = ToProto(mapping);

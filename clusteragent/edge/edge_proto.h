@@ -16,7 +16,8 @@ v1::RegisterRequest RegisterRequest(const Epoch& epoch,
                                     const std::string& edge);
 v1::SyncRequest HelloRequest(const Epoch& epoch,
                              const protocol::Digest& digest);
-// Chunks of at most 1,000 records; the last one says so.
+// Chunks of at most 1,000 records, fewer where they are large; the last one
+// says so.
 std::vector<v1::SyncRequest> SnapshotRequests(uint64_t version,
                                               const protocol::EdgeState& state);
 v1::SyncRequest DeltaRequest(uint64_t base_version, uint64_t version,

@@ -7,6 +7,7 @@
 #include <set>
 #include <utility>
 
+#include "clusteragent/edge/message_weight.h"
 #include "common/status.h"
 
 namespace edged::agent {
@@ -18,7 +19,7 @@ constexpr auto kFirstRetry = milliseconds(200);
 constexpr auto kLastRetry = milliseconds(3'000);
 // An edge that lives answers a version far sooner, also a snapshot of 60,000.
 constexpr auto kAnswerDeadline = std::chrono::seconds(15);
-// Mappings in one message; more go as a snapshot, which is sent in chunks.
+// The weight of one message; more goes as a snapshot, which is sent in chunks.
 constexpr size_t kLargestDelta = 10'000;
 constexpr size_t kMostTold = 20;  // refusals of one answer, in the log
 
@@ -143,8 +144,8 @@ void EdgeSyncer::SendWhatDiffers() {
     TakeAnswer(wanted_, {});
     return;
   }
-  if (delta.mappings.size() + delta.removed_mappings.size() > kLargestDelta) {
-    snapshot_needed_ = true;  // it goes in chunks
+  if (WeightOf(delta) > kLargestDelta) {
+    snapshot_needed_ = true;
     SendWhatDiffers();
     return;
   }

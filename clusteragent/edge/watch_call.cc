@@ -4,23 +4,29 @@
 
 #include "clusteragent/edge/edge_proto.h"
 #include "clusteragent/edge/waiting_message.h"
+#include "common/rpc/message_bytes.h"
 
 namespace edged::agent {
 namespace {
 
+// In bytes, when it is parsed: some texts about one change.
+constexpr size_t kMostOfEvent = 1 << 20;
+
 // The gRPC side of one stream. Lives until gRPC and the loop have both let go.
 // `listener_` belongs to the loop thread.
-class WatchCall final : public grpc::ClientReadReactor<v1::WatchEventsResponse>,
-                        public std::enable_shared_from_this<WatchCall> {
+class WatchCall final
+    : public grpc::ClientBidiReactor<v1::WatchEventsRequest, grpc::ByteBuffer>,
+      public std::enable_shared_from_this<WatchCall> {
  public:
   WatchCall(std::shared_ptr<GrpcDoor> door, EventListener& listener)
       : door_(std::move(door)), listener_(&listener) {}
 
-  void Start(v1::EdgeService::Stub& stub, uint32_t recent) {
+  void Start(EdgeStub& stub, uint32_t recent) {
     self_ = shared_from_this();
     door_->Enter();
     request_.set_recent(recent);
-    stub.async()->WatchEvents(&context_, &request_, this);
+    stub.WatchEvents(context_, *this);
+    StartWriteLast(&request_, grpc::WriteOptions());
     StartRead(&response_);
     // Reads start from the loop thread, outside of gRPC's callbacks.
     AddHold();
@@ -51,7 +57,9 @@ class WatchCall final : public grpc::ClientReadReactor<v1::WatchEventsResponse>,
  private:
   void TakeMessage() {
     if (!message_.Take()) return;
-    const auto event = FromProto(response_);
+    v1::WatchEventsResponse response;
+    const bool parsed = rpc::Parse(response_, kMostOfEvent, response).ok();
+    const auto event = parsed ? FromProto(response) : std::nullopt;
     if (listener_ && event) listener_->OnEvent(*event);
     response_.Clear();
     StartRead(&response_);
@@ -62,7 +70,7 @@ class WatchCall final : public grpc::ClientReadReactor<v1::WatchEventsResponse>,
   std::shared_ptr<WatchCall> self_;  // until OnDone
   grpc::ClientContext context_;
   v1::WatchEventsRequest request_;
-  v1::WatchEventsResponse response_;
+  grpc::ByteBuffer response_;
   WaitingMessage message_;
 };
 
@@ -78,7 +86,7 @@ class GrpcEventStream final : public EventStream {
 
 }  // namespace
 
-std::unique_ptr<EventStream> WatchEdge(v1::EdgeService::Stub& stub,
+std::unique_ptr<EventStream> WatchEdge(EdgeStub& stub,
                                        std::shared_ptr<GrpcDoor> door,
                                        uint32_t recent,
                                        EventListener& listener) {

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/strings/ascii.h"
+#include "common/protocol/overlay.h"
 #include "common/status.h"
 
 namespace edged::record_proto {
@@ -250,6 +251,11 @@ absl::StatusOr<protocol::Group> FromProto(const v1::Group& proto) {
   } else if (proto.affinity() != v1::AFFINITY_NONE) {
     return InvalidArgument("group {} affinity: {} is not known", group.name,
                            static_cast<int>(proto.affinity()));
+  }
+  if (proto.uplinks_size() >= static_cast<int>(protocol::kBlocks)) {
+    return InvalidArgument(
+        "group {} uplinks: {} names, but an edge has at most {}", group.name,
+        proto.uplinks_size(), protocol::kBlocks - 1);
   }
   group.uplinks.assign(proto.uplinks().begin(), proto.uplinks().end());
   std::ranges::sort(group.uplinks);

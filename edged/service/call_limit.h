@@ -3,6 +3,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <atomic>
+#include <cstddef>
 
 namespace edged::edge {
 
@@ -21,16 +22,37 @@ class CallLimit {
   std::atomic<int> free_;
 };
 
+// How many bytes of answers may wait for those who asked. Thread-safe.
+class ByteLimit {
+ public:
+  explicit ByteLimit(size_t most) : most_(most) {}
+  // One alone is never too large.
+  bool Take(size_t bytes) {
+    const size_t others = taken_.fetch_add(bytes);
+    if (others == 0 || others + bytes <= most_) return true;
+    taken_.fetch_sub(bytes);
+    return false;
+  }
+  void Give(size_t bytes) { taken_.fetch_sub(bytes); }
+
+ private:
+  const size_t most_;
+  std::atomic<size_t> taken_ = 0;
+};
+
 inline grpc::Status TooManyCalls() {
   return {grpc::StatusCode::RESOURCE_EXHAUSTED,
           "too many calls of this kind are under way"};
 }
 
-// A call beyond the limit: ends at once, without the loop.
+// A call that is not begun, as one beyond the limit: ends at once, without the
+// loop.
 template <typename Reactor>
 class RefusedCall final : public Reactor {
  public:
-  RefusedCall() { this->Finish(TooManyCalls()); }
+  explicit RefusedCall(const grpc::Status& why = TooManyCalls()) {
+    this->Finish(why);
+  }
   void OnDone() override { delete this; }
 };
 

@@ -16,6 +16,8 @@ using record_proto::DigestFromProto;
 // and 63 uplinks that an edge has at most.
 constexpr size_t kMostRecords = 330'000;
 constexpr size_t kMostBytes = 64 << 20;
+// Of mappings that are refused one by one: an agent sends none.
+constexpr size_t kMostMalformed = 1'000;
 
 google::protobuf::Timestamp Timestamp(WallTime time) {
   const auto nanoseconds = std::chrono::duration_cast<std::chrono::nanoseconds>(
@@ -171,10 +173,12 @@ absl::Status Append(const google::protobuf::RepeatedPtrField<Proto>& from,
   return absl::OkStatus();
 }
 
-// Like Append, but a mapping that does not parse goes to `malformed`.
-void AppendMappings(const google::protobuf::RepeatedPtrField<v1::Mapping>& from,
-                    std::vector<protocol::Mapping>& to,
-                    std::vector<v1::RefusedMapping>& malformed) {
+// Like Append, but a mapping that does not parse goes to `malformed`, if it is
+// one of a few.
+absl::Status AppendMappings(
+    const google::protobuf::RepeatedPtrField<v1::Mapping>& from,
+    std::vector<protocol::Mapping>& to,
+    std::vector<v1::RefusedMapping>& malformed) {
   to.reserve(to.size() + from.size());
   for (const v1::Mapping& proto : from) {
     auto mapping = record_proto::FromProto(proto);
@@ -182,11 +186,13 @@ void AppendMappings(const google::protobuf::RepeatedPtrField<v1::Mapping>& from,
       to.push_back(*std::move(mapping));
       continue;
     }
+    if (malformed.size() == kMostMalformed) return mapping.status();
     v1::RefusedMapping& refused = malformed.emplace_back();
     *refused.mutable_listener() = proto.listener();
     refused.set_reason("InvalidMapping");
     refused.set_message(std::string(Message(mapping.status())));
   }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -221,7 +227,8 @@ absl::StatusOr<DecodedChange> FromProto(const v1::Delta& proto) {
   RETURN_IF_ERROR(Append(proto.groups(), call.delta.groups));
   RETURN_IF_ERROR(
       Append(proto.removed_mappings(), call.delta.removed_mappings));
-  AppendMappings(proto.mappings(), call.delta.mappings, change.malformed);
+  RETURN_IF_ERROR(
+      AppendMappings(proto.mappings(), call.delta.mappings, change.malformed));
   change.call = std::move(call);
   return change;
 }
@@ -250,7 +257,8 @@ absl::Status SnapshotAssembler::AddRecords(const v1::SnapshotChunk& chunk) {
   }
   RETURN_IF_ERROR(Append(chunk.uplinks(), call_.state.uplinks));
   RETURN_IF_ERROR(Append(chunk.groups(), call_.state.groups));
-  AppendMappings(chunk.mappings(), call_.state.mappings, malformed_);
+  RETURN_IF_ERROR(
+      AppendMappings(chunk.mappings(), call_.state.mappings, malformed_));
   const size_t records = call_.state.uplinks.size() +
                          call_.state.groups.size() +
                          call_.state.mappings.size() + malformed_.size();

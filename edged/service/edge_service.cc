@@ -12,14 +12,19 @@
 #include <vector>
 
 #include "common/record_proto/record_proto.h"
+#include "common/rpc/message_bytes.h"
 #include "common/status.h"
 #include "common/version.h"
 #include "edged/service/edge_proto.h"
+#include "edged/service/message_limits.h"
 #include "edged/service/sync_session.h"
 #include "edged/service/watch_session.h"
 
 namespace edged::edge {
 namespace {
+
+using rpc::Parse;
+using rpc::Serialize;
 
 constexpr size_t kDefaultPage = 1'000;
 constexpr size_t kLargestPage = 10'000;  // 1 MB
@@ -85,84 +90,128 @@ absl::Status FillPage(const std::vector<MappingStatus>& mappings,
 
 }  // namespace
 
-// One call. It has its place until the loop has answered it; how much its
-// answer takes until it is read is bounded by the size of a page.
+// One call. It has its place until the loop has answered it, and its answer
+// has one among those that wait until it is read.
 class EdgeService::Unary final : public grpc::ServerUnaryReactor {
  public:
-  // `answer` runs on the loop thread. Deletes itself.
+  // `answer` runs on the loop thread and fills `response`. Deletes itself.
   static grpc::ServerUnaryReactor* Start(EventLoop& loop, CallLimit& limit,
+                                         ByteLimit& waiting,
+                                         grpc::ByteBuffer& response,
                                          std::function<grpc::Status()> answer) {
     if (!limit.Take()) return new RefusedCall<grpc::ServerUnaryReactor>();
-    auto* call = new Unary;
-    loop.Post([call, &limit, answer = std::move(answer)] {
+    auto* call = new Unary(waiting);
+    loop.Post([call, &limit, &response, answer = std::move(answer)] {
       const grpc::Status status = answer();
       limit.Give();
-      call->Finish(status);
+      call->Answer(status, response);
     });
     return call;
   }
 
-  void OnDone() override { delete this; }
+  void OnDone() override {
+    waiting_.Give(size_);
+    delete this;
+  }
+
+ private:
+  explicit Unary(ByteLimit& waiting) : waiting_(waiting) {}
+
+  void Answer(const grpc::Status& status, grpc::ByteBuffer& response) {
+    const size_t size = response.Valid() ? response.Length() : 0;
+    if (waiting_.Take(size)) {
+      size_ = size;
+      Finish(status);
+    } else {
+      response.Clear();
+      Finish(TooManyCalls());
+    }
+  }
+
+  ByteLimit& waiting_;
+  size_t size_ = 0;
 };
 
-grpc::ServerUnaryReactor* EdgeService::Register(
-    grpc::CallbackServerContext* context, const v1::RegisterRequest* request,
-    v1::RegisterResponse* response) {
-  return Unary::Start(loop_, calls_, [this, request, response] {
-    const auto call = FromProto(*request);
-    if (!call.ok()) return ToGrpc(call.status());
-    response->set_version(kVersion);
-    return ToGrpc(api_.Register(*call));
-  });
+grpc::ServerUnaryReactor* EdgeService::Register(grpc::CallbackServerContext*,
+                                                const grpc::ByteBuffer* request,
+                                                grpc::ByteBuffer* response) {
+  return Unary::Start(
+      loop_, calls_, waiting_, *response, [this, request, response] {
+        v1::RegisterRequest message;
+        if (const auto parsed = Parse(*request, kMostOfQuestion, message);
+            !parsed.ok()) {
+          return ToGrpc(parsed);
+        }
+        const auto call = FromProto(message);
+        if (!call.ok()) return ToGrpc(call.status());
+        v1::RegisterResponse answer;
+        answer.set_version(kVersion);
+        *response = Serialize(answer);
+        return ToGrpc(api_.Register(*call));
+      });
 }
 
-grpc::ServerBidiReactor<v1::SyncRequest, v1::SyncResponse>* EdgeService::Sync(
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* EdgeService::Sync(
     grpc::CallbackServerContext* context) {
-  using Reactor = grpc::ServerBidiReactor<v1::SyncRequest, v1::SyncResponse>;
+  using Reactor = grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>;
   if (!streams_.Take()) return new RefusedCall<Reactor>();
   return SyncSession::Start(loop_, api_, context, streams_);
 }
 
-grpc::ServerUnaryReactor* EdgeService::GetState(
-    grpc::CallbackServerContext* context, const v1::GetStateRequest*,
-    v1::GetStateResponse* response) {
-  return Unary::Start(loop_, calls_, [this, response] {
-    *response = ToProto(api_.Status());
+grpc::ServerUnaryReactor* EdgeService::GetState(grpc::CallbackServerContext*,
+                                                const grpc::ByteBuffer*,
+                                                grpc::ByteBuffer* response) {
+  return Unary::Start(loop_, calls_, waiting_, *response, [this, response] {
+    *response = Serialize(ToProto(api_.Status()));
     return grpc::Status::OK;
   });
 }
 
 grpc::ServerUnaryReactor* EdgeService::ListMappings(
-    grpc::CallbackServerContext* context,
-    const v1::ListMappingsRequest* request,
-    v1::ListMappingsResponse* response) {
-  return Unary::Start(loop_, listings_, [this, request, response] {
-    const auto mappings = api_.Mappings();
-    return ToGrpc(mappings.ok() ? FillPage(*mappings, *request, *response)
-                                : mappings.status());
-  });
+    grpc::CallbackServerContext*, const grpc::ByteBuffer* request,
+    grpc::ByteBuffer* response) {
+  return Unary::Start(
+      loop_, listings_, waiting_, *response, [this, request, response] {
+        v1::ListMappingsRequest message;
+        if (const auto parsed = Parse(*request, kMostOfQuestion, message);
+            !parsed.ok()) {
+          return ToGrpc(parsed);
+        }
+        const auto mappings = api_.Mappings();
+        if (!mappings.ok()) return ToGrpc(mappings.status());
+        v1::ListMappingsResponse answer;
+        const absl::Status filled = FillPage(*mappings, message, answer);
+        *response = Serialize(answer);
+        return ToGrpc(filled);
+      });
 }
 
-grpc::ServerUnaryReactor* EdgeService::RotateKey(
-    grpc::CallbackServerContext* context, const v1::RotateKeyRequest*,
-    v1::RotateKeyResponse* response) {
-  return Unary::Start(loop_, calls_, [this, response] {
+grpc::ServerUnaryReactor* EdgeService::RotateKey(grpc::CallbackServerContext*,
+                                                 const grpc::ByteBuffer*,
+                                                 grpc::ByteBuffer* response) {
+  return Unary::Start(loop_, calls_, waiting_, *response, [this, response] {
     const auto rotation = api_.RotateKey();
+    v1::RotateKeyResponse answer;
     if (rotation.ok()) {
-      response->set_public_key(rotation->key.ToString());
-      response->set_next_public_key(rotation->next.ToString());
-      response->set_agent_connected(rotation->agent_connected);
+      answer.set_public_key(rotation->key.ToString());
+      answer.set_next_public_key(rotation->next.ToString());
+      answer.set_agent_connected(rotation->agent_connected);
     }
+    *response = Serialize(answer);
     return ToGrpc(rotation.status());
   });
 }
 
-grpc::ServerWriteReactor<v1::WatchEventsResponse>* EdgeService::WatchEvents(
-    grpc::CallbackServerContext* context,
-    const v1::WatchEventsRequest* request) {
-  using Reactor = grpc::ServerWriteReactor<v1::WatchEventsResponse>;
+grpc::ServerWriteReactor<grpc::ByteBuffer>* EdgeService::WatchEvents(
+    grpc::CallbackServerContext*, const grpc::ByteBuffer* request) {
+  using Reactor = grpc::ServerWriteReactor<grpc::ByteBuffer>;
+  v1::WatchEventsRequest message;
+  if (const auto parsed = Parse(*request, kMostOfQuestion, message);
+      !parsed.ok()) {
+    return new RefusedCall<Reactor>(ToGrpc(parsed));
+  }
   if (!streams_.Take()) return new RefusedCall<Reactor>();
-  return WatchSession::Start(loop_, api_, request->recent(), streams_);
+  return WatchSession::Start(loop_, api_, message.recent(), streams_);
 }
 
 }  // namespace edged::edge

@@ -6,10 +6,15 @@
 #include <set>
 #include <string>
 
+#include "common/rpc/message_bytes.h"
+#include "edged/service/message_limits.h"
 #include "grpc/health/v1/health.pb.h"
 
 namespace edged::edge {
 namespace {
+
+using rpc::Parse;
+using rpc::Serialize;
 
 using google::protobuf::DescriptorPool;
 using google::protobuf::FileDescriptor;
@@ -19,9 +24,6 @@ using Response = grpc::reflection::v1alpha::ServerReflectionResponse;
 constexpr const char* kServices[] = {
     "edged.v1.EdgeService", "grpc.health.v1.Health",
     "grpc.reflection.v1alpha.ServerReflection"};
-
-// The answer repeats it, and may wait for a reader.
-constexpr size_t kLongest = 4096;
 
 const DescriptorPool& Pool() {
   // Named here, so that the descriptor of what gRPC serves itself is linked.
@@ -57,7 +59,9 @@ void PutFile(const FileDescriptor* file, const std::string& asked,
   Put(*file, put, response);
 }
 
-class Stream final : public grpc::ServerBidiReactor<Request, Response> {
+using Reactor = grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>;
+
+class Stream final : public Reactor {
  public:
   explicit Stream(CallLimit& limit) : limit_(limit) { StartRead(&request_); }
 
@@ -66,11 +70,15 @@ class Stream final : public grpc::ServerBidiReactor<Request, Response> {
       Finish(grpc::Status::OK);
       return;
     }
-    if (request_.ByteSizeLong() > kLongest) {
-      Finish({grpc::StatusCode::INVALID_ARGUMENT, "the question is too long"});
+    Request request;
+    // The answer repeats it, and may wait for a reader.
+    const absl::Status parsed = Parse(request_, kMostOfQuestion, request);
+    if (!parsed.ok()) {
+      Finish(
+          {grpc::StatusCode::INVALID_ARGUMENT, std::string(parsed.message())});
       return;
     }
-    response_ = Reflect(request_);
+    response_ = Serialize(Reflect(request));
     StartWrite(&response_);
   }
   void OnWriteDone(bool ok) override {
@@ -87,8 +95,8 @@ class Stream final : public grpc::ServerBidiReactor<Request, Response> {
 
  private:
   CallLimit& limit_;
-  Request request_;
-  Response response_;
+  grpc::ByteBuffer request_;
+  grpc::ByteBuffer response_;
 };
 
 }  // namespace
@@ -124,11 +132,8 @@ Response Reflect(const Request& request) {
   return response;
 }
 
-grpc::ServerBidiReactor<Request, Response>*
-ReflectionService::ServerReflectionInfo(grpc::CallbackServerContext*) {
-  if (!streams_.Take()) {
-    return new RefusedCall<grpc::ServerBidiReactor<Request, Response>>();
-  }
+Reactor* ReflectionService::ServerReflectionInfo(grpc::CallbackServerContext*) {
+  if (!streams_.Take()) return new RefusedCall<Reactor>();
   return new Stream(streams_);
 }
 

@@ -15,10 +15,11 @@ grpc::reflection::v1alpha::ServerReflectionResponse Reflect(
 // Tells grpcurl what the API is. gRPC's own one has threads of its own and
 // takes in calls without a limit.
 class ReflectionService final
-    : public grpc::reflection::v1alpha::ServerReflection::CallbackService {
+    : public grpc::reflection::v1alpha::ServerReflection::
+          WithRawCallbackMethod_ServerReflectionInfo<
+              grpc::reflection::v1alpha::ServerReflection::Service> {
  public:
-  grpc::ServerBidiReactor<grpc::reflection::v1alpha::ServerReflectionRequest,
-                          grpc::reflection::v1alpha::ServerReflectionResponse>*
+  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>*
   ServerReflectionInfo(grpc::CallbackServerContext* context) override;
 
  private:

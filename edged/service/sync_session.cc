@@ -2,10 +2,15 @@
 
 #include <utility>
 
+#include "common/rpc/message_bytes.h"
 #include "common/status.h"
+#include "edged/service/message_limits.h"
 
 namespace edged::edge {
 namespace {
+
+using rpc::Parse;
+using rpc::Serialize;
 
 // For a reader to take the answers that are on their way, and why it ends.
 constexpr auto kLastWords = std::chrono::seconds(2);
@@ -39,33 +44,42 @@ void SyncSession::OnReadDone(bool ok) {
 }
 
 SyncSession::Request SyncSession::Decode() {
+  v1::SyncRequest request;
+  const absl::Status parsed =
+      Parse(request_, greeted_ ? kMostOfChange : kMostOfQuestion, request);
+  request_.Clear();
+  if (!parsed.ok()) return parsed;
+  return Decode(request);
+}
+
+SyncSession::Request SyncSession::Decode(const v1::SyncRequest& request) {
   // Before anything is gathered: chunks of who never says who he is count.
-  if (!greeted_ && !request_.has_hello()) {
+  if (!greeted_ && !request.has_hello()) {
     return InvalidArgument("sync request: the first message is not Hello");
   }
-  switch (request_.message_case()) {
+  switch (request.message_case()) {
     case v1::SyncRequest::kHello: {
       greeted_ = true;
-      auto hello = FromProto(request_.hello());
+      auto hello = FromProto(request.hello());
       if (!hello.ok()) return hello.status();
       return *std::move(hello);
     }
     case v1::SyncRequest::kSnapshot: {
-      const uint64_t version = request_.snapshot().version();
-      auto last = assembler_.Add(request_.snapshot());
+      const uint64_t version = request.snapshot().version();
+      auto last = assembler_.Add(request.snapshot());
       if (!last.ok()) return Nack{version, last.status()};
       if (!*last) return std::monostate();
       return assembler_.Take();
     }
     case v1::SyncRequest::kDelta: {
-      auto change = FromProto(request_.delta());
+      auto change = FromProto(request.delta());
       if (!change.ok()) {
-        return Nack{request_.delta().version(), change.status()};
+        return Nack{request.delta().version(), change.status()};
       }
       return *std::move(change);
     }
     case v1::SyncRequest::kKeyStored: {
-      const auto key = PublicKey::Parse(request_.key_stored().public_key());
+      const auto key = PublicKey::Parse(request.key_stored().public_key());
       if (!key.ok()) return Annotate(key.status(), "key_stored");
       return *key;
     }
@@ -78,7 +92,7 @@ SyncSession::Request SyncSession::Decode() {
 void SyncSession::OnWriteDone(bool ok) {
   loop_.Post([self = self_, ok] {
     self->writing_ = false;
-    self->outbox_.pop_front();
+    self->answer_.Clear();
     if (!ok) self->outbox_.clear();
     self->WriteNext();
   });
@@ -102,7 +116,6 @@ void SyncSession::OnDone() {
 
 void SyncSession::Handle(Request request) {
   reading_ = false;
-  request_.Clear();
   if (finished_) return;
   if (auto* status = std::get_if<absl::Status>(&request)) {
     FinishWith(*status);
@@ -159,13 +172,11 @@ void SyncSession::Queue(v1::SyncResponse response) {
   if (!finished_) outbox_.push_back(std::move(response));
 }
 
-// One of its kind that still waits is out of date; the one being written is not
-// touched.
+// One of its kind that still waits is out of date.
 void SyncSession::QueueNewest(v1::SyncResponse response) {
-  const size_t first_waiting = writing_ ? 1 : 0;
-  for (size_t i = first_waiting; i < outbox_.size(); ++i) {
-    if (outbox_[i].message_case() == response.message_case()) {
-      outbox_[i] = std::move(response);
+  for (v1::SyncResponse& waiting : outbox_) {
+    if (waiting.message_case() == response.message_case()) {
+      waiting = std::move(response);
       return;
     }
   }
@@ -182,7 +193,9 @@ void SyncSession::WriteNext() {
   if (finished_) return;
   if (!outbox_.empty()) {
     writing_ = true;
-    StartWrite(&outbox_.front());
+    answer_ = Serialize(outbox_.front());
+    outbox_.pop_front();
+    StartWrite(&answer_);
   } else if (!reading_) {
     reading_ = true;
     StartRead(&request_);
@@ -194,11 +207,8 @@ void SyncSession::FinishWith(const absl::Status& status) {
   finished_ = true;
   if (std::exchange(open_, false)) api_.Close(*this);
   final_status_ = ToGrpc(status);
-  if (writing_) {
-    CancelSoon();
-  } else {
-    outbox_.clear();
-  }
+  outbox_.clear();
+  if (writing_) CancelSoon();
   WriteNext();
 }
 

@@ -25,7 +25,7 @@ namespace edged::edge {
 // reads nothing is cancelled soon after its end. Owns itself until gRPC says
 // that the call is over.
 class SyncSession final
-    : public grpc::ServerBidiReactor<v1::SyncRequest, v1::SyncResponse>,
+    : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
       public SyncStream,
       public std::enable_shared_from_this<SyncSession> {
  public:
@@ -59,6 +59,7 @@ class SyncSession final
               grpc::CallbackServerContext* context, CallLimit& limit)
       : loop_(loop), api_(api), limit_(limit), context_(context) {}
   Request Decode();
+  Request Decode(const v1::SyncRequest& request);
   void Handle(Request request);
   void HandleHello(const Hello& hello);
   void HandleChange(DecodedChange change);
@@ -75,11 +76,12 @@ class SyncSession final
   Mutex mutex_;
   // Null when gRPC is done with the call.
   grpc::CallbackServerContext* context_ ABSL_GUARDED_BY(mutex_);
-  v1::SyncRequest request_;      // between StartRead and Handle
+  grpc::ByteBuffer request_;     // between StartRead and Handle
   SnapshotAssembler assembler_;  // likewise
   bool greeted_ = false;         // likewise
   // ---- the loop thread's ----
-  std::deque<v1::SyncResponse> outbox_;  // the front is being written
+  std::deque<v1::SyncResponse> outbox_;
+  grpc::ByteBuffer answer_;  // while it is being written
   bool writing_ = false;
   bool reading_ = true;
   bool open_ = false;

@@ -2,10 +2,13 @@
 
 #include <utility>
 
+#include "common/rpc/message_bytes.h"
 #include "edged/service/edge_proto.h"
 #include "edged/service/sync_session.h"
 
 namespace edged::edge {
+
+using rpc::Serialize;
 
 WatchSession* WatchSession::Start(EventLoop& loop, EdgeApi& api,
                                   uint32_t recent, CallLimit& limit) {
@@ -61,7 +64,7 @@ void WatchSession::WriteNext() {
   if (finished_) return;
   const auto entry = queue_.Pop();
   if (!entry) return;
-  response_ = ToProto(*entry);
+  response_ = Serialize(ToProto(*entry));
   writing_ = true;
   StartWrite(&response_);
 }

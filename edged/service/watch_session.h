@@ -16,9 +16,8 @@ namespace edged::edge {
 // One WatchEvents stream. gRPC's threads only hand over; every member below the
 // line belongs to the loop thread. A slow reader loses events and is told how
 // many. Owns itself until gRPC says that the call is over.
-class WatchSession final
-    : public grpc::ServerWriteReactor<v1::WatchEventsResponse>,
-      public EventStream {
+class WatchSession final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
+                           public EventStream {
  public:
   static constexpr size_t kMostWaiting = 256;
 
@@ -48,7 +47,7 @@ class WatchSession final
   std::shared_ptr<WatchSession> self_;
   // ---- the loop thread's ----
   EventQueue queue_{kMostWaiting};
-  v1::WatchEventsResponse response_;  // being written
+  grpc::ByteBuffer response_;  // being written
   bool watching_ = false;
   bool writing_ = false;
   bool finished_ = false;

@@ -56,6 +56,19 @@ std::string Logged(const char* format, const char* level, Log log) {
   return WithoutTimes(ReadFile(folder / "log").value());
 }
 
+TEST_CASE("logging: a library writes neither strange bytes nor without end",
+          "[logging]") {
+  const std::string log = Logged("text", "info", [] {
+    for (int i = 0; i < 1'000; ++i) {
+      LogOfLibrary("gRPC", "value=\x1b[1m\nFORGED " + std::string(5'000, 'x'));
+    }
+  });
+  CHECK(log.starts_with(
+      R"(TIME edged warn: gRPC: value=\u001b[1m\nFORGED xxxx)"));
+  CHECK(std::ranges::count(log, '\n') == 10);
+  CHECK(log.size() < 10 * 400);
+}
+
 TEST_CASE("logging: writes text lines from the wanted level on", "[logging]") {
   CHECK(Logged("text", "info",
                [] {

@@ -5,7 +5,10 @@
 // The first byte chooses whether this host carries IPv6. Then each message has
 // its length in two bytes in front.
 
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+
 #include <algorithm>
+#include <cstdint>
 #include <optional>
 
 #include "common/nftables/diff.h"
@@ -13,6 +16,7 @@
 #include "common/protocol/bytes.h"
 #include "common/protocol/digest.h"
 #include "common/record_proto/record_proto.h"
+#include "common/rpc/parsed_size.h"
 #include "common/status.h"
 #include "edged/core/ipv6_support.h"
 #include "edged/core/nft_compiler.h"
@@ -260,6 +264,11 @@ bool Try(Input input) {
         !request.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
       return false;
     }
+    google::protobuf::io::ArrayInputStream again(
+        bytes.data(), static_cast<int>(bytes.size()));
+    Require(2 * rpc::ParsedSize(*request.GetDescriptor(), again, SIZE_MAX) >=
+                request.SpaceUsedLong(),
+            "a message takes no more memory than was measured");
     all &= stream.Take(request);
     ++messages;
   }

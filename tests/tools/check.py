@@ -36,7 +36,7 @@ LIBRARIES = (
     (r"libnftnl/", ("common/nftables/",)),
     (r"libmnl/", ("common/netlink/", "common/nftables/")),
     (r"curl/", ("clusteragent/kube/",)),
-    (r"grpc(pp)?/", ("edged/service/", "clusteragent/edge/", "tests/bench/")),
+    (r"grpc(pp)?/", ("common/rpc/", "edged/service/", "clusteragent/edge/", "tests/bench/")),
     (r"yaml-cpp/", ("common/config/",)),
     (r"CLI/", ("edged/", "clusteragent/")),
 )

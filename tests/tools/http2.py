@@ -1,8 +1,8 @@
 """A client of the edge's API that does not want to be served well: HTTP/2 (RFC 9113) by hand.
 
 A Flood opens Sync streams and begins a message of a claimed size on each, of which it sends as
-much as the server lets it, and never the end. The other functions write frames for some time,
-as fast as the server takes them, and read nothing.
+much as the server lets it, and never the end; Messages are sent whole. The other functions write
+frames for some time, as fast as the server takes them, and read nothing.
 """
 
 import select
@@ -26,12 +26,12 @@ def _field(name, value):
     return b"\0" + b"".join(bytes([len(word)]) + word for word in text)
 
 
-def _request(method, service="edged.v1.EdgeService"):
+def _request(method, service="edged.v1.EdgeService", more=()):
     return b"".join(
         _field(*pair) for pair in (
             (":method", "POST"), (":scheme", "http"), (":authority", "edge"),
             (":path", f"/{service}/{method}"), ("content-type", "application/grpc"),
-            ("te", "trailers"),
+            ("te", "trailers"), *more,
         )
     )
 
@@ -127,7 +127,14 @@ def attack(where, frames, seconds):
 class Flood:
     """One connection with streams that each claim a message of `size` bytes."""
 
+    keeps = PIECE  # of each message, at least
+    request = REQUEST
+    preface = PREFACE
+
     def __init__(self, where, streams=1, size=0):
+        self._begin(where, streams, b"\0" + struct.pack(">I", size), size)
+
+    def _begin(self, where, streams, head, size):
         self.socket = connect(where)
         self.unsent = {1 + 2 * number: size for number in range(streams)}
         self.windows = dict.fromkeys(self.unsent, 65535)
@@ -136,11 +143,11 @@ class Flood:
         self.open = True
         self._received = b""
         self.said = b""  # the headers and trailers that the server sent
-        self._write(PREFACE)
+        self._write(self.preface)
         for stream in self.unsent:
-            self._write(_frame(HEADERS, END_HEADERS, stream, REQUEST))
+            self._write(_frame(HEADERS, END_HEADERS, stream, self.request))
             if size:
-                self._data(stream, b"\0" + struct.pack(">I", size))
+                self._data(stream, head)
 
     def close(self):
         self.socket.close()
@@ -163,11 +170,15 @@ class Flood:
 
     def _send_some(self, stream):
         while (
-            self.open and stream not in self.ended and self.unsent[stream] > PIECE
+            self.open and stream not in self.ended and self.unsent[stream] > self.keeps
             and min(self.windows[stream], self.window) >= PIECE
         ):
-            self._data(stream, b"x" * PIECE)
-            self.unsent[stream] -= PIECE
+            piece = self._piece(self.unsent[stream])
+            self._data(stream, piece)
+            self.unsent[stream] -= len(piece)
+
+    def _piece(self, left):
+        return b"x" * PIECE
 
     def _data(self, stream, payload):
         self._write(_frame(DATA, 0, stream, payload))
@@ -217,3 +228,38 @@ class Flood:
             self.ended.add(stream)
         if kind == HEADERS:
             self.said += payload
+
+
+class Messages(Flood):
+    """One connection with streams on each of which the same message is sent once."""
+
+    keeps = 0
+
+    def __init__(self, where, message, streams=1, method="Sync", encoding=None,
+                 service="edged.v1.EdgeService", more=()):
+        self._message = message
+        more = (*more, *([("grpc-encoding", encoding)] if encoding else []))
+        self.request = _request(method, service, more)
+        head = bytes([encoding is not None]) + struct.pack(">I", len(message))
+        self._begin(where, streams, head, len(message))
+
+    def _piece(self, left):
+        at = len(self._message) - left
+        return self._message[at:at + PIECE]
+
+    def repeat(self):
+        """The same on one more stream."""
+        stream = max(self.unsent) + 2
+        self.unsent[stream] = len(self._message)
+        self.windows[stream] = self.initial
+        self._write(_frame(HEADERS, END_HEADERS, stream, self.request))
+        self._data(stream, b"\0" + struct.pack(">I", len(self._message)))
+
+    def is_sent(self):
+        return not any(self.unsent[stream] for stream in self.unsent if stream not in self.ended)
+
+
+class DeafMessages(Messages):
+    """The same, but of an answer's content the server may send nothing."""
+
+    preface = PREFACE + _frame(SETTINGS, 0, 0, struct.pack(">HI", INITIAL_WINDOW_SIZE, 0))

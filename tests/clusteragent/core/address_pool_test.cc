@@ -229,6 +229,41 @@ TEST_CASE("address_pool: a dedicated address is nobody else's",
         "three: 198.51.100.1:82; two: 203.0.113.2:81");
 }
 
+// The next three: what an annotation of another tenant's Service may not do.
+Service Intruder(Labels annotations) {
+  Service service = Exposed("intruder", 9, {81}, std::move(annotations));
+  service.meta.name_space = "elsewhere";
+  return service;
+}
+
+TEST_CASE("address_pool: nobody comes to a dedicated address by saying so",
+          "[address_pool]") {
+  Service own = Exposed("own", 1, {80}, {{kNames.dedicated_ip(), "true"}});
+  own.load_balancer_ips = {Ip("203.0.113.1")};
+  CHECK(Shown(WorldWith(
+            {own, Intruder({{kNames.public_addresses(), "203.0.113.1"}})})) ==
+        "intruder: 203.0.113.2:81; own: 203.0.113.1:80");
+}
+
+TEST_CASE("address_pool: nobody makes an address dedicated that others use",
+          "[address_pool]") {
+  Service own = Exposed("own", 1, {80});
+  own.load_balancer_ips = {Ip("203.0.113.1")};
+  CHECK(Shown(WorldWith(
+            {own, Intruder({{kNames.public_addresses(), "203.0.113.1"},
+                            {kNames.dedicated_ip(), "true"}})})) ==
+        "intruder: 203.0.113.2:81; own: 203.0.113.1:80");
+}
+
+TEST_CASE("address_pool: nobody names an address that is dedicated to another",
+          "[address_pool]") {
+  Service own = Exposed("own", 1, {80}, {{kNames.dedicated_ip(), "true"}});
+  own.load_balancer_ips = {Ip("203.0.113.1")};
+  CHECK(Shown(WorldWith(
+            {own, Intruder({{kNames.public_ip(), "203.0.113.1"}})})) ==
+        "intruder: NoFreePublicIP; own: 203.0.113.1:80");
+}
+
 TEST_CASE("address_pool: a Service of two families gets both, of one edge",
           "[address_pool]") {
   World world = WorldWith({Exposed("one", 1, {80})});

@@ -54,7 +54,7 @@ TEST_CASE("backend_chains: a connection goes to one of the endpoints",
   CHECK(Goes(table, kIpv4, 81, 1) == Served("10.1.0.2:8080"));
   CHECK(Goes(table, kIpv4, 101, 1, 17) == Served("10.1.0.2"));
   CHECK(Goes(table, kIpv4, 102, 1, 17) ==
-        "prerouting: ct mark 0x00000001, accept; forward: reject");
+        "prerouting: ct mark 0x00000001, reject");
 }
 
 TEST_CASE("backend_chains: endpoints of each family serve its own clients",
@@ -148,8 +148,7 @@ TEST_CASE("backend_chains: one endpoint needs no choice, none refuses at once",
   CHECK(nftables::Print(table).find("backends4") == std::string::npos);
   world.cluster->slices.clear();
   CHECK(Goes(TableOf(world), kIpv4, 80, 0) ==
-        "prerouting: ct mark 0x00000001, accept; forward: "
-        "reject with tcp reset");
+        "prerouting: ct mark 0x00000001, reject with tcp reset");
 }
 
 std::vector<SocketAddress> Endpoints(uint32_t count) {

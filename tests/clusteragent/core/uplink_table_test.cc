@@ -57,6 +57,7 @@ TEST_CASE("uplink_table: the table is what nft lists", "[uplink_table]") {
 
 	chain mark-edge {
 		type filter hook prerouting priority mangle; policy accept;
+		iifname "eu-6f72ef82" ip daddr != 10.200.0.16/28 drop
 		iifname "eu-6f72ef82" ct state new ct mark set ct mark & 0xffffff01 | 0x00000001
 		iifname != @tunnels ct direction reply ct mark & 0x000000ff == 0x00000001 meta mark set meta mark & 0xffffff01 | 0x00000001
 	}
@@ -70,6 +71,8 @@ TEST_CASE("uplink_table: the table is what nft lists", "[uplink_table]") {
 		type nat hook prerouting priority dstnat - 10; policy accept;
 		iifname @tunnels dnat ip to ip daddr . meta l4proto . th dport map @targets4
 		iifname @tunnels dnat ip to ip daddr . meta l4proto . th dport map @target_ranges4
+		iifname @tunnels meta l4proto tcp reject with tcp reset
+		iifname @tunnels meta l4proto udp reject
 	}
 
 	chain postrouting {
@@ -158,23 +161,25 @@ TEST_CASE("uplink_table: what is not mapped is refused at once",
   Packet packet = FromEdge(kDeviceA, "10.200.0.17", 81);
   packet.oif = "eth0";
   CHECK(Ends(table, packet, kThrough) ==
-        "prerouting: ct mark 0x00000001, accept; forward: "
-        "reject with tcp reset");
+        "prerouting: ct mark 0x00000001, reject with tcp reset");
   packet.protocol = 17;
   CHECK(Ends(table, packet, kThrough) ==
-        "prerouting: ct mark 0x00000001, accept; forward: reject");
-  packet = FromEdge(kDeviceA, "10.200.4.17", 80);  // another edge's address
+        "prerouting: ct mark 0x00000001, reject");
+}
+
+TEST_CASE("uplink_table: an edge reaches nothing that another one maps",
+          "[uplink_table]") {
+  const nftables::Table table = Make(InputFor({"a", "b"})).table;
+  Packet packet = FromEdge(kDeviceA, "10.200.4.17", 443);
   packet.oif = "eth0";
-  CHECK(Ends(table, packet, kThrough) ==
-        "prerouting: ct mark 0x00000001, accept; forward: "
-        "reject with tcp reset");
+  CHECK(Ends(table, packet, kThrough) == "prerouting: drop");
 }
 
 TEST_CASE("uplink_table: an edge reaches nothing of this host itself",
           "[uplink_table]") {
   const nftables::Table table = Make(InputFor({"a"})).table;
   CHECK(Ends(table, FromEdge(kDeviceA, "10.200.0.16", 22), kHere) ==
-        "prerouting: ct mark 0x00000001, accept; input: drop");
+        "prerouting: ct mark 0x00000001, reject with tcp reset");
   Packet echo = FromEdge(kDeviceA, "10.200.0.16", 0);
   echo.protocol = 1;
   CHECK(Ends(table, echo, kHere) ==
@@ -249,7 +254,7 @@ TEST_CASE("uplink_table: an edge that is not reached yet gets no way in",
           "[uplink_table]") {
   const nftables::Table table = Make(InputFor({})).table;
   CHECK(Ends(table, FromEdge("ec-6f72ef82", "10.200.0.2", 22), kHere) ==
-        "prerouting: accept; input: drop");
+        "prerouting: reject with tcp reset");
 }
 
 TEST_CASE("uplink_table: nobody else gets into a tunnel", "[uplink_table]") {
@@ -306,8 +311,7 @@ TEST_CASE("uplink_table: IPv6 connections go the way of IPv4 ones",
         "prerouting: ct mark 0x00000001, dnat to fd10::5, accept; "
         "forward: accept; postrouting: masquerade, accept");
   CHECK(Ends(table, from_edge(82, 6), kThrough) ==
-        "prerouting: ct mark 0x00000001, accept; forward: "
-        "reject with tcp reset");
+        "prerouting: ct mark 0x00000001, reject with tcp reset");
   CHECK(Ends(table, from_edge(81, 6), kHere) ==
         "prerouting: ct mark 0x00000001, dnat to [fd10::1]:8080, "
         "accept; input: accept");
@@ -419,7 +423,7 @@ TEST_CASE(
   plan.edges[0].wanted.settings.public_addresses.clear();
   const auto table = MakeUplinkPlan(plan, InputFor({"a"}))->table;
   CHECK(Ends(table, FromEdge(kDeviceA, "10.200.0.17", 80), kHere) ==
-        "prerouting: ct mark 0x00000001, accept; input: drop");
+        "prerouting: ct mark 0x00000001, reject with tcp reset");
 }
 
 TEST_CASE("uplink_table: connections of a binding get its timeout",
@@ -471,6 +475,8 @@ timeout_ranges6: fd6a:3863:fc1a:1:400::1 . udp . 100-200 : jump timeout-udp-2
 		iifname @tunnels dnat ip to ip daddr . meta l4proto . th dport map @target_ranges4
 		iifname @tunnels dnat ip6 to ip6 daddr . meta l4proto . th dport map @targets6
 		iifname @tunnels dnat ip6 to ip6 daddr . meta l4proto . th dport map @target_ranges6
+		iifname @tunnels meta l4proto tcp reject with tcp reset
+		iifname @tunnels meta l4proto udp reject
 	}
 	chain timeout-tcp-3600 {
 		meta l4proto tcp ct timeout set "tcp-3600"

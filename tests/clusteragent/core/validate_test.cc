@@ -142,6 +142,12 @@ TEST_CASE("validate: a target address is the IP address of a host",
         "InvalidTarget: spec.bindings[0].target.address: 127.0.0.1 is a "
         "loopback address, which packets from a tunnel cannot reach; use "
         "another address of that host\n");
+  for (const std::string wrong : {"169.254.169.254", "fd00:ec2:0::254"}) {
+    CHECK(with(wrong) ==
+          fmt::format("InvalidTarget: spec.bindings[0].target.address: {} is "
+                      "where a cloud tells a machine its own keys\n",
+                      wrong));
+  }
   for (const std::string wrong : {"0.0.0.0", "224.0.0.1", "255.255.255.255"}) {
     CHECK(with(wrong) ==
           fmt::format("InvalidTarget: spec.bindings[0].target.address: {} is "
@@ -280,6 +286,11 @@ TEST_CASE("validate: access is two lists of prefixes", "[validate]") {
   CHECK(Text(binding) ==
         "InvalidOptions: spec.bindings[0].access.denyCIDRs[1]: \"10.0.0.1/8\" "
         "has host bits set: 10.0.0.0/8 was meant?\n");
+  // It would keep out nobody.
+  binding.access->deny_cidrs = {"::ffff:192.0.2.0/120"};
+  CHECK(Text(binding) ==
+        "InvalidOptions: spec.bindings[0].access.denyCIDRs[0]: "
+        "\"::ffff:192.0.2.0/120\" is of IPv4, and is to be written so\n");
 }
 
 TEST_CASE("validate: words are checked", "[validate]") {

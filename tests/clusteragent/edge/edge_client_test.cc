@@ -201,6 +201,39 @@ TEST_CASE("edge_client: an answer that makes no sense ends the stream, named",
       listener.heard.starts_with("end INVALID_ARGUMENT: the edge's answer: "));
 }
 
+TEST_CASE("edge_client: an answer that would take the memory ends the stream",
+          "[edge_client]") {
+  v1::SyncResponse bomb;
+  bool compressed = false;
+  std::string why;
+  SECTION("when it is parsed") {
+    for (int i = 0; i < 1'000'000; ++i) {
+      bomb.mutable_report()->add_not_programmed();
+    }
+    why = "takes more than 67108864 bytes";
+  }
+  SECTION("when it is unpacked") {
+    compressed = true;
+    bomb.mutable_report()->add_warnings(std::string(64 << 20, ' '));
+    why = "cannot be parsed";
+  }
+  ScriptedServer server([&](ScriptedServer::Stream& stream, auto& context) {
+    if (compressed) context.set_compression_algorithm(GRPC_COMPRESS_GZIP);
+    stream.Write(bomb);
+    while (!context.IsCancelled()) {
+      std::this_thread::sleep_for(milliseconds(1));
+    }
+    return grpc::Status::OK;
+  });
+  LoopRunner runner;
+  const auto client = DialEdge(runner.loop(), server.address());
+  Listener listener;
+  const auto stream = client->OpenSync(kEpoch, {}, listener);
+  REQUIRE(runner.Until([&] { return listener.ended(); }));
+  CHECK(listener.heard ==
+        "end INVALID_ARGUMENT: the edge's answer: SyncResponse: " + why + "\n");
+}
+
 TEST_CASE("edge_client: a stream can go at any moment", "[edge_client]") {
   ScriptedServer server(Flood);
   ScriptedServer closing([](auto&, auto&) { return grpc::Status::OK; });

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <set>
 #include <string>
@@ -66,6 +67,33 @@ TEST_CASE("edge_proto: a snapshot goes in chunks of 1,000 records",
   CHECK(shape(1999) == "settings, 999 mappings; 1000 mappings, last");
   CHECK(shape(2500) ==
         "settings, 999 mappings; 1000 mappings; 501 mappings, last");
+}
+
+TEST_CASE("edge_proto: large groups go in messages that an edge takes",
+          "[edge_proto]") {
+  protocol::EdgeState state;
+  for (int n = 0; n < 100; ++n) {
+    protocol::Group& group = state.groups.emplace_back();
+    group.name = fmt::format("g-{:03}", n);
+    group.public_address = Ip("203.0.113.1");
+    for (int i = 0; i < 1'024; ++i) {
+      const auto prefix = [i](const char* of) {
+        return IpPrefix::Parse(fmt::format(fmt::runtime(of), i)).value();
+      };
+      group.access.allow.push_back(
+          prefix("2001:db8:1111:2222:3333:4444:1:{:x}/128"));
+      group.access.deny.push_back(
+          prefix("2001:db8:1111:2222:3333:4444:2:{:x}/128"));
+    }
+  }
+  size_t most = 0;
+  int groups = 0;
+  for (const v1::SyncRequest& request : SnapshotRequests(5, state)) {
+    most = std::max(most, request.ByteSizeLong());
+    groups += request.snapshot().groups_size();
+  }
+  CHECK(most < 256 << 10);
+  CHECK(groups == 100);
 }
 
 TEST_CASE("edge_proto: every chunk says its version, every record goes once",

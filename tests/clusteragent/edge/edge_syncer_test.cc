@@ -132,6 +132,22 @@ TEST_CASE("edge_syncer: a change of an accepted state is sent as a delta",
   CHECK(setup.edge.Heard() == "3: of 2, -8080\n");
 }
 
+TEST_CASE("edge_syncer: what no message can carry is sent as a snapshot",
+          "[edge_syncer]") {
+  Setup setup("80");
+  auto state = std::make_shared<protocol::EdgeState>(*setup.edge.Make("80 81"));
+  for (int n = 0; n < 10; ++n) {
+    protocol::Group& group = state->groups.emplace_back();
+    group.name = fmt::format("g-{}", n);
+    for (int i = 0; i < 1'024; ++i) {
+      group.access.deny.push_back(
+          IpPrefix::Parse(fmt::format("2001:db8::{:x}/128", i)).value());
+    }
+  }
+  setup.syncer->Want(state);
+  CHECK(setup.edge.Heard() == "2: snapshot 80 81\n");
+}
+
 TEST_CASE("edge_syncer: one version is on its way at a time", "[edge_syncer]") {
   Setup setup("80");
   setup.Want("80 81");

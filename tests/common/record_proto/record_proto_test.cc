@@ -169,6 +169,16 @@ TEST_CASE("record_proto: a group has a name, an address and a known affinity",
   CHECK(Refusal(proto) == "group g1 affinity: 7 is not known");
 }
 
+TEST_CASE("record_proto: a group names no more uplinks than an edge has",
+          "[record_proto]") {
+  v1::Group proto = Group();
+  for (int i = 0; i < 63; ++i) proto.add_uplinks(fmt::format("u{}", i));
+  CHECK(Refusal(proto) == "accepted");
+  proto.add_uplinks("");
+  CHECK(Refusal(proto) ==
+        "group g1 uplinks: 64 names, but an edge has at most 63");
+}
+
 TEST_CASE("record_proto: a group's timeouts are whole seconds up to 24 days",
           "[record_proto]") {
   const auto idle = [](int64_t seconds, int32_t nanos = 0) {

@@ -162,10 +162,9 @@ TEST_CASE("edge_proto: version 0 mixes with no other", "[edge_proto]") {
 }
 
 TEST_CASE("edge_proto: a snapshot has bounds", "[edge_proto]") {
-  // Small records, so that the test stays quick: malformed ones count, too.
-  v1::SnapshotChunk chunk;
-  chunk.set_version(1);
-  for (int i = 0; i < 10'000; ++i) chunk.add_mappings();
+  std::vector<uint32_t> ports(10'000);
+  std::iota(ports.begin(), ports.end(), 1);
+  const v1::SnapshotChunk chunk = Chunk(1, ports);
   SnapshotAssembler assembler;
   for (int i = 0; i < 33; ++i) REQUIRE(Add(assembler, chunk) == "more");
   CHECK(Add(assembler, chunk) == "more");
@@ -178,6 +177,25 @@ TEST_CASE("edge_proto: a snapshot has bounds", "[edge_proto]") {
   for (int i = 0; i < 17; ++i) REQUIRE(Add(assembler, fat) == "more");
   CHECK(Add(assembler, Last(fat)) == "snapshot version 2: more than 64 MiB");
   CHECK(Add(assembler, Last(Chunk(3, {443}))) == "whole");
+}
+
+TEST_CASE("edge_proto: more than a thousand malformed mappings are no mistake",
+          "[edge_proto]") {
+  const std::string why = "listener public_address: \"\" is not an IP address";
+  v1::SnapshotChunk chunk;
+  chunk.set_version(1);
+  v1::Delta delta;
+  for (int i = 0; i < 1'000; ++i) {
+    chunk.add_mappings();
+    delta.add_mappings();
+  }
+  SnapshotAssembler assembler;
+  CHECK(Add(assembler, chunk) == "more");
+  CHECK(FromProto(delta)->malformed.size() == 1'000);
+  chunk.add_mappings();
+  delta.add_mappings();
+  CHECK(Add(assembler, Last(chunk)) == why);
+  CHECK(Message(FromProto(delta).status()) == why);
 }
 
 TEST_CASE("edge_proto: a delta is taken over as it is", "[edge_proto]") {
