@@ -102,7 +102,9 @@ absl::Status Agent::Begin() {
         FollowTerm();
         FollowChangesSoon();
       },
-      [this] { TellSoon(); }));
+      [this] {
+        if (plan_timer_ == 0) TellSoon();  // else after the plan
+      }));
   spdlog::info("uplink {}, {} WireGuard", options_.uplink_name,
                wireguard::ToString(kernel_.wireguard->backend()));
   FollowTerm();

@@ -124,15 +124,16 @@ void KubeSource::Hear(Kind kind, const KubeObject* before,
                       const KubeObject* after) {
   const ObjectMeta& meta = (after ? after : before)->meta;
   const ObjectKey key{kind, meta.name_space, meta.name};
-  told_.heard(key);
-  if (before && after && *before == *after) return;
-  NoteMistake(key, after);
-  if (kind == Kind::kPortBinding) {
-    TakePortBinding(key, after);
-  } else {
-    edge_nodes_changed_ = true;
+  if (!before || !after || !(*before == *after)) {
+    NoteMistake(key, after);
+    if (kind == Kind::kPortBinding) {
+      TakePortBinding(key, after);
+    } else {
+      edge_nodes_changed_ = true;
+    }
+    Change();
   }
-  Change();
+  told_.heard(key);
 }
 
 void KubeSource::NoteMistake(const ObjectKey& key, const KubeObject* object) {

@@ -181,22 +181,5 @@ TEST_CASE("service_plan: via is one of two words, and a Service's",
   CHECK(Shown(shop.world).starts_with("InvalidTarget: "));
 }
 
-TEST_CASE("service_plan: an address is no way around a namespace's consent",
-          "[service_plan][.not-mended]") {
-  World world = WithService();
-  // Of Service default/web: the cluster's address, and an endpoint.
-  Binding by_cluster_ip = Bind("by-cluster-ip", "TCP", 90);
-  by_cluster_ip.target = {.address = "10.96.0.10", .port = 80};
-  Binding by_endpoint = Bind("by-endpoint", "TCP", 91);
-  by_endpoint.target = {.address = "10.1.0.1", .port = 8080};
-  world.port_bindings = {Object("web", "a", {by_cluster_ip, by_endpoint})};
-  world.port_bindings[0].meta.name_space = "elsewhere";
-  const Plan plan = PlanOf(world, FactsFor({"a"}));
-  for (const PlannedBinding& binding : plan.port_bindings[0].bindings) {
-    REQUIRE(binding.refused);
-    CHECK(binding.refused->reason == std::string("TargetDenied"));
-  }
-}
-
 }  // namespace
 }  // namespace edged::agent
