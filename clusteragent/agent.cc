@@ -203,12 +203,15 @@ void Agent::PlanNow() {
   loop_->Cancel(std::exchange(retry_timer_, 0));
   if (!control_plane_->ready()) return;
   planned_ = std::chrono::steady_clock::now();
-  const absl::Status status = TryPlan();
+  // What asks for everything meanwhile gets it with the next plan.
+  const bool whole = std::exchange(whole_, false) || !applied_ ||
+                     control_plane_->objects().changes().everything;
+  const absl::Status status = TryPlan(whole);
   trouble_ = std::string(Message(status));
-  whole_ = !status.ok();
   if (status.ok()) {
     backoff_.Reset();
   } else {
+    whole_ = true;
     spdlog::log(missing_since_ ? spdlog::level::info : spdlog::level::err,
                 "{}; trying again", Message(status));
     retry_timer_ = loop_->After(backoff_.Next(), [this] { PlanNow(); });
@@ -216,26 +219,24 @@ void Agent::PlanNow() {
   TellSoon();
 }
 
-absl::Status Agent::TryPlan() {
-  if (control_plane_->objects().changes().everything || !applied_) {
-    whole_ = true;
-  }
-  const auto difference = Replan();
+absl::Status Agent::TryPlan(bool whole) {
+  const auto difference = Replan(whole);
   if (!difference.ok()) return Annotate(difference.status(), "planning");
-  FollowEdges(*difference);
+  FollowEdges(*difference, whole);
   std::set<std::string> carried = difference->edges;
   carried.insert(lingering_.begin(), lingering_.end());
-  return Annotate(whole_ ? ApplyUplink() : StepUplink(carried), "uplink");
+  return Annotate(whole ? ApplyUplink() : StepUplink(carried), "uplink");
 }
 
-void Agent::FollowEdges(const IslandPlanner::Difference& difference) {
+void Agent::FollowEdges(const IslandPlanner::Difference& difference,
+                        bool whole) {
   const Plan& plan = planner_.plan();
   board_.NotePlan(difference);
   std::erase_if(links_, [&plan](const auto& entry) {
     return plan.Edge(entry.first) == nullptr;
   });
   for (const EdgePlan& edge : plan.edges) {
-    if (!whole_ && !difference.edges.contains(edge.edge)) continue;
+    if (!whole && !difference.edges.contains(edge.edge)) continue;
     board_.NoteEdge(edge.edge);
     LinkOf(edge.edge).Follow(edge);
   }
@@ -258,8 +259,8 @@ void Agent::HearOfEdge(const std::string& edge) {
   FollowChangesSoon();
 }
 
-absl::StatusOr<Facts> Agent::GatherFacts() {
-  if (whole_ || !host_) {
+absl::StatusOr<Facts> Agent::GatherFacts(bool whole) {
+  if (whole || !host_) {
     ASSIGN_OR_RETURN(host_, uplink_.Observe());
   }
   Facts facts;
@@ -314,16 +315,16 @@ bool Agent::IsJustMissing() {
   return true;
 }
 
-absl::StatusOr<IslandPlanner::Difference> Agent::Replan() {
+absl::StatusOr<IslandPlanner::Difference> Agent::Replan(bool whole) {
   if (IsJustMissing()) {
     return Unavailable("an EdgeNode has just gone; its tunnel stays a moment");
   }
   TellErrors();
   ObjectStore& objects = control_plane_->objects();
   for (const auto& [name, node] : objects.edge_nodes()) LinkOf(name);
-  ASSIGN_OR_RETURN(Facts facts, GatherFacts());
+  ASSIGN_OR_RETURN(Facts facts, GatherFacts(whole));
   facts.world_is_partial = control_plane_->mistakes().partial;
-  if (whole_ || facts != planner_.facts()) {
+  if (whole || facts != planner_.facts()) {
     ASSIGN_OR_RETURN(allocation_, control_plane_->AllocateFor(facts));
     for (const auto& [name, node] : objects.edge_nodes()) {
       board_.NoteObject(node.Key());

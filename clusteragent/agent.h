@@ -97,15 +97,15 @@ class Agent {
   void FollowChangesSoon();
   void PlanSoon();  // everything
   void PlanNow();
-  absl::Status TryPlan();
-  absl::StatusOr<IslandPlanner::Difference> Replan();
+  absl::Status TryPlan(bool whole);
+  absl::StatusOr<IslandPlanner::Difference> Replan(bool whole);
   void FollowTerm();
   void TellErrors();
   bool IsJustMissing();
-  absl::StatusOr<Facts> GatherFacts();
+  absl::StatusOr<Facts> GatherFacts(bool whole);
   void HearOfEdge(const std::string& edge);
   EdgeLink& LinkOf(const std::string& edge);
-  void FollowEdges(const IslandPlanner::Difference& difference);
+  void FollowEdges(const IslandPlanner::Difference& difference, bool whole);
   // The edge's mappings and those that only it still has: a removal reaches the
   // edge first.
   EdgePlan WithLingering(const EdgePlan& edge) const;

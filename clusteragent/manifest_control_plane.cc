@@ -42,7 +42,10 @@ absl::Status ManifestControlPlane::Start(std::function<void()> changed,
   // same one twice.
   keeper_.Keep("epoch", [this] { return state_.SetEpoch(epoch_); });
   RETURN_IF_ERROR(WatchFolders());
-  resync_timer_ = loop_.Every(kResyncInterval, [this] { reader_->ReadSoon(); });
+  resync_timer_ = loop_.Every(kResyncInterval, [this] {
+    objects_.ChangeEverything();
+    reader_->ReadSoon();
+  });
   Take(source_.Read());
   reader_ =
       std::make_unique<SourceReader>(loop_, source_, [this](Snapshot snapshot) {
@@ -64,10 +67,8 @@ absl::Status ManifestControlPlane::WatchFolders() {
   return absl::OkStatus();
 }
 
-// What came of the files before may stand in the state folder otherwise.
 void ManifestControlPlane::Take(Snapshot snapshot) {
   objects_.Replace(snapshot.world);
-  objects_.ChangeEverything();
   mistakes_ = {.errors = std::move(snapshot.errors),
                .invalid = {},
                .partial = snapshot.partial};

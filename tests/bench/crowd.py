@@ -91,6 +91,7 @@ class Crowd:
                 for one in service(
                     f"s{number}", FIRST_PORT + number, type="LoadBalancer",
                     loadBalancerClass="edged.dev/edge",
+                    allocateLoadBalancerNodePorts=False,  # there are 2,768
                     annotations={"edged.dev/edge-nodes": name_of(number % self._effort.edges)},
                 ):
                     api.create(one)
