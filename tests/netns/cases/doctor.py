@@ -8,7 +8,7 @@ import time
 import ask
 from case import case
 from expect import becomes, eventually, expect, expect_in, expect_not_in
-from lab import PYTHON, ROOT
+from lab import PYTHON, ROOT, unshare
 from product import EDGED, NETWORKS, Setup, edge_node, tcp, udp
 from world import A, A2, BACKEND, HOME_LAN
 
@@ -26,7 +26,7 @@ def build(lab):
 def report(setup, *before):
     """All findings; `before`: shell commands in a mount namespace of doctor's own."""
     script = "; ".join([*before, f"exec {EDGED} doctor -o json"])
-    done = setup.edge.host.run(["unshare", "--mount", "sh", "-ec", script], check=False)
+    done = setup.edge.host.run([*unshare(), "sh", "-ec", script], check=False)
     findings = json.loads(done.stdout)
     worst = {"ok": 0, "note": 0, "warning": 1, "error": 2}[findings["worst"]]
     expect(done.returncode, worst, "exit code")
