@@ -190,7 +190,12 @@ absl::Status Agent::Run() {
 
 void Agent::FollowChangesSoon() {
   if (plan_timer_ != 0) return;
-  plan_timer_ = loop_->After(kPlanDelay, [this] { PlanNow(); });
+  // A plan of everything takes half of the time at most, however often there is
+  // a reason for one.
+  const auto delay =
+      whole_ ? std::max<SteadyClock::duration>(kPlanDelay, took_) : kPlanDelay;
+  plan_timer_ = loop_->After(std::chrono::ceil<milliseconds>(delay),
+                             [this] { PlanNow(); });
 }
 
 void Agent::PlanSoon() {
@@ -207,6 +212,7 @@ void Agent::PlanNow() {
   const bool whole = std::exchange(whole_, false) || !applied_ ||
                      control_plane_->objects().changes().everything;
   const absl::Status status = TryPlan(whole);
+  if (whole) took_ = SteadyClock::now() - planned_;
   trouble_ = std::string(Message(status));
   if (status.ok()) {
     backoff_.Reset();

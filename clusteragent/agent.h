@@ -149,9 +149,10 @@ class Agent {
   IslandPlanner planner_;
   // The next plan is of everything, however little changed.
   bool whole_ = true;
-  std::optional<UplinkHost> host_;   // as last observed
-  Plan carried_;                     // edges as the uplink has them
-  std::set<std::string> lingering_;  // those of which something does
+  std::chrono::steady_clock::duration took_{};  // the last one of that kind
+  std::optional<UplinkHost> host_;              // as last observed
+  Plan carried_;                                // edges as the uplink has them
+  std::set<std::string> lingering_;             // those of which something does
   std::vector<std::string> told_errors_;
   std::optional<std::chrono::steady_clock::time_point> missing_since_;
   StatusBoard board_;

@@ -73,7 +73,18 @@ absl::Status Uplink::RemoveDevice(const std::string& device) {
   return save_devices_(devices_);
 }
 
-absl::StatusOr<UplinkHost> Uplink::Observe() { return ObserveHost(rtnetlink_); }
+absl::StatusOr<UplinkHost> Uplink::Observe() {
+  ASSIGN_OR_RETURN(const auto links, rtnetlink_.ListLinks());
+  links_ = ByIndex(links);
+  return ObserveHost(rtnetlink_);
+}
+
+absl::StatusOr<Uplink::Observed> Uplink::ObserveNetwork() {
+  Observed observed;
+  ASSIGN_OR_RETURN(observed.addresses, rtnetlink_.ListAddresses());
+  ASSIGN_OR_RETURN(observed.routes, rtnetlink_.ListRoutes());
+  return observed;
+}
 
 absl::StatusOr<Uplink::TargetRoutes> Uplink::RoutesTo(
     const std::set<IpAddress>& targets) {
@@ -128,14 +139,18 @@ absl::StatusOr<std::vector<TargetLink>> Uplink::Find(
 }
 
 absl::StatusOr<Uplink::Way> Uplink::WayTo(const IpAddress& address) {
-  ASSIGN_OR_RETURN(const auto links, rtnetlink_.ListLinks());
   ASSIGN_OR_RETURN(const netlink::Route route, rtnetlink_.RouteTo(address));
-  for (const netlink::Link& link : links) {
-    if (link.index != route.link) continue;
-    return Way{route.link, route.source,
-               route.mtu == 0 ? link.mtu : std::min(link.mtu, route.mtu)};
+  if (!links_.contains(route.link)) {
+    ASSIGN_OR_RETURN(const auto links, rtnetlink_.ListLinks());
+    links_ = ByIndex(links);
   }
-  return absl::NotFoundError("no link to " + address.ToString());
+  const auto found = links_.find(route.link);
+  if (found == links_.end()) {
+    return absl::NotFoundError("no link to " + address.ToString());
+  }
+  const uint32_t mtu = found->second.mtu;
+  return Way{route.link, route.source,
+             route.mtu == 0 ? mtu : std::min(mtu, route.mtu)};
 }
 
 Uplink::Outcome Uplink::Apply(const UplinkPlan& plan) {
@@ -164,9 +179,15 @@ Uplink::Outcome Uplink::RepairDevices(const UplinkPlan& plan) {
   };
   note(ApplyRules(plan.rules));
   outcome.returns = outcome.status.ok();
+  const auto observed = ObserveNetwork();
+  if (!observed.ok()) {
+    note(observed.status());
+    outcome.written = Joined(std::exchange(written_, {}));
+    return outcome;
+  }
   for (const UplinkDevice& device : plan.devices) {
     const std::string& name = device.wireguard.name;
-    const auto link = ApplyDevice(device);
+    const auto link = ApplyDevice(device, *observed);
     if (link.ok()) {
       outcome.devices.emplace(name, *link);
     } else {
@@ -214,8 +235,10 @@ absl::Status Uplink::ApplyTable(const nftables::Table& table) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<int> Uplink::ApplyDevice(UplinkDevice device) {
+absl::StatusOr<int> Uplink::ApplyDevice(UplinkDevice device,
+                                        const Observed& observed) {
   const std::string& name = device.wireguard.name;
+  const size_t written = written_.size();
   RETURN_IF_ERROR(Remember(name));
   RETURN_IF_ERROR(wireguard_.Ensure(name));
   RETURN_IF_ERROR(ApplyPeers(device));
@@ -227,7 +250,7 @@ absl::StatusOr<int> Uplink::ApplyDevice(UplinkDevice device) {
     ASSIGN_OR_RETURN(link, rtnetlink_.GetLink(name));
   }
   if (!link.ipv6.enabled) DropIpv6(device);
-  RETURN_IF_ERROR(ApplyAddresses(device, link.index));
+  RETURN_IF_ERROR(ApplyAddresses(device, link.index, observed.addresses));
   if (!link.up) {
     RETURN_IF_ERROR(rtnetlink_.SetLink(link.index, true, device.mtu));
     Wrote("device {} up, mtu {}", name, device.mtu);
@@ -241,7 +264,13 @@ absl::StatusOr<int> Uplink::ApplyDevice(UplinkDevice device) {
     RETURN_IF_ERROR(netlink::SwitchIpv6Forwarding(name, true));
     Wrote("device {}: IPv6 forwarding true", name);
   }
-  RETURN_IF_ERROR(ApplyRoutes(device, link.index));
+  if (written_.size() == written) {
+    RETURN_IF_ERROR(ApplyRoutes(device, link.index, observed.routes));
+    return link.index;
+  }
+  // What was written to the device may have taken routes with it.
+  ASSIGN_OR_RETURN(const auto routes, rtnetlink_.ListRoutes());
+  RETURN_IF_ERROR(ApplyRoutes(device, link.index, routes));
   return link.index;
 }
 
@@ -271,8 +300,9 @@ absl::Status Uplink::ApplyPeers(const UplinkDevice& device) {
   return absl::OkStatus();
 }
 
-absl::Status Uplink::ApplyAddresses(const UplinkDevice& device, int link) {
-  ASSIGN_OR_RETURN(const auto observed, rtnetlink_.ListAddresses());
+absl::Status Uplink::ApplyAddresses(
+    const UplinkDevice& device, int link,
+    const std::vector<netlink::Address>& observed) {
   for (netlink::Address address : device.addresses) {
     address.link = link;
     const bool there = std::ranges::any_of(observed, [&](const auto& other) {
@@ -296,8 +326,8 @@ absl::Status Uplink::ApplyAddresses(const UplinkDevice& device, int link) {
   return absl::OkStatus();
 }
 
-absl::Status Uplink::ApplyRoutes(const UplinkDevice& device, int link) {
-  ASSIGN_OR_RETURN(const auto observed, rtnetlink_.ListRoutes());
+absl::Status Uplink::ApplyRoutes(const UplinkDevice& device, int link,
+                                 const std::vector<netlink::Route>& observed) {
   std::vector<netlink::Route> wanted = device.routes;
   const bool is_control = control_devices_.contains(device.wireguard.name);
   for (netlink::Route& route : wanted) {
@@ -370,7 +400,8 @@ absl::Status Uplink::AddControlDevice(const UplinkDevice& device) {
   for (const netlink::Route& route : device.routes) {
     destinations.insert(route.destination);
   }
-  const absl::Status status = ApplyDevice(device).status();
+  ASSIGN_OR_RETURN(const Observed observed, ObserveNetwork());
+  const absl::Status status = ApplyDevice(device, observed).status();
   spdlog::info("{}", Joined(std::exchange(written_, {})));
   return Annotate(status, "device " + name);
 }

@@ -46,6 +46,7 @@ class Uplink {
          netlink::Rtnetlink& rtnetlink, std::vector<std::string> devices,
          SaveDevices save_devices);
 
+  // Also what WayTo() knows of links.
   absl::StatusOr<UplinkHost> Observe();
   struct TargetRoutes {
     // By target the name of the link that it is reached over; empty: it is on
@@ -94,10 +95,19 @@ class Uplink {
  private:
   absl::Status ApplyTable(const nftables::Table& table);
   absl::Status ApplyLinks(const std::vector<LinkConf>& links);
-  absl::StatusOr<int> ApplyDevice(UplinkDevice device);
+  // What this namespace has, read once for all devices.
+  struct Observed {
+    std::vector<netlink::Address> addresses;
+    std::vector<netlink::Route> routes;
+  };
+  absl::StatusOr<Observed> ObserveNetwork();
+  absl::StatusOr<int> ApplyDevice(UplinkDevice device,
+                                  const Observed& observed);
   absl::Status ApplyPeers(const UplinkDevice& device);
-  absl::Status ApplyAddresses(const UplinkDevice& device, int link);
-  absl::Status ApplyRoutes(const UplinkDevice& device, int link);
+  absl::Status ApplyAddresses(const UplinkDevice& device, int link,
+                              const std::vector<netlink::Address>& observed);
+  absl::Status ApplyRoutes(const UplinkDevice& device, int link,
+                           const std::vector<netlink::Route>& observed);
   absl::Status ApplyRules(const std::vector<netlink::Rule>& rules);
   absl::Status RemoveOldDevices(const UplinkPlan& plan);
   bool IsTakenByControlDevice(const IpPrefix& destination) const;
@@ -121,6 +131,7 @@ class Uplink {
     bool operator==(const Dialled&) const = default;
   };
   std::map<std::string, Dialled> dialled_;
+  std::map<int, netlink::Link> links_;        // by index, as last observed
   std::vector<std::string> written_;          // by the call under way
   std::map<IpAddress, std::string> nowhere_;  // as last told
 };

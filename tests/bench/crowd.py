@@ -55,10 +55,10 @@ class Crowd:
         self._create_services()
         begun = time.time()
         self._agent.run()
-        ended = eventually(self._all_applied, SECONDS, pause=0.2)
+        ended = eventually(self._all_ready, SECONDS, pause=1)
         services, edges = self._effort.services, self._effort.edges
         yield results.Row(
-            f"agent started until {services:,} Services are programmed on {edges} edges",
+            f"agent started until {services:,} Services are Ready on {edges} edges",
             ended - begun, "s", results.at_most(10), note=f"{edges} tunnels by wireguard-go",
         )
         self._rest()
@@ -99,16 +99,14 @@ class Crowd:
         with ThreadPoolExecutor(WRITERS) as pool:
             list(pool.map(create, range(WRITERS)))
 
-    def _all_applied(self):
-        """When the last mapping was, in seconds since 1970."""
-        applied = {}
-        for moment, edge, count in re.findall(
-            r"^(\S+) .* edge (\S+): version \d+ applied, (\d+) mappings, 0 refused",
-            self._agent.log(), re.MULTILINE,
-        ):
-            applied[edge] = (int(count), moment)
-        expect(sum(count for count, _ in applied.values()), self._effort.services, "mappings applied")
-        return max(datetime.fromisoformat(moment).timestamp() for _, moment in applied.values())
+    def _all_ready(self):
+        """When the last Service was: on its edge and carried; in seconds since 1970."""
+        last = {name: (moment, ready) for moment, name, ready in re.findall(
+            r"^(\S+) .* Service default/(s\d+): Ready=(\w+)", self._agent.log(), re.MULTILINE,
+        )}
+        ready = [moment for moment, word in last.values() if word == "True"]
+        expect(len(ready), self._effort.services, "Services that are Ready")
+        return max(datetime.fromisoformat(moment).timestamp() for moment in ready)
 
     def _rest(self):
         """Until all statuses are written."""
