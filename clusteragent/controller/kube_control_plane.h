@@ -148,6 +148,8 @@ class KubeControlPlane final : public ControlPlane {
   std::unique_ptr<StatusWriter> writer_;
   std::unique_ptr<EventRecorder> events_;
   std::map<ObjectKey, std::vector<Happening>> told_news_;
+  // EdgeNodes that were told to be Ready, and had no trouble since.
+  std::set<std::string> steady_edges_;
   // Of Services that have no conditions: the word last told.
   std::map<ObjectKey, std::string> told_services_;
   ClusterIdentity identity_;

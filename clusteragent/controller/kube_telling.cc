@@ -214,8 +214,21 @@ void KubeControlPlane::TellNews(const ObjectStatus& status,
   // Until the API server has the status, they stay new.
   const std::vector<Happening> told =
       std::exchange(told_news_[status.object], news);
+  // A binding more is no news of the edge: it is Ready again in a moment.
+  const Condition* ready = status.Find("Ready");
+  const bool passing =
+      ready != nullptr &&
+      (ready->reason == "NotProgrammed" || ready->reason == "NotCarried" ||
+       ready->status == ConditionStatus::kTrue);
+  if (!passing && status.object.kind == Kind::kEdgeNode) {
+    steady_edges_.erase(status.object.name);
+  }
   for (const Happening& happening : news) {
     if (std::ranges::find(told, happening) != told.end()) continue;
+    if (status.object.kind == Kind::kEdgeNode && happening.reason == "Ready" &&
+        !steady_edges_.insert(status.object.name).second) {
+      continue;
+    }
     events_->Record(status.object, uid, happening);
   }
 }
