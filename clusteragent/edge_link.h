@@ -94,7 +94,9 @@ class EdgeLink {
   void CheckContact();
   void IntroduceLater();
   void DropControlDevice();
+  absl::StatusOr<Uplink::Way> Way() const;
   void SeeWay();
+  void ShakeHandsNow();
   void SayStored(const PublicKey& key);
   void StartSync();
 
@@ -115,6 +117,8 @@ class EdgeLink {
   std::optional<IpAddress> address_;
   bool looking_up_ = false;
   std::optional<Uplink::Way> way_;  // to the edge, as last seen
+  bool had_no_way_ = false;         // since then
+  std::string device_;              // as carried
   uint32_t own_mtu_ = 0;            // as carried
   uint32_t path_mtu_ = 0;           // as planned with
   std::string trouble_;

@@ -1,6 +1,7 @@
 """Files, tokens and host names that somebody made to do harm."""
 
 import os
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -246,38 +247,66 @@ TRAPS = {
 }
 
 
+def clear(path):
+    """Whatever stands there, and beside it under longer names."""
+    for one in path.parent.glob(f"{path.name}*"):
+        if one.is_dir() and not one.is_symlink():
+            shutil.rmtree(one)
+        else:
+            one.unlink()
+
+
+def ends_or(daemon, path, trap, works):
+    """The daemon, started beside this trap, `works`, or has ended and named the file."""
+
+    def look():
+        if daemon.process.running():
+            works()
+
+    with within(8, f"{trap} as {path.name}"):
+        eventually(look)
+    if daemon.process.stop() != 0:
+        expect_in(path.name, daemon.process.output().splitlines()[-1], trap)
+
+
 @case
 def traps_in_the_state_folder(lab):
-    """Whatever stands where edged's own files should be: edged serves and says so, or ends at
-    once with a word about that file."""
+    """Whatever stands where edged's own files should be: edged serves, or ends at once with a
+    word about that file."""
     edge, token = vps_with_token(lab)
     edge.cli("join", token)
     state = inside(edge.host, "/var/lib/edged")
-    for name in OWN_FILES:
-        path = state / name
+    for path in (state / name for name in OWN_FILES):
         kept = path.read_bytes() if path.exists() else None
         for trap, plant in TRAPS.items():
-            path.unlink(missing_ok=True)
+            clear(path)
             plant(path)
-            seen = len(edge.process.output()) if edge.process else 0
             edge.start()
-
-            def answers():
-                if edge.process.running():
-                    edge.cli("status")
-
-            with within(8, f"edged with {trap} as {name}"):
-                eventually(answers)
-            said = edge.process.output()[seen:]
-            running = edge.process.running()
-            expect(running or name in said, True, f"{trap} as {name}: {said}")
-            if running:
-                expect(edge.process.stop(), 0, f"exit code with {trap} as {name}")
-            for one in state.glob(f"{name}*"):
-                if one.is_dir() and not one.is_symlink():
-                    (one / "full").rmdir()
-                    one.rmdir()
-                else:
-                    one.unlink()
+            ends_or(edge, path, trap, lambda: edge.cli("status"))
+        clear(path)
         if kept is not None:
             path.write_bytes(kept)
+
+
+@case
+def traps_in_the_agents_folder(lab):
+    """Whatever stands where clusteragent's own files should be: it serves, or names that file."""
+    setup = serving(lab)
+    agent = setup.agent
+    agent.process.stop()
+    for path in sorted(path for path in agent.state.rglob("*") if path.is_file()):
+        kept = path.read_bytes()
+        for trap, plant in list(TRAPS.items())[:4]:
+            clear(path)
+            plant(path)
+            seen = len(agent.process.output())
+            agent.run()
+
+            def works():
+                said = agent.process.output()[seen:]
+                named = f"/{path.name}: " in said
+                expect(named or "default/web: Ready=True" in said, True, f"it serves: {said}")
+
+            ends_or(agent, path, trap, works)
+        clear(path)
+        path.write_bytes(kept)
