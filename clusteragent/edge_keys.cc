@@ -13,8 +13,9 @@ namespace {
 using WallClock = std::chrono::system_clock;
 
 constexpr auto kLookInterval = std::chrono::milliseconds(100);
-// An edge that replaces its key twice sends six.
-constexpr int kNoticesAtOnce = 6;
+// An edge that replaces its key eight times in a row, as often as it may, sends
+// 24.
+constexpr int kNoticesAtOnce = 24;
 constexpr auto kNoticePause = std::chrono::seconds(1);
 // A handshake on a long way, and two heartbeats.
 constexpr auto kPatience = std::chrono::milliseconds(750);
