@@ -129,6 +129,7 @@ EdgeAccess EdgeLink::access() const {
 // ---- introduction ----
 
 void EdgeLink::CheckContact() {
+  WatchTunnel();
   const auto now = std::chrono::steady_clock::now();
   if (in_contact()) {
     last_contact_ = now;
@@ -327,12 +328,38 @@ void EdgeLink::ShakeHandsNow() {
       std::ranges::any_of(device->peers, [oldest](const wireguard::Peer& peer) {
         return peer.last_handshake > oldest;
       });
-  if (has_session) return;
+  if (!has_session) MakePeersAnew();
+}
+
+void EdgeLink::MakePeersAnew() {
   const absl::Status forgotten = context_.uplink.ForgetPeers(device_);
   if (!forgotten.ok()) {
     spdlog::warn("device {}: {}", device_, Message(forgotten));
   }
   replan_.Ask();
+}
+
+// An edge whose host was rebooted has no session any more, and may be kept from
+// beginning one. This side, which still has its own, would shake hands 15 s
+// later. Where anything at all comes by the tunnel, edged alone is silent.
+void EdgeLink::WatchTunnel() {
+  if (!heartbeats_ || heartbeats_->is_up()) {
+    received_in_silence_.reset();
+    made_anew_ = false;
+    return;
+  }
+  const auto device = context_.uplink.Tunnel(device_);
+  if (made_anew_ || !device.ok() || enrolment().edge.other) return;
+  uint64_t received = 0;
+  for (const wireguard::Peer& peer : device->peers) {
+    received += peer.received_bytes;
+  }
+  const auto before = std::exchange(received_in_silence_, received);
+  if (before != received) return;
+  made_anew_ = true;
+  spdlog::info("edge {}: nothing comes by the tunnel; shaking hands anew",
+               edge_);
+  MakePeersAnew();
 }
 
 void EdgeLink::StartSync() {

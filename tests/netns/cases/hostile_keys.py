@@ -121,7 +121,7 @@ def packets_sent_again_after_a_reboot(lab):
     try:
         setup.edge.run()
         start = time.monotonic()
-        becomes(lambda: setup.ask(ask.page, A, 80), SAW, 45)
+        becomes(lambda: setup.ask(ask.page, A, 80), SAW, 10)
         print(f"    answers after {time.monotonic() - start:.1f} s")
         becomes(lambda: endpoint(setup), place)
     finally:
