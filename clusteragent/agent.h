@@ -111,7 +111,8 @@ class Agent {
   EdgePlan WithLingering(const EdgePlan& edge) const;
 
   // This host.
-  absl::Status ApplyUplink();
+  absl::Status ApplyUplink();  // the host as observed last
+  absl::Status ApplyUplinkAnew();
   absl::Status StepUplink(const std::set<std::string>& edges);
   absl::StatusOr<UplinkInput> GatherUplinkInput();
   bool FindTargets(const std::vector<EdgeStep>& edges);

@@ -40,7 +40,6 @@ bool HasTarget(const Plan& plan, const IpAddress& target) {
 }  // namespace
 
 absl::StatusOr<UplinkInput> Agent::GatherUplinkInput() {
-  ASSIGN_OR_RETURN(host_, uplink_.Observe());
   UplinkInput input{.uplink = options_.uplink_name,
                     .forwarding_everywhere = host_->forwarding_everywhere,
                     .ipv6 = host_->ipv6,
@@ -57,6 +56,11 @@ absl::StatusOr<UplinkInput> Agent::GatherUplinkInput() {
   input.target_links = std::move(routes.used);
   ASSIGN_OR_RETURN(input.switched_links, uplink_.Find(switched_links_));
   return input;
+}
+
+absl::Status Agent::ApplyUplinkAnew() {
+  ASSIGN_OR_RETURN(host_, uplink_.Observe());
+  return ApplyUplink();
 }
 
 absl::Status Agent::ApplyUplink() {
@@ -91,7 +95,7 @@ absl::Status Agent::StepUplink(const std::set<std::string>& edges) {
   for (const std::string& name : edges) {
     const EdgePlan* edge = planner_.plan().Edge(name);
     const EdgePlan* before = carried_.Edge(name);
-    if (edge == nullptr || before == nullptr) return ApplyUplink();
+    if (edge == nullptr || before == nullptr) return ApplyUplinkAnew();
     next.push_back(WithLingering(*edge));
     if (next.back() == *edge) {
       lingering_.erase(name);
@@ -102,10 +106,10 @@ absl::Status Agent::StepUplink(const std::set<std::string>& edges) {
   }
   if (steps.empty()) return absl::OkStatus();
   const auto step = UplinkStep::Make(steps, uplink_input_, uplink_plan_);
-  if (!step || !FindTargets(steps)) return ApplyUplink();
+  if (!step || !FindTargets(steps)) return ApplyUplinkAnew();
   if (!step->change().empty()) {
     // Where others have changed what it rests on, it fails.
-    if (!kernel_.nft->Apply(step->change()).ok()) return ApplyUplink();
+    if (!kernel_.nft->Apply(step->change()).ok()) return ApplyUplinkAnew();
     step->TakeInto(uplink_plan_);
     spdlog::info("uplink: {}", Summary(step->change()));
   }

@@ -57,12 +57,6 @@ const T* Find(const std::vector<std::unique_ptr<KindMirror<T>>>& mirrors,
   return nullptr;
 }
 
-// Whether plans see a difference.
-template <typename T>
-bool IsAnother(const T* before, const T* after) {
-  return before == nullptr || after == nullptr || !(*before == *after);
-}
-
 }  // namespace
 
 template <typename T>

@@ -124,7 +124,7 @@ void KubeSource::Hear(Kind kind, const KubeObject* before,
                       const KubeObject* after) {
   const ObjectMeta& meta = (after ? after : before)->meta;
   const ObjectKey key{kind, meta.name_space, meta.name};
-  if (!before || !after || !(*before == *after)) {
+  if (kube::IsAnother(before, after)) {
     NoteMistake(key, after);
     if (kind == Kind::kPortBinding) {
       TakePortBinding(key, after);

@@ -76,7 +76,16 @@ absl::Status Uplink::RemoveDevice(const std::string& device) {
 absl::StatusOr<UplinkHost> Uplink::Observe() {
   ASSIGN_OR_RETURN(const auto links, rtnetlink_.ListLinks());
   links_ = ByIndex(links);
-  return ObserveHost(rtnetlink_);
+  return ObserveHost(rtnetlink_, links);
+}
+
+absl::StatusOr<const netlink::Link*> Uplink::FindLink(int index) {
+  if (!links_.contains(index)) {
+    ASSIGN_OR_RETURN(const auto links, rtnetlink_.ListLinks());
+    links_ = ByIndex(links);
+  }
+  const auto found = links_.find(index);
+  return found == links_.end() ? nullptr : &found->second;
 }
 
 absl::StatusOr<Uplink::Observed> Uplink::ObserveNetwork() {
@@ -88,8 +97,6 @@ absl::StatusOr<Uplink::Observed> Uplink::ObserveNetwork() {
 
 absl::StatusOr<Uplink::TargetRoutes> Uplink::RoutesTo(
     const std::set<IpAddress>& targets) {
-  ASSIGN_OR_RETURN(const auto links, rtnetlink_.ListLinks());
-  const auto by_index = ByIndex(links);
   std::map<std::pair<Family, std::string>, TargetLink> used;
   TargetRoutes routes;
   for (const IpAddress& target : targets) {
@@ -99,12 +106,11 @@ absl::StatusOr<Uplink::TargetRoutes> Uplink::RoutesTo(
       continue;
     }
     std::string& name = routes.links[target];
-    const auto found = by_index.find(route->link);
-    if (found == by_index.end() || found->second.loopback) continue;
-    const netlink::Link& link = found->second;
-    name = link.name;
-    used[{target.family(), name}] = {target.family(), name, link.ipv4,
-                                     link.ipv6};
+    ASSIGN_OR_RETURN(const netlink::Link* link, FindLink(route->link));
+    if (link == nullptr || link->loopback) continue;
+    name = link->name;
+    used[{target.family(), name}] = {target.family(), name, link->ipv4,
+                                     link->ipv6};
   }
   for (auto& [name, link] : used) routes.used.push_back(std::move(link));
   return routes;
@@ -140,15 +146,11 @@ absl::StatusOr<std::vector<TargetLink>> Uplink::Find(
 
 absl::StatusOr<Uplink::Way> Uplink::WayTo(const IpAddress& address) {
   ASSIGN_OR_RETURN(const netlink::Route route, rtnetlink_.RouteTo(address));
-  if (!links_.contains(route.link)) {
-    ASSIGN_OR_RETURN(const auto links, rtnetlink_.ListLinks());
-    links_ = ByIndex(links);
-  }
-  const auto found = links_.find(route.link);
-  if (found == links_.end()) {
+  ASSIGN_OR_RETURN(const netlink::Link* link, FindLink(route.link));
+  if (link == nullptr) {
     return absl::NotFoundError("no link to " + address.ToString());
   }
-  const uint32_t mtu = found->second.mtu;
+  const uint32_t mtu = link->mtu;
   return Way{route.link, route.source,
              route.mtu == 0 ? mtu : std::min(mtu, route.mtu)};
 }
@@ -179,22 +181,20 @@ Uplink::Outcome Uplink::RepairDevices(const UplinkPlan& plan) {
   };
   note(ApplyRules(plan.rules));
   outcome.returns = outcome.status.ok();
-  const auto observed = ObserveNetwork();
-  if (!observed.ok()) {
-    note(observed.status());
-    outcome.written = Joined(std::exchange(written_, {}));
-    return outcome;
-  }
-  for (const UplinkDevice& device : plan.devices) {
-    const std::string& name = device.wireguard.name;
-    const auto link = ApplyDevice(device, *observed);
-    if (link.ok()) {
-      outcome.devices.emplace(name, *link);
-    } else {
-      note(Annotate(link.status(), "device " + name));
+  if (const auto observed = ObserveNetwork(); observed.ok()) {
+    for (const UplinkDevice& device : plan.devices) {
+      const std::string& name = device.wireguard.name;
+      const auto link = ApplyDevice(device, *observed);
+      if (link.ok()) {
+        outcome.devices.emplace(name, *link);
+      } else {
+        note(Annotate(link.status(), "device " + name));
+      }
     }
+    note(ApplyLinks(plan.links));
+  } else {
+    note(observed.status());
   }
-  note(ApplyLinks(plan.links));
   outcome.written = Joined(std::exchange(written_, {}));
   return outcome;
 }

@@ -46,7 +46,7 @@ class Uplink {
          netlink::Rtnetlink& rtnetlink, std::vector<std::string> devices,
          SaveDevices save_devices);
 
-  // Also what WayTo() knows of links.
+  // Also what RoutesTo() and WayTo() know of links.
   absl::StatusOr<UplinkHost> Observe();
   struct TargetRoutes {
     // By target the name of the link that it is reached over; empty: it is on
@@ -93,6 +93,8 @@ class Uplink {
   wireguard::Backend backend() const { return wireguard_.backend(); }
 
  private:
+  // As last observed; nullptr: there is none.
+  absl::StatusOr<const netlink::Link*> FindLink(int index);
   absl::Status ApplyTable(const nftables::Table& table);
   absl::Status ApplyLinks(const std::vector<LinkConf>& links);
   // What this namespace has, read once for all devices.
