@@ -117,7 +117,7 @@ void ClusterMirror::Hurry() {
   HurryAll(grants_);
 }
 
-bool ClusterMirror::complete() const {
+bool ClusterMirror::HeardAll() const {
   return AreComplete(services_) && AreComplete(slices_) &&
          AreComplete(namespaces_) && AreComplete(grants_);
 }
@@ -195,7 +195,8 @@ void ClusterMirror::Tell() {
   if (std::exchange(grants_changed_, false)) {
     objects_.SetGrants(Held<agent::ReferenceGrant>(grants_));
   }
-  if (complete()) told_.changed();
+  complete_ = complete_ || HeardAll();
+  if (complete_) told_.changed();
 }
 
 }  // namespace edged::kube

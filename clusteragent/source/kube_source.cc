@@ -112,7 +112,7 @@ void KubeSource::Hurry() {
   cluster_.Hurry();
 }
 
-bool KubeSource::complete() const {
+bool KubeSource::HeardAll() const {
   return edge_nodes_->known() &&
          std::ranges::all_of(
              port_bindings_,
@@ -187,7 +187,8 @@ void KubeSource::TakeEdgeNodes() {
 }
 
 void KubeSource::Change() {
-  if (!complete()) return;
+  complete_ = complete_ || HeardAll();
+  if (!complete_) return;
   if (std::exchange(edge_nodes_changed_, false)) TakeEdgeNodes();
   told_.changed();
 }
