@@ -14,6 +14,7 @@
 namespace edged::agent {
 namespace {
 
+constexpr auto kCompareInterval = std::chrono::seconds(30);
 constexpr auto kFlowsAgain = std::chrono::seconds(1);  // after a failure
 
 std::set<IpAddress> TargetsOf(const EdgePlan& edge) {
@@ -40,7 +41,6 @@ bool HasTarget(const Plan& plan, const IpAddress& target) {
 }  // namespace
 
 absl::StatusOr<UplinkInput> Agent::GatherUplinkInput() {
-  ASSIGN_OR_RETURN(host_, uplink_.Observe());
   UplinkInput input{.uplink = options_.uplink_name,
                     .forwarding_everywhere = host_->forwarding_everywhere,
                     .ipv6 = host_->ipv6,
@@ -59,6 +59,13 @@ absl::StatusOr<UplinkInput> Agent::GatherUplinkInput() {
   return input;
 }
 
+// Somebody else has changed something.
+absl::Status Agent::ApplyUplinkAnew() {
+  compare_all_ = true;
+  ASSIGN_OR_RETURN(host_, uplink_.Observe());
+  return ApplyUplink();
+}
+
 absl::Status Agent::ApplyUplink() {
   std::vector<EdgePlan> edges;
   lingering_.clear();
@@ -70,7 +77,15 @@ absl::Status Agent::ApplyUplink() {
   ASSIGN_OR_RETURN(uplink_input_, GatherUplinkInput());
   ASSIGN_OR_RETURN(UplinkPlan plan, MakeUplinkPlan(carried_, uplink_input_));
   RememberSwitched(plan);
-  const Uplink::Outcome outcome = uplink_.Apply(plan);
+  // What others change is repaired as soon as the kernel tells of it; now and
+  // then a plan looks for what it did not.
+  const bool is_due = planned_ - compared_ >= kCompareInterval;
+  const auto compare = is_due || compare_all_ || !applied_
+                           ? Uplink::Compare::kAll
+                           : Uplink::Compare::kChanged;
+  const Uplink::Outcome outcome = uplink_.Apply(plan, compare);
+  if (compare == Uplink::Compare::kAll) compared_ = planned_;
+  compare_all_ = false;
   ConcludePlan(std::move(plan), outcome);
   Carry(outcome);
   // One device that fails keeps no flow from its target: the table stands where
@@ -91,7 +106,7 @@ absl::Status Agent::StepUplink(const std::set<std::string>& edges) {
   for (const std::string& name : edges) {
     const EdgePlan* edge = planner_.plan().Edge(name);
     const EdgePlan* before = carried_.Edge(name);
-    if (edge == nullptr || before == nullptr) return ApplyUplink();
+    if (edge == nullptr || before == nullptr) return ApplyUplinkAnew();
     next.push_back(WithLingering(*edge));
     if (next.back() == *edge) {
       lingering_.erase(name);
@@ -102,10 +117,10 @@ absl::Status Agent::StepUplink(const std::set<std::string>& edges) {
   }
   if (steps.empty()) return absl::OkStatus();
   const auto step = UplinkStep::Make(steps, uplink_input_, uplink_plan_);
-  if (!step || !FindTargets(steps)) return ApplyUplink();
+  if (!step || !FindTargets(steps)) return ApplyUplinkAnew();
   if (!step->change().empty()) {
     // Where others have changed what it rests on, it fails.
-    if (!kernel_.nft->Apply(step->change()).ok()) return ApplyUplink();
+    if (!kernel_.nft->Apply(step->change()).ok()) return ApplyUplinkAnew();
     step->TakeInto(uplink_plan_);
     spdlog::info("uplink: {}", Summary(step->change()));
   }

@@ -133,7 +133,8 @@ absl::Status RunAgent(const Arguments& arguments) {
 
 absl::StatusOr<UplinkHost> ThisHost() {
   ASSIGN_OR_RETURN(auto rtnetlink, netlink::Rtnetlink::Open());
-  return ObserveHost(rtnetlink);
+  ASSIGN_OR_RETURN(const auto links, rtnetlink.ListLinks());
+  return ObserveHost(rtnetlink, links);
 }
 
 absl::Status RunPlan(const Arguments& arguments) {

@@ -32,7 +32,8 @@ constexpr char kClusterEvents[] = "default";
 
 // Reasons of what is under way.
 constexpr std::array<std::string_view, 4> kPassing = {
-    "NotProgrammed", "NotCarried", "NotEnrolled", "EdgeNodeNotReady"};
+    reason::kNotProgrammed, reason::kNotCarried, reason::kNotEnrolled,
+    reason::kEdgeNodeNotReady};
 
 // Status and reason of a condition, empty where there is none.
 std::pair<std::string, std::string> Was(const json& status,
@@ -63,7 +64,8 @@ std::vector<Happening> NewsOf(const json& before, const ObjectStatus& status) {
   }
   // An edge that goes is news for its own object alone.
   const bool edge = status.object.kind == Kind::kEdgeNode;
-  if (ready->reason == "TunnelDown" && (!edge || was != "True")) return news;
+  if (ready->reason == reason::kTunnelDown && (!edge || was != "True"))
+    return news;
   news.push_back({true, ready->reason, ready->message});
   return news;
 }

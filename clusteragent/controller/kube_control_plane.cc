@@ -76,7 +76,7 @@ absl::Status KubeControlPlane::Start(std::function<void()> changed,
       kube::KindMirror<UplinkObject>::Heard{
           .object =
               [this](const UplinkObject* before, const UplinkObject* after) {
-                if (!before || !after || !(*before == *after)) OnUplinks();
+                if (kube::IsAnother(before, after)) OnUplinks();
               },
           .all = [this] { OnUplinks(); }},
       [hear](const absl::Status& why) { hear("uplinks", why); });

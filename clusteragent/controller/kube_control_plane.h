@@ -134,6 +134,7 @@ class KubeControlPlane final : public ControlPlane {
                        const PlannedObject* planned);
   void TellNews(const ObjectStatus& status, const std::string& uid,
                 const nlohmann::json& before);
+  bool IsSteadyEdge(const ObjectStatus& status);
   void KeepFinalizer(const KubeObject& object, const ObjectStatus& status,
                      const EdgePlan* plan, bool enrolled);
 

@@ -214,23 +214,27 @@ void KubeControlPlane::TellNews(const ObjectStatus& status,
   // Until the API server has the status, they stay new.
   const std::vector<Happening> told =
       std::exchange(told_news_[status.object], news);
-  // A binding more is no news of the edge: it is Ready again in a moment.
-  const Condition* ready = status.Find("Ready");
-  const bool passing =
-      ready != nullptr &&
-      (ready->reason == "NotProgrammed" || ready->reason == "NotCarried" ||
-       ready->status == ConditionStatus::kTrue);
-  if (!passing && status.object.kind == Kind::kEdgeNode) {
-    steady_edges_.erase(status.object.name);
-  }
+  const bool known = IsSteadyEdge(status);
   for (const Happening& happening : news) {
     if (std::ranges::find(told, happening) != told.end()) continue;
-    if (status.object.kind == Kind::kEdgeNode && happening.reason == "Ready" &&
-        !steady_edges_.insert(status.object.name).second) {
-      continue;
-    }
+    if (known && happening.reason == "Ready") continue;
     events_->Record(status.object, uid, happening);
   }
+}
+
+// Whether it is an edge that was Ready, but for moments, since we said so: a
+// binding more makes it wait for its edge, which is no news of it.
+bool KubeControlPlane::IsSteadyEdge(const ObjectStatus& status) {
+  const Condition* ready = status.Find("Ready");
+  if (status.object.kind != Kind::kEdgeNode || ready == nullptr) return false;
+  const std::string& name = status.object.name;
+  if (ready->status == ConditionStatus::kTrue) {
+    return !steady_edges_.insert(name).second;
+  }
+  const bool momentary = ready->reason == reason::kNotProgrammed ||
+                         ready->reason == reason::kNotCarried;
+  if (!momentary) steady_edges_.erase(name);
+  return steady_edges_.contains(name);
 }
 
 // One that is exposed, or was: what we said of it is taken back.

@@ -103,14 +103,9 @@ bool AddressPool::IsFree(const Place& place, const Exposure& exposure,
 
 std::vector<const EdgeNode*> AddressPool::EdgesFor(
     const Exposure& exposure) const {
-  const auto& wanted = exposure.edges;
   std::vector<const EdgeNode*> edges;
   for (const auto& [name, node] : nodes_) {
-    const bool is_wanted =
-        wanted.empty() || std::ranges::find(wanted, name) != wanted.end();
-    if (is_wanted && node->Allows(exposure.service.meta.name_space)) {
-      edges.push_back(node);
-    }
+    if (exposure.MayUse(*node)) edges.push_back(node);
   }
   return edges;
 }

@@ -151,6 +151,12 @@ bool IsExposed(const Namespace& name_space, const AnnotationNames& names) {
   return AnnotationOf(name_space.meta, names.expose()) == "true";
 }
 
+bool Exposure::MayUse(const EdgeNode& node) const {
+  const bool wanted =
+      edges.empty() || std::ranges::find(edges, node.meta.name) != edges.end();
+  return wanted && node.Allows(service.meta.name_space);
+}
+
 std::optional<Exposure> ReadExposure(const Service& service,
                                      const AnnotationNames& names,
                                      bool namespace_is_exposed) {

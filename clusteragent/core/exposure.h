@@ -27,6 +27,9 @@ struct Exposure {
   std::vector<IpPrefix> source_ranges;
   std::optional<Refusal> refused;  // an annotation makes no sense
   AnnotationNames names;           // what its annotations are called
+
+  // Whether one of the node's addresses may become its own.
+  bool MayUse(const EdgeNode& node) const;
   bool operator==(const Exposure&) const = default;
 };
 

@@ -30,12 +30,16 @@ std::vector<std::string> EdgesOf(const ObjectStore& objects,
                                  const PortBinding& object) {
   std::vector<std::string> edges;
   for (const auto& [name, node] : objects.edge_nodes()) {
-    if (object.edge_node
-            ? name == *object.edge_node
-            : object.edge_node_selector &&
-                  object.edge_node_selector->Matches(node.meta.labels)) {
-      edges.push_back(name);
-    }
+    if (object.Selects(node)) edges.push_back(name);
+  }
+  return edges;
+}
+
+std::vector<std::string> EdgesOf(const ObjectStore& objects,
+                                 const Exposure& exposure) {
+  std::vector<std::string> edges;
+  for (const auto& [name, node] : objects.edge_nodes()) {
+    if (exposure.MayUse(node)) edges.push_back(name);
   }
   return edges;
 }
@@ -45,20 +49,6 @@ bool IsExposedByNamespace(const ObjectStore& objects,
   const auto found = objects.namespaces().find(name_space);
   return found != objects.namespaces().end() &&
          IsExposed(found->second, objects.annotations());
-}
-
-std::vector<std::string> EdgesOf(const ObjectStore& objects,
-                                 const Exposure& exposure) {
-  std::vector<std::string> edges;
-  for (const auto& [name, node] : objects.edge_nodes()) {
-    const bool named =
-        exposure.edges.empty() ||
-        std::ranges::find(exposure.edges, name) != exposure.edges.end();
-    if (named && node.Allows(exposure.service.meta.name_space)) {
-      edges.push_back(name);
-    }
-  }
-  return edges;
 }
 
 // Unset: it is none, or goes.

@@ -20,6 +20,19 @@ bool Put(const Key& key, const T& object, std::map<Key, T>& objects) {
   return true;
 }
 
+// The same for all of a kind that has no namespaces.
+template <typename T>
+bool Become(std::vector<T> objects, std::map<std::string, T>& held) {
+  std::map<std::string, T> named;
+  for (T& object : objects) {
+    std::string name = object.meta.name;
+    named.emplace(std::move(name), std::move(object));
+  }
+  if (named == held) return false;
+  held = std::move(named);
+  return true;
+}
+
 // Of those that `there` does not have.
 template <typename T>
 std::vector<Name> Gone(const std::map<Name, T>& held,
@@ -49,25 +62,11 @@ void ObjectStore::UseCluster(const AnnotationNames& annotations) {
 }
 
 void ObjectStore::SetEdgeNodes(std::vector<EdgeNode> nodes) {
-  std::map<std::string, EdgeNode> held;
-  for (EdgeNode& node : nodes) {
-    std::string name = node.meta.name;
-    held.emplace(std::move(name), std::move(node));
-  }
-  if (held == edge_nodes_) return;
-  edge_nodes_ = std::move(held);
-  changes_.everything = true;
+  if (Become(std::move(nodes), edge_nodes_)) changes_.everything = true;
 }
 
 void ObjectStore::SetNamespaces(std::vector<Namespace> namespaces) {
-  std::map<std::string, Namespace> held;
-  for (Namespace& name_space : namespaces) {
-    std::string name = name_space.meta.name;
-    held.emplace(std::move(name), std::move(name_space));
-  }
-  if (held == namespaces_) return;
-  namespaces_ = std::move(held);
-  changes_.everything = true;
+  if (Become(std::move(namespaces), namespaces_)) changes_.everything = true;
 }
 
 void ObjectStore::SetGrants(const std::vector<ReferenceGrant>& grants) {

@@ -55,6 +55,12 @@ bool EdgeNode::Allows(const std::string& name_space) const {
              allowed_namespaces.end();
 }
 
+bool PortBinding::Selects(const EdgeNode& node) const {
+  if (edge_node) return *edge_node == node.meta.name;
+  if (edge_node_selector) return edge_node_selector->Matches(node.meta.labels);
+  return std::ranges::find(edge_nodes, node.meta.name) != edge_nodes.end();
+}
+
 std::vector<PublicIp> EdgeNode::PublicIps() const {
   if (!public_ips.empty()) return public_ips;
   const auto dialled = IpAddress::Parse(address);

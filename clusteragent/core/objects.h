@@ -157,6 +157,8 @@ struct PortBinding {
   std::vector<Binding> bindings;
 
   ObjectKey Key() const { return {kind, meta.name_space, meta.name}; }
+  // Whether it is meant for the node, which need not allow it.
+  bool Selects(const EdgeNode& node) const;
   bool operator==(const PortBinding&) const = default;
 };
 

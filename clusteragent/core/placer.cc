@@ -120,20 +120,8 @@ std::vector<const EdgeNode*> Placer::SelectEdges(
     const Candidate& candidate, std::optional<Refusal>& refused) const {
   const PortBinding& object = candidate.object;
   std::vector<const EdgeNode*> selected;
-  if (object.edge_node) {
-    const auto found = nodes_.find(*object.edge_node);
-    if (found != nodes_.end()) selected.push_back(found->second);
-  } else if (object.kind == Kind::kService) {
-    for (const std::string& name : object.edge_nodes) {
-      const auto found = nodes_.find(name);
-      if (found != nodes_.end()) selected.push_back(found->second);
-    }
-  } else {
-    for (const auto& [name, node] : nodes_) {
-      if (object.edge_node_selector->Matches(node->meta.labels)) {
-        selected.push_back(node);
-      }
-    }
+  for (const auto& [name, node] : nodes_) {
+    if (object.Selects(*node)) selected.push_back(node);
   }
   if (selected.empty()) {
     refused = Refusal{

@@ -9,13 +9,6 @@
 namespace edged::agent {
 namespace {
 
-// Reasons that come from an edge's life, not from the plan.
-constexpr char kNotEnrolled[] = "NotEnrolled";
-constexpr char kTunnelDown[] = "TunnelDown";
-constexpr char kNotProgrammed[] = "NotProgrammed";
-constexpr char kRefusedByEdge[] = "RefusedByEdge";
-constexpr char kNotCarried[] = "NotCarried";
-
 Condition True(std::string type, std::string reason) {
   return {std::move(type), ConditionStatus::kTrue, std::move(reason), ""};
 }
@@ -90,10 +83,11 @@ std::optional<Refusal> StatusMaker::AgainstEnrolled(
   const EdgeReport& report = Report(edge);
   if (report.enrolled) return std::nullopt;
   if (!report.trouble.empty()) {
-    return Refusal{kNotEnrolled, fmt::format("EdgeNode {}: not enrolled: {}",
-                                             edge, report.trouble)};
+    return Refusal{
+        reason::kNotEnrolled,
+        fmt::format("EdgeNode {}: not enrolled: {}", edge, report.trouble)};
   }
-  return Refusal{kNotEnrolled,
+  return Refusal{reason::kNotEnrolled,
                  fmt::format("EdgeNode {}: not enrolled; `clusteragent token "
                              "{}` gives the token for `edged join`",
                              edge, edge)};
@@ -104,8 +98,9 @@ std::optional<Refusal> StatusMaker::AgainstTunnel(
   if (auto refusal = AgainstEnrolled(edge)) return refusal;
   const EdgeReport& report = Report(edge);
   if (report.tunnel_up) return std::nullopt;
-  return Refusal{kTunnelDown, fmt::format("EdgeNode {}: the tunnel is down{}",
-                                          edge, LastTrouble(report))};
+  return Refusal{reason::kTunnelDown,
+                 fmt::format("EdgeNode {}: the tunnel is down{}", edge,
+                             LastTrouble(report))};
 }
 
 std::optional<Refusal> StatusMaker::AgainstEdgeProgrammed(
@@ -119,7 +114,7 @@ std::optional<Refusal> StatusMaker::AgainstEdgeProgrammed(
   }
   const EdgeReport& report = Report(name);
   if (report.answered == nullptr || *report.answered != plan->wanted) {
-    return Refusal{kNotProgrammed,
+    return Refusal{reason::kNotProgrammed,
                    fmt::format("EdgeNode {}: has not confirmed the wanted "
                                "state yet{}",
                                name, LastTrouble(report))};
@@ -127,7 +122,7 @@ std::optional<Refusal> StatusMaker::AgainstEdgeProgrammed(
   if (!report.refused.empty()) {
     const auto& [listener, why] = *report.refused.begin();
     return Refusal{
-        kRefusedByEdge,
+        reason::kRefusedByEdge,
         fmt::format("EdgeNode {}: refuses {} of {} mappings; {}: {}", name,
                     report.refused.size(), plan->mappings.size(),
                     listener.ToString(), why)};
@@ -146,7 +141,7 @@ std::optional<Refusal> StatusMaker::AgainstEdgeReady(
       *report.carried == plan_.Edge(name)->wanted) {
     return std::nullopt;
   }
-  return Refusal{kNotCarried,
+  return Refusal{reason::kNotCarried,
                  fmt::format("EdgeNode {}: no uplink carries the wanted state "
                              "yet",
                              name)};
@@ -157,7 +152,7 @@ std::optional<Refusal> StatusMaker::AgainstProgrammed(
   const EdgeReport& report = Report(placement.edge);
   const auto refused = report.refused.find(placement.listener);
   if (refused != report.refused.end()) {
-    return Refusal{kRefusedByEdge,
+    return Refusal{reason::kRefusedByEdge,
                    fmt::format("{}: EdgeNode {} refuses it: {}",
                                placement.listener.ToString(), placement.edge,
                                refused->second)};
@@ -170,7 +165,7 @@ std::optional<Refusal> StatusMaker::AgainstProgrammed(
   if (wanted != nullptr && answered != nullptr && *wanted == *answered) {
     return std::nullopt;
   }
-  return Refusal{kNotProgrammed,
+  return Refusal{reason::kNotProgrammed,
                  fmt::format("{}: EdgeNode {} has not confirmed it yet{}",
                              placement.listener.ToString(), placement.edge,
                              LastTrouble(report))};
@@ -184,7 +179,7 @@ std::optional<Refusal> StatusMaker::AgainstReady(
   if (Find(report.carried.get(), placement.listener) != nullptr) {
     return std::nullopt;
   }
-  return Refusal{kNotCarried,
+  return Refusal{reason::kNotCarried,
                  fmt::format("{}: no uplink of EdgeNode {} "
                              "carries it yet",
                              placement.listener.ToString(), placement.edge)};

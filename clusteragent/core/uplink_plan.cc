@@ -4,6 +4,7 @@
 #include <linux/if_addr.h>
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 #include <variant>
 
@@ -343,8 +344,8 @@ absl::StatusOr<UplinkPlan> MakeUplinkPlan(const Plan& plan,
                               .mark = tunnel->mark,
                               .mask = marks.mask(),
                               .table = kPolicyTableBase + edge.number});
-      result.flows.blocks.push_back(overlay.BlockPrefix(edge.own_block));
     }
+    std::ranges::copy(tunnel->blocks, std::back_inserter(result.flows.blocks));
     LimitRoutes(access, device);
     device.force_ipv6_forwarding = MaySwitch(Family::kIpv6, input);
     for (const UplinkTarget& target : tunnel->targets) {

@@ -20,7 +20,7 @@ std::optional<Refusal> Against(const EdgePlan& edge, const EdgeReport& report) {
   }
   if (report.tunnel_up) return std::nullopt;
   return Refusal{
-      "TunnelDown",
+      reason::kTunnelDown,
       fmt::format(
           "EdgeNode {}: the tunnel is down{}", edge.edge,
           report.trouble.empty() ? "" : "; last trouble: " + report.trouble)};

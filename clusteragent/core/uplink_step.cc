@@ -44,8 +44,21 @@ const Chain* FindChain(const Table& table, const std::string& name) {
   return found == table.chains.end() ? nullptr : &*found;
 }
 
-bool LeadsTo(const Element& element, const std::string& chain) {
-  return element.verdict && element.verdict->chain == chain;
+// How many elements lead to a chain.
+size_t UsersAmong(const std::vector<Element>& elements,
+                  const std::string& chain) {
+  return static_cast<size_t>(
+      std::ranges::count_if(elements, [&chain](const Element& element) {
+        return element.verdict && element.verdict->chain == chain;
+      }));
+}
+
+size_t UsersOf(const Table& table, const std::string& chain) {
+  size_t users = 0;
+  for (const SetWithElements& set : table.sets) {
+    users += UsersAmong(set.elements, chain);
+  }
+  return users;
 }
 
 // Those of `some` that `others` does not have as they are.
@@ -174,19 +187,7 @@ bool UplinkStep::CompareChains(const Table& before, const Table& after,
       continue;
     }
     if (held->rules == chain.rules) continue;
-    size_t users = 0;
-    for (const SetWithElements& set : before.sets) {
-      users += static_cast<size_t>(std::ranges::count_if(
-          set.elements,
-          [&chain](const Element& e) { return LeadsTo(e, chain.name); }));
-    }
-    size_t all = 0;
-    for (const SetWithElements& set : whole.sets) {
-      all += static_cast<size_t>(std::ranges::count_if(
-          set.elements,
-          [&chain](const Element& e) { return LeadsTo(e, chain.name); }));
-    }
-    if (users != all) return false;
+    if (UsersOf(before, chain.name) != UsersOf(whole, chain.name)) return false;
     other_chains_.push_back(chain);
   }
   for (const Chain& chain : before.chains) {
@@ -199,14 +200,8 @@ bool UplinkStep::CompareChains(const Table& before, const Table& after,
 // Elements of maps that are not removed.
 size_t UplinkStep::UsersLeft(const Table& whole,
                              const std::string& chain) const {
-  size_t left = 0;
-  const auto leads = [&chain](const Element& e) { return LeadsTo(e, chain); };
-  for (const SetWithElements& set : whole.sets) {
-    left += static_cast<size_t>(std::ranges::count_if(set.elements, leads));
-  }
-  for (const MapStep& map : maps_) {
-    left -= static_cast<size_t>(std::ranges::count_if(map.removed, leads));
-  }
+  size_t left = UsersOf(whole, chain);
+  for (const MapStep& map : maps_) left -= UsersAmong(map.removed, chain);
   return left;
 }
 

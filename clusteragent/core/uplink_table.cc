@@ -11,6 +11,7 @@
 
 #include "clusteragent/core/backend_chains.h"
 #include "clusteragent/core/uplink_plan.h"
+#include "common/nftables/values.h"
 
 namespace edged::agent {
 namespace {
@@ -117,12 +118,8 @@ Match HasAnyMark(const MarkMask& marks) {
 // `ip daddr != PREFIX`: of the prefix' family, and not for it.
 Match NotFor(const IpPrefix& prefix) {
   const bool is_ipv4 = prefix.family() == Family::kIpv4;
-  Bytes mask(prefix.address().bytes().size(), 0);
-  for (int bit = 0; bit < prefix.length(); ++bit) {
-    mask[bit / 8] |= static_cast<uint8_t>(0x80 >> bit % 8);
-  }
   return {(is_ipv4 ? kIpv4Names : kIpv6Names).destination,
-          nftables::ToBytes(prefix.address()), true, std::move(mask)};
+          nftables::ToBytes(prefix.address()), true, nftables::MaskOf(prefix)};
 }
 
 // Before routing: an edge speaks to our block of its own networks alone, or one

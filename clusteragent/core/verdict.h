@@ -55,6 +55,12 @@ inline constexpr char kTooManyUplinks[] = "TooManyUplinks";
 inline constexpr char kTooManyPublicIps[] = "TooManyPublicIPs";
 inline constexpr char kNoPublicIp[] = "NoPublicIP";
 inline constexpr char kNoUplink[] = "NoUplink";
+// From an edge's life, not from the plan.
+inline constexpr char kNotEnrolled[] = "NotEnrolled";
+inline constexpr char kTunnelDown[] = "TunnelDown";
+inline constexpr char kNotProgrammed[] = "NotProgrammed";
+inline constexpr char kRefusedByEdge[] = "RefusedByEdge";
+inline constexpr char kNotCarried[] = "NotCarried";
 }  // namespace reason
 
 struct Refusal {

@@ -57,12 +57,6 @@ const T* Find(const std::vector<std::unique_ptr<KindMirror<T>>>& mirrors,
   return nullptr;
 }
 
-// Whether plans see a difference.
-template <typename T>
-bool IsAnother(const T* before, const T* after) {
-  return before == nullptr || after == nullptr || !(*before == *after);
-}
-
 }  // namespace
 
 template <typename T>
@@ -123,7 +117,7 @@ void ClusterMirror::Hurry() {
   HurryAll(grants_);
 }
 
-bool ClusterMirror::complete() const {
+bool ClusterMirror::HeardAll() const {
   return AreComplete(services_) && AreComplete(slices_) &&
          AreComplete(namespaces_) && AreComplete(grants_);
 }
@@ -201,7 +195,8 @@ void ClusterMirror::Tell() {
   if (std::exchange(grants_changed_, false)) {
     objects_.SetGrants(Held<agent::ReferenceGrant>(grants_));
   }
-  if (complete()) told_.changed();
+  complete_ = complete_ || HeardAll();
+  if (complete_) told_.changed();
 }
 
 }  // namespace edged::kube

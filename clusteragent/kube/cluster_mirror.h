@@ -54,8 +54,9 @@ class ClusterMirror {
 
   void Start();
   void Hurry();  // as Reflector::Hurry()
-  // Every kind was told once: before, what is missing would look deleted.
-  bool complete() const;
+  // Every kind was told once, and is in the store: before, what is missing
+  // would look deleted.
+  bool complete() const { return complete_; }
   // As it was told last; nullptr: there is none.
   const ServiceObject* FindService(const agent::ObjectStore::Name& name) const;
 
@@ -78,12 +79,14 @@ class ClusterMirror {
   void HearGrant(const agent::ReferenceGrant* before,
                  const agent::ReferenceGrant* after);
   void Change();
+  bool HeardAll() const;
   void Tell();
 
   EventLoop& loop_;
   agent::ObjectStore& objects_;
   const Told told_;
   EventLoop::TimerId timer_ = 0;
+  bool complete_ = false;
   Mirrors<ServiceObject> services_;
   Mirrors<agent::EndpointSlice> slices_;
   Mirrors<agent::Namespace> namespaces_;

@@ -16,6 +16,12 @@
 
 namespace edged::kube {
 
+// Whether what KindMirror::Heard tells of is a difference.
+template <typename T>
+bool IsAnother(const T* before, const T* after) {
+  return before == nullptr || after == nullptr || !(*before == *after);
+}
+
 // The objects of one kind as plain values, in step with the API server. A value
 // has a `meta`.
 template <typename T>

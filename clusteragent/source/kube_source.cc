@@ -112,7 +112,7 @@ void KubeSource::Hurry() {
   cluster_.Hurry();
 }
 
-bool KubeSource::complete() const {
+bool KubeSource::HeardAll() const {
   return edge_nodes_->known() &&
          std::ranges::all_of(
              port_bindings_,
@@ -124,7 +124,7 @@ void KubeSource::Hear(Kind kind, const KubeObject* before,
                       const KubeObject* after) {
   const ObjectMeta& meta = (after ? after : before)->meta;
   const ObjectKey key{kind, meta.name_space, meta.name};
-  if (!before || !after || !(*before == *after)) {
+  if (kube::IsAnother(before, after)) {
     NoteMistake(key, after);
     if (kind == Kind::kPortBinding) {
       TakePortBinding(key, after);
@@ -187,7 +187,8 @@ void KubeSource::TakeEdgeNodes() {
 }
 
 void KubeSource::Change() {
-  if (!complete()) return;
+  complete_ = complete_ || HeardAll();
+  if (!complete_) return;
   if (std::exchange(edge_nodes_changed_, false)) TakeEdgeNodes();
   told_.changed();
 }

@@ -55,9 +55,9 @@ class KubeSource {
 
   void Start();
   void Hurry();  // as kube::Reflector::Hurry()
-  // Every kind was told once, and ours are there. Before, what is missing would
-  // look deleted.
-  bool complete() const;
+  // Every kind was told once, ours are there, and the store has all of them.
+  // Before, what is missing would look deleted.
+  bool complete() const { return complete_; }
   ObjectStore& objects() { return objects_; }
   const ObjectStore& objects() const { return objects_; }
   const Mistakes& mistakes() const { return mistakes_; }
@@ -82,11 +82,13 @@ class KubeSource {
   void NoteMistake(const ObjectKey& key, const KubeObject* object);
   void TakePortBinding(const ObjectKey& key, const KubeObject* object);
   void TakeEdgeNodes();
+  bool HeardAll() const;
   void Change();
 
   const Told told_;
   ObjectStore objects_;
   Mistakes mistakes_;
+  bool complete_ = false;
   bool edge_nodes_changed_ = false;  // and the store does not have them
   std::unique_ptr<Mirror> edge_nodes_;
   std::vector<std::unique_ptr<Mirror>> port_bindings_;

@@ -37,8 +37,8 @@ std::string WhatIsOff() {
 
 }  // namespace
 
-absl::StatusOr<UplinkHost> ObserveHost(netlink::Rtnetlink& rtnetlink) {
-  ASSIGN_OR_RETURN(const auto links, rtnetlink.ListLinks());
+absl::StatusOr<UplinkHost> ObserveHost(
+    netlink::Rtnetlink& rtnetlink, const std::vector<netlink::Link>& links) {
   ASSIGN_OR_RETURN(const auto addresses, rtnetlink.ListAddresses());
   ASSIGN_OR_RETURN(const auto routes, rtnetlink.ListRoutes());
   UplinkHost host;

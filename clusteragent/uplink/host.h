@@ -22,6 +22,8 @@ struct UplinkHost {
 };
 
 // Only looks, and needs no privilege for it.
-absl::StatusOr<UplinkHost> ObserveHost(netlink::Rtnetlink& rtnetlink);
+// `links`: all that there are.
+absl::StatusOr<UplinkHost> ObserveHost(netlink::Rtnetlink& rtnetlink,
+                                       const std::vector<netlink::Link>& links);
 
 }  // namespace edged::agent

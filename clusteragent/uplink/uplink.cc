@@ -67,6 +67,7 @@ absl::Status Uplink::Remember(const std::string& device) {
 }
 
 absl::Status Uplink::RemoveDevice(const std::string& device) {
+  made_.erase(device);
   RETURN_IF_ERROR(wireguard_.Remove(device));
   std::erase(devices_, device);
   dialled_.erase(device);
@@ -76,7 +77,16 @@ absl::Status Uplink::RemoveDevice(const std::string& device) {
 absl::StatusOr<UplinkHost> Uplink::Observe() {
   ASSIGN_OR_RETURN(const auto links, rtnetlink_.ListLinks());
   links_ = ByIndex(links);
-  return ObserveHost(rtnetlink_);
+  return ObserveHost(rtnetlink_, links);
+}
+
+absl::StatusOr<const netlink::Link*> Uplink::FindLink(int index) {
+  if (!links_.contains(index)) {
+    ASSIGN_OR_RETURN(const auto links, rtnetlink_.ListLinks());
+    links_ = ByIndex(links);
+  }
+  const auto found = links_.find(index);
+  return found == links_.end() ? nullptr : &found->second;
 }
 
 absl::StatusOr<Uplink::Observed> Uplink::ObserveNetwork() {
@@ -88,8 +98,6 @@ absl::StatusOr<Uplink::Observed> Uplink::ObserveNetwork() {
 
 absl::StatusOr<Uplink::TargetRoutes> Uplink::RoutesTo(
     const std::set<IpAddress>& targets) {
-  ASSIGN_OR_RETURN(const auto links, rtnetlink_.ListLinks());
-  const auto by_index = ByIndex(links);
   std::map<std::pair<Family, std::string>, TargetLink> used;
   TargetRoutes routes;
   for (const IpAddress& target : targets) {
@@ -99,12 +107,11 @@ absl::StatusOr<Uplink::TargetRoutes> Uplink::RoutesTo(
       continue;
     }
     std::string& name = routes.links[target];
-    const auto found = by_index.find(route->link);
-    if (found == by_index.end() || found->second.loopback) continue;
-    const netlink::Link& link = found->second;
-    name = link.name;
-    used[{target.family(), name}] = {target.family(), name, link.ipv4,
-                                     link.ipv6};
+    ASSIGN_OR_RETURN(const netlink::Link* link, FindLink(route->link));
+    if (link == nullptr || link->loopback) continue;
+    name = link->name;
+    used[{target.family(), name}] = {target.family(), name, link->ipv4,
+                                     link->ipv6};
   }
   for (auto& [name, link] : used) routes.used.push_back(std::move(link));
   return routes;
@@ -140,24 +147,20 @@ absl::StatusOr<std::vector<TargetLink>> Uplink::Find(
 
 absl::StatusOr<Uplink::Way> Uplink::WayTo(const IpAddress& address) {
   ASSIGN_OR_RETURN(const netlink::Route route, rtnetlink_.RouteTo(address));
-  if (!links_.contains(route.link)) {
-    ASSIGN_OR_RETURN(const auto links, rtnetlink_.ListLinks());
-    links_ = ByIndex(links);
-  }
-  const auto found = links_.find(route.link);
-  if (found == links_.end()) {
+  ASSIGN_OR_RETURN(const netlink::Link* link, FindLink(route.link));
+  if (link == nullptr) {
     return absl::NotFoundError("no link to " + address.ToString());
   }
-  const uint32_t mtu = found->second.mtu;
+  const uint32_t mtu = link->mtu;
   return Way{route.link, route.source,
              route.mtu == 0 ? mtu : std::min(mtu, route.mtu)};
 }
 
-Uplink::Outcome Uplink::Apply(const UplinkPlan& plan) {
+Uplink::Outcome Uplink::Apply(const UplinkPlan& plan, Compare compare) {
   // Without its table no device may be up.
   Outcome outcome = RepairTable(plan);
   if (!outcome.status.ok()) return outcome;
-  Outcome devices = RepairDevices(plan);
+  Outcome devices = ApplyDevices(plan, compare);
   devices.written = Joined({outcome.written, devices.written});
   if (const absl::Status status = RemoveOldDevices(plan); devices.status.ok()) {
     devices.status = status;
@@ -173,38 +176,45 @@ Uplink::Outcome Uplink::RepairTable(const UplinkPlan& plan) {
 }
 
 Uplink::Outcome Uplink::RepairDevices(const UplinkPlan& plan) {
+  return ApplyDevices(plan, Compare::kAll);
+}
+
+Uplink::Outcome Uplink::ApplyDevices(const UplinkPlan& plan, Compare compare) {
   Outcome outcome;
   const auto note = [&outcome](const absl::Status& status) {
     if (outcome.status.ok()) outcome.status = status;
   };
   note(ApplyRules(plan.rules));
   outcome.returns = outcome.status.ok();
-  const auto observed = ObserveNetwork();
-  if (!observed.ok()) {
-    note(observed.status());
-    outcome.written = Joined(std::exchange(written_, {}));
-    return outcome;
-  }
-  for (const UplinkDevice& device : plan.devices) {
-    const std::string& name = device.wireguard.name;
-    const auto link = ApplyDevice(device, *observed);
-    if (link.ok()) {
-      outcome.devices.emplace(name, *link);
-    } else {
-      note(Annotate(link.status(), "device " + name));
+  if (const auto observed = ObserveNetwork(); observed.ok()) {
+    for (const UplinkDevice& device : plan.devices) {
+      const std::string& name = device.wireguard.name;
+      const auto made = made_.find(name);
+      if (compare == Compare::kChanged && made != made_.end() &&
+          made->second.device == device) {
+        outcome.devices.emplace(name, made->second.link);
+        continue;
+      }
+      made_.erase(name);
+      const auto link = ApplyDevice(device, *observed);
+      if (link.ok()) {
+        made_.emplace(name, Made{device, *link});
+        outcome.devices.emplace(name, *link);
+      } else {
+        note(Annotate(link.status(), "device " + name));
+      }
     }
+    note(ApplyLinks(plan.links));
+  } else {
+    note(observed.status());
   }
-  note(ApplyLinks(plan.links));
   outcome.written = Joined(std::exchange(written_, {}));
   return outcome;
 }
 
-Uplink::Outcome Uplink::RepairPeers(const UplinkPlan& plan) {
+Uplink::Outcome Uplink::RepairPeers(const UplinkDevice& device) {
   Outcome outcome;
-  for (const UplinkDevice& device : plan.devices) {
-    const absl::Status status = ApplyPeers(device);
-    if (outcome.status.ok()) outcome.status = status;
-  }
+  outcome.status = ApplyPeers(device);
   outcome.written = Joined(std::exchange(written_, {}));
   return outcome;
 }
@@ -394,7 +404,10 @@ absl::Status Uplink::RemoveOldDevices(const UplinkPlan& plan) {
   return absl::OkStatus();
 }
 
+// The tunnel's own route gives way to that of the control device, and comes
+// back after it: no tunnel is as it was made.
 absl::Status Uplink::AddControlDevice(const UplinkDevice& device) {
+  made_.clear();
   const std::string& name = device.wireguard.name;
   std::set<IpPrefix>& destinations = control_devices_[name];
   for (const netlink::Route& route : device.routes) {
@@ -407,6 +420,7 @@ absl::Status Uplink::AddControlDevice(const UplinkDevice& device) {
 }
 
 absl::Status Uplink::RemoveControlDevice(const std::string& name) {
+  made_.clear();
   control_devices_.erase(name);
   return RemoveDevice(name);
 }
@@ -416,6 +430,7 @@ absl::StatusOr<wireguard::Device> Uplink::Tunnel(const std::string& device) {
 }
 
 absl::Status Uplink::ForgetPeers(const std::string& device) {
+  made_.erase(device);
   ASSIGN_OR_RETURN(const wireguard::Device observed, wireguard_.Get(device));
   wireguard::DeviceChange change;
   for (const wireguard::Peer& peer : observed.peers) {

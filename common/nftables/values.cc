@@ -319,6 +319,14 @@ int PrefixLength(Field field, const Bytes& mask) {
   return CommonPrefix(Bytes(bytes.size()), inverted);
 }
 
+Bytes MaskOf(const IpPrefix& prefix) {
+  Bytes mask(prefix.address().bytes().size(), 0);
+  for (int bit = 0; bit < prefix.length(); ++bit) {
+    mask[bit / 8] |= static_cast<uint8_t>(0x80 >> bit % 8);
+  }
+  return mask;
+}
+
 std::span<const TimeoutState> TimeoutStates(Protocol protocol) {
   static constexpr TimeoutState kTcp[] = {
       {1, "syn_sent", 120},  {2, "syn_recv", 60},   {3, "established", 432'000},

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "common/net_types.h"
 #include "common/nftables/ruleset.h"
 
 // Names of types and fields, and the text of their values as nft 1.0.6 lists
@@ -40,6 +41,8 @@ bool IsZero(const Bytes& value);
 bool IsAllOnes(const Bytes& value);
 // How many bits lead if `mask` is a prefix of FIELD's values, else -1.
 int PrefixLength(Field field, const Bytes& mask);
+// The mask of a network: as many bits as its prefix is long, then zeros.
+Bytes MaskOf(const IpPrefix& prefix);
 
 // nft's names for the states of a `ct timeout` object, and the seconds that it
 // takes for granted: `nft list` leaves out a state that has these.

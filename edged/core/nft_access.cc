@@ -4,6 +4,7 @@
 #include <iterator>
 #include <utility>
 
+#include "common/nftables/values.h"
 #include "edged/core/nft_names.h"
 
 namespace edged::edge {
@@ -24,8 +25,9 @@ using nftables::VerdictKind;
 // The last address of a network.
 Bytes LastOf(const IpPrefix& prefix) {
   Bytes bytes = nftables::ToBytes(prefix.address());
-  for (size_t bit = prefix.length(); bit < bytes.size() * 8; ++bit) {
-    bytes[bit / 8] |= 0x80 >> bit % 8;
+  const Bytes mask = nftables::MaskOf(prefix);
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    bytes[i] |= static_cast<uint8_t>(~mask[i]);
   }
   return bytes;
 }

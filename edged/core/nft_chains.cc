@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 
+#include "common/nftables/values.h"
 #include "common/slots.h"
 #include "edged/core/edge_model.h"
 #include "edged/core/group_marks.h"
@@ -72,13 +73,9 @@ Statement L4proto(Protocol protocol) {
 }
 
 Statement Within(Field field, const IpPrefix& prefix) {
-  Bytes mask(prefix.address().bytes().size(), 0);
-  for (int bit = 0; bit < prefix.length(); ++bit) {
-    mask[bit / 8] |= 0x80 >> bit % 8;
-  }
   return Match{.field = field,
                .value = nftables::ToBytes(prefix.address()),
-               .mask = mask};
+               .mask = nftables::MaskOf(prefix)};
 }
 
 Statement OfFamily(const FamilyNames& names) {

@@ -23,11 +23,17 @@
 namespace edged::edge {
 namespace {
 
-using rpc::Parse;
 using rpc::Serialize;
 
 constexpr size_t kDefaultPage = 1'000;
 constexpr size_t kLargestPage = 10'000;  // 1 MB
+
+template <typename Message>
+absl::StatusOr<Message> Question(const grpc::ByteBuffer& bytes) {
+  Message message;
+  RETURN_IF_ERROR(rpc::Parse(bytes, kMostOfQuestion, message));
+  return message;
+}
 
 // The listener that a page ended with, as it is written ("203.0.113.1 tcp/80").
 absl::StatusOr<protocol::Listener> ParsePageToken(const std::string& token) {
@@ -137,12 +143,9 @@ grpc::ServerUnaryReactor* EdgeService::Register(grpc::CallbackServerContext*,
                                                 grpc::ByteBuffer* response) {
   return Unary::Start(
       loop_, calls_, waiting_, *response, [this, request, response] {
-        v1::RegisterRequest message;
-        if (const auto parsed = Parse(*request, kMostOfQuestion, message);
-            !parsed.ok()) {
-          return ToGrpc(parsed);
-        }
-        const auto call = FromProto(message);
+        const auto message = Question<v1::RegisterRequest>(*request);
+        if (!message.ok()) return ToGrpc(message.status());
+        const auto call = FromProto(*message);
         if (!call.ok()) return ToGrpc(call.status());
         v1::RegisterResponse answer;
         answer.set_version(kVersion);
@@ -172,15 +175,12 @@ grpc::ServerUnaryReactor* EdgeService::ListMappings(
     grpc::ByteBuffer* response) {
   return Unary::Start(
       loop_, listings_, waiting_, *response, [this, request, response] {
-        v1::ListMappingsRequest message;
-        if (const auto parsed = Parse(*request, kMostOfQuestion, message);
-            !parsed.ok()) {
-          return ToGrpc(parsed);
-        }
+        const auto message = Question<v1::ListMappingsRequest>(*request);
+        if (!message.ok()) return ToGrpc(message.status());
         const auto mappings = api_.Mappings();
         if (!mappings.ok()) return ToGrpc(mappings.status());
         v1::ListMappingsResponse answer;
-        const absl::Status filled = FillPage(*mappings, message, answer);
+        const absl::Status filled = FillPage(*mappings, *message, answer);
         *response = Serialize(answer);
         return ToGrpc(filled);
       });
@@ -205,13 +205,12 @@ grpc::ServerUnaryReactor* EdgeService::RotateKey(grpc::CallbackServerContext*,
 grpc::ServerWriteReactor<grpc::ByteBuffer>* EdgeService::WatchEvents(
     grpc::CallbackServerContext*, const grpc::ByteBuffer* request) {
   using Reactor = grpc::ServerWriteReactor<grpc::ByteBuffer>;
-  v1::WatchEventsRequest message;
-  if (const auto parsed = Parse(*request, kMostOfQuestion, message);
-      !parsed.ok()) {
-    return new RefusedCall<Reactor>(ToGrpc(parsed));
+  const auto message = Question<v1::WatchEventsRequest>(*request);
+  if (!message.ok()) {
+    return new RefusedCall<Reactor>(ToGrpc(message.status()));
   }
   if (!streams_.Take()) return new RefusedCall<Reactor>();
-  return WatchSession::Start(loop_, api_, message.recent(), streams_);
+  return WatchSession::Start(loop_, api_, message->recent(), streams_);
 }
 
 }  // namespace edged::edge

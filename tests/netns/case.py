@@ -1,5 +1,6 @@
 """Cases and how they are run: those of a module one after the other, modules in lanes beside
-each other.
+each other. Of a whole tier the few that fail are run once more, alone and on a machine that has
+nothing else to do: one that passes then counts as passed, and is told to be unsteady.
 
 A case is a function of a module in tests/TIER/cases/, marked with @case, whose
 docstring says in one sentence what holds. Its parameter says what it needs:
@@ -12,6 +13,7 @@ import contextlib
 import importlib
 import inspect
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -26,6 +28,8 @@ from lab import BUILD, ROOT, Lab
 from slowness import SLOWNESS
 
 LIMIT_SECONDS = 60
+# More that fail are no accident.
+MOST_AGAIN = 5
 
 
 def case(function):
@@ -95,14 +99,15 @@ class Shared:
 class Runner:
     def __init__(self, logs):
         self.counts = Counts()
+        self.failed = []
         self._logs = logs
 
     def run(self, modules):
         for cases in modules:
-            self._run_module(cases)
+            shutil.rmtree(self._logs / _module_of(cases), ignore_errors=True)
+            self.run_module(cases)
 
-    def _run_module(self, cases):
-        shutil.rmtree(self._logs / _module_of(cases), ignore_errors=True)
+    def run_module(self, cases):
         with Shared(cases[0].module) as shared:
             for one in cases:
                 self._run(one, shared)
@@ -132,6 +137,7 @@ class Runner:
             print(f"skipped {one.name}: {error}", flush=True)
             return
         self.counts.failed += 1
+        self.failed.append(one.name)
         kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
         where = self._logs / one.name
         if lab:
@@ -173,6 +179,7 @@ class Lanes:
 
     def __init__(self, lanes, pattern):
         self.counts = Counts()
+        self.failed = []
         self._pattern = pattern
         self._pool = ThreadPoolExecutor(lanes)
         self._running = set()
@@ -190,7 +197,7 @@ class Lanes:
 
     def _run_module(self, name):
         pattern = [self._pattern] if self._pattern else []
-        command = [sys.executable, sys.argv[0], "--module", name, *pattern]
+        command = _command("--module", name, *pattern)
         with subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, errors="replace",
@@ -204,43 +211,68 @@ class Lanes:
         said, _, last = output.strip().rpartition("\n")
         if counts := said_by(last):
             self.counts.add(*counts)
+            self.failed += re.findall(r"^FAILED (\S+):", said, re.MULTILINE)
             print(said, flush=True)
         else:
             self.counts.failed += 1
             print(f"{output.strip()}\nFAILED {name}: the runner ended early", flush=True)
 
 
+def _command(*words):
+    return [sys.executable, sys.argv[0], *words]
+
+
+def _run_again(failed, counts):
+    """Runs cases that failed, each alone, and counts those that pass as passed."""
+    if len(failed) > MOST_AGAIN:
+        return
+    for name in failed:
+        print(f"again, alone: {name}", flush=True)
+        done = subprocess.run(
+            _command("--case", name), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, errors="replace",
+        )
+        said, _, last = done.stdout.strip().rpartition("\n")
+        print(said, flush=True)
+        if said_by(last) == (1, 0, 0):
+            counts.add(1, -1, 0)
+            print(f"unsteady {name}: failed once, passed alone", flush=True)
+
+
 def _selected(tier, only, pattern):
-    """Lists of cases, one for each module that has some."""
+    """Lists of cases, one for each module that has some; `only`: a module's name, or a case's."""
     names = sorted(path.stem for path in (ROOT / "tests" / tier / "cases").glob("*.py"))
     for name in names:
-        if only not in (None, name):
+        if only and only.partition("/")[0] != name:
             continue
         cases = cases_of(importlib.import_module(f"cases.{name}"))
-        cases = [one for one in cases if pattern in one.name]
+        cases = [
+            one for one in cases if pattern in one.name and only in ("", name, one.name)
+        ]
         if cases:
             yield cases
 
 
 def _arguments(words, usage):
-    """(whether to list, the only module or None, the pattern)."""
+    """(what to do: all, list, module or case, and of the last two which, the pattern)."""
     words = list(words)
-    only = None
-    if words[:1] == ["--module"] and len(words) > 1:
-        only = words[1]
+    task, only = "all", ""
+    if words[:1] in (["--module"], ["--case"]) and len(words) > 1:
+        task, only = words[0].lstrip("-"), words[1]
         del words[:2]
-    listing = "--list" in words
-    patterns = [word for word in words if word != "--list"]
-    if len(patterns) > 1 or any(word.startswith("-") for word in patterns):
+    elif "--list" in words:
+        task = "list"
+        words.remove("--list")
+    if len(words) > 1 or any(word.startswith("-") for word in words):
         sys.exit(usage.strip())
-    return listing, only, patterns[0] if patterns else ""
+    return task, only, words[0] if words else ""
 
 
 def main(tier, why_not, usage, lanes=1):
     """What tests/TIER/run does with its command line; its exit code."""
-    listing, only, pattern = _arguments(sys.argv[1:], usage)
+    task, only, pattern = _arguments(sys.argv[1:], usage)
     modules = list(_selected(tier, only, pattern))
-    if listing:
+    if task == "list":
         for one in sum(modules, []):
             print(f"{one.name}: {' '.join(one.function.__doc__.split())}")
         return 0
@@ -252,7 +284,13 @@ def main(tier, why_not, usage, lanes=1):
     lanes = min(lanes, os.cpu_count(), len(modules))
     runner = Lanes(lanes, pattern) if lanes > 1 else Runner(BUILD / f"{tier}-logs")
     try:
-        runner.run(modules)
+        if task == "case":
+            # The logs of the run in which it failed are not to be lost.
+            runner.run_module(*modules)
+        else:
+            runner.run(modules)
+        if task == "all" and not pattern:
+            _run_again(runner.failed, runner.counts)
     except KeyboardInterrupt:
         return "interrupted"
     print(runner.counts)

@@ -70,12 +70,12 @@ def warnings(edge):
 
 
 class Undisturbed:
-    """A block in which the uplink must stay alive and be served; with `stream`, on one and the
-    same Sync stream."""
+    """A block in which the uplink must not die and be served; with `stream`, on one and the
+    same Sync stream. Suspect it may be, for heartbeats that this machine held up."""
 
     def __init__(self, setup, stream=True):
         self.setup = setup
-        self._words = ["alive → ", *(["connected, epoch", "disconnected"] if stream else [])]
+        self._words = ["→ dead", *(["connected, epoch", "disconnected"] if stream else [])]
 
     def __enter__(self):
         self._said = self._noise()

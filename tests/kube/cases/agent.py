@@ -5,7 +5,8 @@ import time
 from case import case
 from controller import A, A2, CLASS, Setup, events_of, ingress, service
 from expect import eventually, expect, expect_in
-from product import port_binding, tcp
+from product import port_binding, tcp, udp
+from stream import Stream
 from world import BACKEND
 
 LIMIT_SECONDS = 120
@@ -127,6 +128,23 @@ def a_resync_writes_nothing(setup):
     time.sleep(3)
     after = versions()
     expect({key: (before[key], after[key]) for key in before if before[key] != after[key]}, {})
+
+
+@case
+def a_killed_agent_loses_nothing(setup):
+    """A stream goes on while the agent is killed and begins anew, again and again: it takes
+    nothing for deleted that it has not read yet."""
+    setup.world.serve(setup.world.backend, "echo", "echo:7000")
+    setup.cluster.apply(port_binding("stream", udp(7000, f"{BACKEND}:7000")))
+    setup.wait_ready("pb", "stream")
+    with Stream(setup.world.client, A, 7000) as stream:
+        for _ in range(6):
+            setup.agent.process.kill()
+            setup.agent.run()
+            time.sleep(1)
+    print(f"    {stream.told()}")
+    expect(stream.lost(), [])
+    setup.cluster.kubectl("delete", "pb", "stream")
 
 
 @case
