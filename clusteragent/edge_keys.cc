@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "common/status.h"
@@ -9,12 +10,18 @@
 namespace edged::agent {
 namespace {
 
-using SteadyClock = std::chrono::steady_clock;
+using WallClock = std::chrono::system_clock;
 
 constexpr auto kLookInterval = std::chrono::milliseconds(100);
-// An edge that replaces its key twice sends six.
-constexpr int kNoticesAtOnce = 6;
+// An edge that replaces its key eight times in a row, as often as it may, sends
+// 24.
+constexpr int kNoticesAtOnce = 24;
 constexpr auto kNoticePause = std::chrono::seconds(1);
+// A handshake on a long way, and two heartbeats.
+constexpr auto kPatience = std::chrono::milliseconds(750);
+// WireGuard itself tries a handshake again after 5 s only.
+constexpr auto kFirstSeekPause = std::chrono::milliseconds(1500);
+constexpr auto kMostSeekPause = std::chrono::seconds(5);
 
 }  // namespace
 
@@ -25,9 +32,12 @@ EdgeKeys::EdgeKeys(EventLoop& loop, const StateFolder& state, Uplink& uplink,
       uplink_(uplink),
       edge_(std::move(edge)),
       shell_(std::move(shell)),
-      take_notice_(loop, kNoticesAtOnce, kNoticePause, [this] {
-        if (notice_) TakeNotice(*std::exchange(notice_, std::nullopt));
-      }) {}
+      take_notice_(loop, kNoticesAtOnce, kNoticePause,
+                   [this] {
+                     if (notice_)
+                       TakeNotice(*std::exchange(notice_, std::nullopt));
+                   }),
+      seek_pause_(kFirstSeekPause, kMostSeekPause) {}
 
 EdgeKeys::~EdgeKeys() {
   loop_.Cancel(follow_timer_);
@@ -77,7 +87,7 @@ PublicKey EdgeKeys::NextToTry() {
 
 void EdgeKeys::OnNotice(const EdgeKeyNotice& notice) {
   notice_.reset();  // the newest word counts
-  if (Noticed(follower_, notice, SteadyClock::now()) == follower_) {
+  if (Noticed(follower_, notice, shell_.now()) == follower_) {
     TakeNotice(notice);
     return;
   }
@@ -87,7 +97,7 @@ void EdgeKeys::OnNotice(const EdgeKeyNotice& notice) {
 
 void EdgeKeys::TakeNotice(const EdgeKeyNotice& notice) {
   const bool had_other = follower_.known.other.has_value();
-  const bool stored = Become(Noticed(follower_, notice, SteadyClock::now()));
+  const bool stored = Become(Noticed(follower_, notice, shell_.now()));
   if (stored && ShouldAnswer(follower_, notice)) shell_.say_stored(notice.key);
   if (notice.phase == EdgeKeyNotice::Phase::kInUse && had_other) {
     spdlog::info("edge {}: uses key {}{}", edge_, notice.key.Short(),
@@ -131,24 +141,33 @@ void EdgeKeys::Watch() {
     silent_.reset();
   }
   if (follower_.follow_at && follow_timer_ == 0) {
-    follow_timer_ =
-        loop_.After(*follower_.follow_at - SteadyClock::now(), [this] {
-          follow_timer_ = 0;
-          Look();
-        });
+    follow_timer_ = loop_.After(*follower_.follow_at - shell_.now(), [this] {
+      follow_timer_ = 0;
+      Look();
+    });
   }
 }
 
-void EdgeKeys::Look() {
-  if (shell_.hears()) {
-    silent_.reset();
-  } else if (!silent_) {
-    silent_ = SteadyClock::now();
-    silent_wall_ = std::chrono::system_clock::now();
+void EdgeKeys::Carry(const std::string& device) {
+  if (device != device_ || follower_.known.key != carried_) {
+    patient_until_ = shell_.now() + kPatience;
   }
+  device_ = device;
+  carried_ = follower_.known.key;
+}
+
+void EdgeKeys::Look() {
+  Listen();
   const KeyFollower next =
-      Observed(follower_, silent_, NewestHandshake(), SteadyClock::now());
-  if (next.seeking && !follower_.seeking) Seek();
+      Observed(follower_, silent_, NewestHandshake(), shell_.now());
+  if (next.seeking && !follower_.seeking) {
+    spdlog::info("edge {}: silent; sought by both of its keys", edge_);
+    seek_pause_.Reset();
+    Seek();
+  } else if (next.seeking && ShouldSeekAgain()) {
+    Seek();
+    shell_.replan();
+  }
   if (next.known.key != follower_.known.key) {
     spdlog::info("edge {}: reached by key {} now", edge_,
                  next.known.key.Short());
@@ -156,10 +175,37 @@ void EdgeKeys::Look() {
   Become(next);
 }
 
+// Silence is what follows a change of peers, too: an edge that was left at once
+// for its other key would not be heard by either.
+void EdgeKeys::Listen() {
+  const bool has_changed =
+      !device_.empty() &&
+      (carried_ != follower_.known.key || shell_.now() < patient_until_);
+  if (shell_.hears() || (has_changed && !follower_.seeking)) {
+    silent_.reset();
+  } else if (!silent_) {
+    silent_ = shell_.now();
+    silent_wall_ = WallClock::now();
+  }
+}
+
+// Both handshakes may have been lost: on the way, because the edge changed its
+// key just then, or because it began one at the same moment, which ends neither
+// of them. Where one came about, edged alone is silent.
+bool EdgeKeys::ShouldSeekAgain() const {
+  if (shell_.now() < seek_again_ || device_.empty()) return false;
+  const auto device = uplink_.Tunnel(device_);
+  return device.ok() && std::ranges::none_of(
+                            device->peers, [this](const wireguard::Peer& peer) {
+                              return peer.last_handshake > sought_wall_;
+                            });
+}
+
 // A session that lives on at either end would keep its peer from shaking hands,
 // and so from showing which key the edge has.
 void EdgeKeys::Seek() {
-  spdlog::info("edge {}: silent; sought by both of its keys", edge_);
+  sought_wall_ = WallClock::now();
+  seek_again_ = shell_.now() + seek_pause_.Next();
   if (device_.empty()) return;
   const absl::Status forgotten = uplink_.ForgetPeers(device_);
   if (!forgotten.ok()) {

@@ -10,6 +10,7 @@
 #include "clusteragent/paced_call.h"
 #include "clusteragent/state_folder.h"
 #include "clusteragent/uplink/uplink.h"
+#include "common/backoff.h"
 #include "common/event_loop.h"
 
 namespace edged::agent {
@@ -23,6 +24,8 @@ class EdgeKeys {
     std::function<void(const PublicKey&)> say_stored;  // to the edge
     std::function<bool()> hears;                       // the edge speaks
     std::function<void()> replan;                      // peers change
+    std::function<KeyFollower::SteadyTime()> now =
+        std::chrono::steady_clock::now;
   };
 
   // `loop`, `state` and `uplink` are borrowed.
@@ -48,8 +51,8 @@ class EdgeKeys {
   // two.
   PublicKey NextToTry();
 
-  // The uplink's device of this edge.
-  void Carry(const std::string& device) { device_ = device; }
+  // The uplink's device of this edge has the peers of access().
+  void Carry(const std::string& device);
   // Writes to the disk while the loop waits, so of notices that change
   // something the first few are taken at once, then the newest every second.
   void OnNotice(const EdgeKeyNotice& notice);
@@ -60,6 +63,8 @@ class EdgeKeys {
   bool Become(const KeyFollower& next);
   void Watch();
   void Look();
+  void Listen();
+  bool ShouldSeekAgain() const;
   void Seek();
   std::optional<PublicKey> NewestHandshake() const;
 
@@ -75,9 +80,17 @@ class EdgeKeys {
   std::optional<EdgeKeyNotice> notice_;  // not taken yet
   PacedCall take_notice_;
   std::string device_;
+  PublicKey carried_;  // by which the device reaches the edge
+  // Until then the silence of an edge that is reached by another key, or by
+  // another device, says nothing.
+  KeyFollower::SteadyTime patient_until_{};
   // Since when the edge is silent, on both clocks.
   std::optional<KeyFollower::SteadyTime> silent_;
   std::chrono::system_clock::time_point silent_wall_{};
+  // Of the last Seek(), and how long until the next one.
+  std::chrono::system_clock::time_point sought_wall_{};
+  KeyFollower::SteadyTime seek_again_{};
+  Backoff seek_pause_;
   bool tried_other_ = false;
   EventLoop::TimerId follow_timer_ = 0;
   EventLoop::TimerId look_timer_ = 0;

@@ -1,8 +1,11 @@
 #include "clusteragent/edge_link.h"
 
+#include <net/if.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <array>
+#include <string_view>
 #include <utility>
 
 #include "common/protocol/epoch_refusal.h"
@@ -20,6 +23,8 @@ constexpr auto kContactInterval = std::chrono::seconds(2);
 constexpr auto kNoContact = std::chrono::seconds(10);
 // The same where other replicas know the edge, and it maybe not this one.
 constexpr auto kNotMet = std::chrono::seconds(3);
+// Of a WireGuard session (REJECT_AFTER_TIME).
+constexpr auto kSessionEnds = std::chrono::seconds(180);
 // Of what the edge can cause: more than a first contact or a change of its key
 // asks for, then one for every pause.
 constexpr int kAsksAtOnce = 5;
@@ -115,10 +120,8 @@ EdgeAccess EdgeLink::access() const {
   if (address_ && plan_) {
     access.endpoint = SocketAddress{*address_, plan_->listen_port};
   }
-  if (address_) {
-    const auto way = context_.uplink.WayTo(*address_);
-    access.underlay_mtu = way.ok() ? way->mtu : 0;
-  }
+  const auto way = Way();
+  access.underlay_mtu = way.ok() ? way->mtu : 0;
   access.path_mtu = path_mtu_;
   return access;
 }
@@ -126,6 +129,7 @@ EdgeAccess EdgeLink::access() const {
 // ---- introduction ----
 
 void EdgeLink::CheckContact() {
+  WatchTunnel();
   const auto now = std::chrono::steady_clock::now();
   if (in_contact()) {
     last_contact_ = now;
@@ -240,6 +244,7 @@ void EdgeLink::Carry(const UplinkDevice& device, int link) {
     // what they leave now.
     if (path_mtu_ < own_mtu_) heartbeats_->ResumeMtu(path_mtu_);
   }
+  device_ = name;
   keys_.Carry(name);
   own_mtu_ = device.own_mtu;
   heartbeats_->SetMtu(own_mtu_);
@@ -284,13 +289,77 @@ void EdgeLink::SayStored(const PublicKey& key) {
                                });
 }
 
+// NotFound while there is none. A host without a default route has one into a
+// tunnel, for its answers alone: the edge seems to be behind that tunnel, whose
+// MTU would follow itself, downwards with each plan.
+absl::StatusOr<Uplink::Way> EdgeLink::Way() const {
+  if (!address_) return absl::NotFoundError("no address yet");
+  ASSIGN_OR_RETURN(const Uplink::Way way, context_.uplink.WayTo(*address_));
+  std::array<char, IF_NAMESIZE> name{};
+  if_indextoname(static_cast<unsigned>(way.link), name.data());
+  const auto& tunnels = context_.uplink.devices();
+  if (std::ranges::find(tunnels, std::string_view(name.data())) !=
+      tunnels.end()) {
+    return absl::NotFoundError("only through a tunnel");
+  }
+  return way;
+}
+
 // Another network may carry more, or less, at the same MTU of its link.
 void EdgeLink::SeeWay() {
-  if (!address_) return;
-  const auto way = context_.uplink.WayTo(*address_);
-  if (!way.ok()) return;  // none now: it may come back as it was
+  const auto way = Way();
+  if (!way.ok()) {  // none now: it may come back as it was
+    had_no_way_ = true;
+    return;
+  }
+  if (std::exchange(had_no_way_, false)) ShakeHandsNow();
   const std::optional<Uplink::Way> before = std::exchange(way_, *way);
   if (before && *before != *way) heartbeats_->SearchAnew();
+}
+
+// There is a way, or an address to go to, that was not there: WireGuard tries
+// again 5 s after a handshake that could not even be sent, and at once with new
+// peers. A session that may still be in use is left alone.
+void EdgeLink::ShakeHandsNow() {
+  const auto device = context_.uplink.Tunnel(device_);
+  if (!device.ok()) return;
+  const auto oldest = std::chrono::system_clock::now() - kSessionEnds;
+  const bool has_session =
+      std::ranges::any_of(device->peers, [oldest](const wireguard::Peer& peer) {
+        return peer.last_handshake > oldest;
+      });
+  if (!has_session) MakePeersAnew();
+}
+
+void EdgeLink::MakePeersAnew() {
+  const absl::Status forgotten = context_.uplink.ForgetPeers(device_);
+  if (!forgotten.ok()) {
+    spdlog::warn("device {}: {}", device_, Message(forgotten));
+  }
+  replan_.Ask();
+}
+
+// An edge whose host was rebooted has no session any more, and may be kept from
+// beginning one. This side, which still has its own, would shake hands 15 s
+// later. Where anything at all comes by the tunnel, edged alone is silent.
+void EdgeLink::WatchTunnel() {
+  if (!heartbeats_ || heartbeats_->is_up()) {
+    received_in_silence_.reset();
+    made_anew_ = false;
+    return;
+  }
+  const auto device = context_.uplink.Tunnel(device_);
+  if (made_anew_ || !device.ok() || enrolment().edge.other) return;
+  uint64_t received = 0;
+  for (const wireguard::Peer& peer : device->peers) {
+    received += peer.received_bytes;
+  }
+  const auto before = std::exchange(received_in_silence_, received);
+  if (before != received) return;
+  made_anew_ = true;
+  spdlog::info("edge {}: nothing comes by the tunnel; shaking hands anew",
+               edge_);
+  MakePeersAnew();
 }
 
 void EdgeLink::StartSync() {

@@ -94,7 +94,11 @@ class EdgeLink {
   void CheckContact();
   void IntroduceLater();
   void DropControlDevice();
+  absl::StatusOr<Uplink::Way> Way() const;
   void SeeWay();
+  void ShakeHandsNow();
+  void WatchTunnel();
+  void MakePeersAnew();
   void SayStored(const PublicKey& key);
   void StartSync();
 
@@ -115,8 +119,14 @@ class EdgeLink {
   std::optional<IpAddress> address_;
   bool looking_up_ = false;
   std::optional<Uplink::Way> way_;  // to the edge, as last seen
-  uint32_t own_mtu_ = 0;            // as carried
-  uint32_t path_mtu_ = 0;           // as planned with
+  bool had_no_way_ = false;         // since then
+  std::string device_;              // as carried
+  // Of an edge that does not answer heartbeats: what came by the tunnel, and
+  // whether its peers were made anew.
+  std::optional<uint64_t> received_in_silence_;
+  bool made_anew_ = false;
+  uint32_t own_mtu_ = 0;   // as carried
+  uint32_t path_mtu_ = 0;  // as planned with
   std::string trouble_;
   bool looked_ = false;   // at what other replicas know
   bool adopted_ = false;  // what is known of it came from other replicas

@@ -15,6 +15,7 @@
 #include "common/drift/kernel_watch.h"
 #include "common/drift/repair_pace.h"
 #include "common/event_loop.h"
+#include "edged/core/conntrack_room.h"
 #include "edged/core/drift_damage.h"
 #include "edged/core/edge_api.h"
 #include "edged/core/edge_event.h"
@@ -109,6 +110,7 @@ class Edge : private UplinkWatch::Owner {
   void ConcludeUnrepaired(const absl::StatusOr<std::string>& written);
   void Tell(std::variant<Drift, Flood> what);
   void CheckTunnel();
+  void CheckConntrack();
   absl::StatusOr<protocol::Digest> Audit();
   void AuditNowAndThen();
   void AuditWhenQuiet();
@@ -179,6 +181,7 @@ class Edge : private UplinkWatch::Owner {
   std::string not_durable_;
   std::set<std::string> stored_switched_;
   Astray told_astray_;  // in the log
+  ConntrackRoom room_;
   uint64_t applied_version_ = 0;
   std::optional<WallTime> applied_at_;
   std::chrono::nanoseconds apply_time_{};

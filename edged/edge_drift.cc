@@ -5,6 +5,7 @@
 
 #include "common/status.h"
 #include "edged/edge.h"
+#include "edged/system/host_network.h"
 
 namespace edged::edge {
 namespace {
@@ -138,6 +139,7 @@ void Edge::CheckTunnel() {
     Tell(*flood);
     SendReportIfChanged();
   }
+  CheckConntrack();
   const auto device = dataplane_.Tunnel();
   if (!device.ok()) {
     ReconcileSoon();
@@ -160,6 +162,19 @@ void Edge::CheckTunnel() {
   }
   KeepPeers(*device);
   if (mtu_changed_) uplinks_.HeedSoon();
+}
+
+void Edge::CheckConntrack() {
+  const std::string before = room_.Warning();
+  room_.Saw(ReadConntrackFill());
+  const std::string now = room_.Warning();
+  if (now.empty() == before.empty()) return;
+  if (now.empty()) {
+    spdlog::info("the table of connections has room again");
+  } else {
+    spdlog::warn("{}", now);
+  }
+  SendReportIfChanged();
 }
 
 // Every mapping, read back. Where they are not what was written, events have

@@ -19,6 +19,10 @@ using WallClock = std::chrono::system_clock;
 constexpr auto kSwitchDelay = milliseconds(20);
 constexpr auto kLookInterval = milliseconds(100);
 constexpr auto kRestAfterFallBack = std::chrono::minutes(10);
+// Whoever reaches the API may ask, and each replacement holds back what goes to
+// all uplinks for a moment. An agent follows as many without a pause.
+constexpr int kRotationsAtOnce = 8;
+constexpr auto kRotationPause = std::chrono::seconds(10);
 
 WallClock::time_point LastHandshake(const wireguard::Device& device,
                                     const PublicKey& control_key) {
@@ -39,6 +43,7 @@ EdgeKeys::EdgeKeys(EventLoop& loop, std::string state_folder, Join join,
       join_(std::move(join)),
       dataplane_(dataplane),
       tell_(std::move(tell)),
+      rotations_(1.0 / kRotationPause.count(), kRotationsAtOnce),
       state_{.keys = {.key = join_.private_key}} {}
 
 EdgeKeys::~EdgeKeys() { loop_.Cancel(timer_); }
@@ -85,6 +90,12 @@ void EdgeKeys::AgentStored(const PublicKey& key) {
 }
 
 absl::StatusOr<Rotation> EdgeKeys::Rotate() {
+  if (state_.keys.phase == Phase::kInUse &&
+      !rotations_.TryTake(SteadyClock::now())) {
+    return absl::ResourceExhaustedError(fmt::format(
+        "the key was replaced {} times in a row; once more after {} s",
+        kRotationsAtOnce, kRotationPause.count()));
+  }
   if (!Become(Propose(state_, PrivateKey::Generate()))) {
     return Unavailable("the new key cannot be stored: {}", trouble_);
   }

@@ -5,6 +5,7 @@
 
 #include "absl/status/statusor.h"
 #include "common/event_loop.h"
+#include "common/rate_limit.h"
 #include "edged/core/edge_api.h"
 #include "edged/core/key_replacement.h"
 #include "edged/join.h"
@@ -30,7 +31,8 @@ class EdgeKeys {
   KeyNotice Contact();
   // It has written this key down.
   void AgentStored(const PublicKey& key);
-  // Unavailable when the new key cannot be written down.
+  // Unavailable when the new key cannot be written down, ResourceExhausted when
+  // too many began in a row.
   absl::StatusOr<Rotation> Rotate();
 
   void FillStatus(EdgeStatus& status) const;
@@ -48,6 +50,7 @@ class EdgeKeys {
   const Join join_;
   Dataplane& dataplane_;
   const std::function<void(const KeyNotice&)> tell_;
+  RateLimit rotations_;
   KeyReplacement state_;
   std::string trouble_;
   // The device has its key since then: what it shook hands by later is proof.

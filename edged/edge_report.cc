@@ -57,6 +57,9 @@ Report Edge::MakeReport() const {
   if (!not_durable_.empty()) {
     report.warnings.push_back("StateNotDurable: " + not_durable_);
   }
+  if (std::string full = room_.Warning(); !full.empty()) {
+    report.warnings.push_back(std::move(full));
+  }
   if (const Flood* flood = pace_.flood()) {
     report.warnings.push_back(
         fmt::format("{} changes what is ours faster than it is repaired",

@@ -132,6 +132,15 @@ void PreparePathMtu(Sysctls& sysctls) {
               [](int64_t now) { return now >= kLeast; });
 }
 
+// A redirect leads the tunnel's packets to whoever sends it, and anybody on the
+// provider's segment can send one in the router's name. The kernel itself heeds
+// none where the host as a whole forwards; edged makes single devices forward,
+// and of those this setting alone is asked. Others are asked by their own.
+void PrepareRedirects(Sysctls& sysctls) {
+  sysctls.Set("net/ipv4/conf/all/accept_redirects", 0,
+              [](int64_t now) { return now == 0; });
+}
+
 void PrepareIpv6(Sysctls& sysctls, const std::string& prepared,
                  Preparation& result) {
   const std::string conf = "net/ipv6/conf/";
@@ -163,6 +172,7 @@ Preparation PrepareHost(const std::string& proc, const std::string& prepared) {
   Sysctls sysctls(proc, result);
   PrepareConntrack(proc, sysctls, result);
   PreparePathMtu(sysctls);
+  PrepareRedirects(sysctls);
   PrepareIpv6(sysctls, prepared, result);
   return result;
 }

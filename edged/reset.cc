@@ -17,6 +17,7 @@ namespace {
 
 // What the state folder says. A running daemon holds the lock.
 struct Traces {
+  absl::Status enrolled;
   absl::StatusOr<Join> join;
   absl::StatusOr<FileLock> lock;
   absl::StatusOr<StoredState> stored;
@@ -24,8 +25,8 @@ struct Traces {
 
 absl::StatusOr<Traces> FindTraces(const std::string& state) {
   ASSIGN_OR_RETURN(const auto owner, ActAsOwner::Of(state));
-  return Traces{LoadJoin(state), FileLock::Take(state + "/lock"),
-                StateStore(state).Load()};
+  return Traces{CheckEnrolled(state), LoadJoin(state),
+                FileLock::Take(state + "/lock"), StateStore(state).Load()};
 }
 
 absl::Status RemoveFromKernel(const Config& config,
@@ -53,7 +54,7 @@ absl::Status RemoveFromKernel(const Config& config,
 
 absl::Status Reset(const Config& config, const std::string& wireguard_program) {
   ASSIGN_OR_RETURN(const Traces traces, FindTraces(config.state));
-  if (!traces.lock.ok()) RETURN_IF_ERROR(CheckEnrolled(config.state));
+  if (!traces.lock.ok()) RETURN_IF_ERROR(traces.enrolled);
   // A running daemon notices that the enrolment is gone, and removes what it
   // made.
   if (traces.lock.ok()) {

@@ -165,6 +165,19 @@ std::optional<Family> OuterFamily(const DoctorFacts& facts) {
   return *families.begin();
 }
 
+// What the kernel learnt of an IPv4 way is an MTU or another router; routes by
+// router advertisements expire, too, so of IPv6 it may be nothing at all.
+void WarnOfRedirect(const UplinkFacts& uplink, Findings& found) {
+  found.Warning(
+      fmt::format("an ICMP redirect leads what is for {}, where uplink {} is, "
+                  "another way; the kernel forgets that in {} s",
+                  uplink.endpoint->address.ToString(), uplink.name,
+                  uplink.learned_mtu->expires.count()),
+      "A neighbour of this host can forge those. `edged prepare` makes the "
+      "kernel heed none where this host forwards.",
+      {"ip route flush cache", kPrepare});
+}
+
 // An ICMP error that anybody can forge makes the kernel cut the tunnel's
 // packets for ten minutes. `largest`: what a packet of the tunnel may have.
 void CheckLearnedMtus(const DoctorFacts& facts, uint32_t largest,
@@ -176,6 +189,10 @@ void CheckLearnedMtus(const DoctorFacts& facts, uint32_t largest,
       continue;
     }
     const IpAddress& address = uplink.endpoint->address;
+    if (uplink.learned_mtu->mtu == 0) {
+      if (address.is_ipv4()) WarnOfRedirect(uplink, found);
+      continue;
+    }
     found.Warning(
         fmt::format("the kernel was told that only packets of {} bytes reach "
                     "{}, where uplink {} is; it forgets that in {} s",

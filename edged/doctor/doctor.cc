@@ -6,6 +6,7 @@
 #include "edged/config.h"
 #include "edged/join.h"
 #include "edged/service/local_facts.h"
+#include "edged/state_owner.h"
 #include "edged/system/doctor_facts.h"
 
 namespace edged::edge {
@@ -14,7 +15,9 @@ namespace {
 // What join.yaml says; edged, if it runs, may still hold an older one.
 void ReadEnrolment(const std::string& state, DoctorFacts& facts) {
   const std::string path = JoinPath(state);
-  const auto join = LoadJoin(state);
+  const auto owner = ActAsOwner::Of(state);
+  const auto join =
+      owner.ok() ? LoadJoin(state) : absl::StatusOr<Join>(owner.status());
   if (absl::IsNotFound(join.status())) {
     facts.enrolled = Answer::kNo;
     return;

@@ -2,6 +2,9 @@
 
 #include <unistd.h>
 
+#include <charconv>
+
+#include "common/files.h"
 #include "common/netlink/ipv6_settings.h"
 #include "common/status.h"
 
@@ -24,6 +27,18 @@ absl::StatusOr<HostNetwork> Observe(netlink::Rtnetlink& rtnetlink) {
       host.ipv6.forwarding_everywhere && access(kPreparedFile, F_OK) == 0;
   host.ipv6.may_switch = netlink::MaySwitchIpv6Forwarding();
   return host;
+}
+
+ConntrackFill ReadConntrackFill() {
+  const auto read = [](const std::string& name) {
+    const auto text = ReadFile("/proc/sys/net/netfilter/nf_conntrack_" + name);
+    int64_t number = 0;
+    if (text.ok()) {
+      std::from_chars(text->data(), text->data() + text->size(), number);
+    }
+    return number;
+  };
+  return {read("count"), read("max")};
 }
 
 absl::Status Apply(netlink::Rtnetlink& rtnetlink, const RouteChange& change) {

@@ -3,6 +3,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/netlink/rtnetlink.h"
+#include "edged/core/conntrack_room.h"
 #include "edged/core/ipv6_support.h"
 #include "edged/core/route_plan.h"
 
@@ -20,6 +21,9 @@ struct HostNetwork {
 inline constexpr char kPreparedFile[] = "/run/edged/ipv6-forwarding";
 
 absl::StatusOr<HostNetwork> Observe(netlink::Rtnetlink& rtnetlink);
+
+// From /proc/sys; nothing while conntrack is not loaded.
+ConntrackFill ReadConntrackFill();
 
 // Makes a planned change; goes on after an error and returns the first.
 absl::Status Apply(netlink::Rtnetlink& rtnetlink, const RouteChange& change);

@@ -16,7 +16,9 @@ using Phase = EdgeKeyNotice::Phase;
 
 PublicKey Fresh() { return PrivateKey::Generate().Public(); }
 
-// The keys of one edge on a disk, without a device.
+constexpr char kDevice[] = "eu-keys-test";
+
+// The keys of one edge on a disk, without a device at first.
 struct Keys {
   Keys() {
     auto opened = netlink::Rtnetlink::Open();
@@ -31,14 +33,36 @@ struct Keys {
         loop, state, *uplink, "eu",
         EdgeKeys::Shell{
             .say_stored = [this](const PublicKey& key) { told.push_back(key); },
-            .hears = [] { return true; },
-            .replan = [] {}});
+            .hears = [this] { return hears; },
+            .replan = [this] { ++replanned; },
+            .now =
+                [this] {
+                  return KeyFollower::SteadyTime(std::chrono::hours(1)) +
+                         loop.now();
+                }});
     REQUIRE(keys->Load().ok());
     keys->Registered(in_use, in_use);
   }
 
   void Propose(const PublicKey& key) {
     keys->OnNotice({Phase::kProposed, key, in_use});
+  }
+  // The edge replaces its key, and the uplink follows.
+  void Follow(const PublicKey& next) {
+    Propose(next);
+    keys->OnNotice({Phase::kSwitching, next, in_use});
+    loop.Advance(kFollowDelay);
+    REQUIRE(ReachedBy() == next);
+  }
+  PublicKey ReachedBy() const { return keys->enrolment().edge.key; }
+  // A device that has peers of both keys.
+  void Carry(const PublicKey& next,
+             std::chrono::system_clock::time_point last_handshake = {}) {
+    wireguard->Put(
+        {.name = kDevice,
+         .peers = {{.key = in_use},
+                   {.key = next, .last_handshake = last_handshake}}});
+    keys->Carry(kDevice);
   }
   std::optional<PublicKey> Stored() const {
     const auto key = state.LoadKey("eu");
@@ -53,6 +77,8 @@ struct Keys {
   std::optional<netlink::Rtnetlink> rtnetlink;
   std::optional<wireguard::FakeClient> wireguard;
   std::optional<Uplink> uplink;
+  bool hears = true;
+  int replanned = 0;
   std::vector<PublicKey> told;  // that its key is stored, to the edge
   const PublicKey in_use = Fresh();
   std::optional<EdgeKeys> keys;
@@ -78,7 +104,7 @@ TEST_CASE("edge_keys: an edge that proposes keys in a row gets one a second",
     keys.Propose(last);
   }
   const size_t at_once = keys.told.size();
-  CHECK(at_once <= 6);
+  CHECK(at_once <= 24);
   CHECK(keys.Stored() != last);
   keys.loop.Advance(std::chrono::seconds(1));
   CHECK(keys.told.size() == at_once + 1);
@@ -91,7 +117,7 @@ TEST_CASE("edge_keys: an edge that proposes keys in a row gets one a second",
 TEST_CASE("edge_keys: what waits is dropped when the edge says otherwise",
           "[edge_keys]") {
   Keys keys;
-  for (int i = 0; i < 6; ++i) keys.Propose(Fresh());
+  for (int i = 0; i < 24; ++i) keys.Propose(Fresh());
   const auto stored = keys.Stored();
   REQUIRE(stored);
   keys.Propose(Fresh());
@@ -99,6 +125,46 @@ TEST_CASE("edge_keys: what waits is dropped when the edge says otherwise",
   CHECK(keys.told.back() == *stored);
   keys.loop.Advance(std::chrono::seconds(10));
   CHECK(keys.Stored() == stored);
+}
+
+TEST_CASE("edge_keys: an edge just followed is given time before it is sought",
+          "[edge_keys]") {
+  using std::chrono::milliseconds;
+  Keys keys;
+  const PublicKey next = Fresh();
+  keys.Carry(next);
+  keys.hears = false;  // it was killed, and goes on with the replacement
+  keys.Follow(next);
+  keys.loop.Advance(milliseconds(600));  // the device is busy
+  CHECK(keys.ReachedBy() == next);
+  keys.Carry(next);
+  keys.loop.Advance(milliseconds(700));
+  CHECK(keys.ReachedBy() == next);
+  keys.loop.Advance(milliseconds(400));
+  CHECK(keys.ReachedBy() == keys.in_use);
+}
+
+TEST_CASE("edge_keys: an edge is sought anew while neither key shakes hands",
+          "[edge_keys]") {
+  Keys keys;
+  const PublicKey next = Fresh();
+  keys.Propose(next);
+  keys.Carry(next);
+  keys.hears = false;
+  const auto is_forgotten = [&keys] {
+    const auto device = keys.wireguard->Get(kDevice);
+    return device.ok() && device->peers.empty();
+  };
+  for (const int seconds : {1, 2, 4, 6, 6}) {
+    keys.loop.Advance(std::chrono::seconds(seconds));
+    CHECK(is_forgotten());
+    keys.Carry(next);
+  }
+  // From now on only what answers heartbeats is silent.
+  keys.Carry(next, std::chrono::system_clock::now() + std::chrono::hours(1));
+  keys.loop.Advance(std::chrono::seconds(60));
+  CHECK(!is_forgotten());
+  CHECK(keys.ReachedBy() == next);
 }
 
 }  // namespace

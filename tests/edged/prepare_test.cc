@@ -50,6 +50,7 @@ class Host {
 // A machine of 256 MB as Debian 12 starts it.
 Host::Values Debian() {
   return {{"ipv4/route/min_pmtu", "1280"},
+          {"ipv4/conf/all/accept_redirects", "0"},
           {"netfilter/nf_conntrack_max", "2048"},
           {"netfilter/nf_conntrack_acct", "0"},
           {"netfilter/nf_conntrack_tcp_loose", "1"}};
@@ -74,11 +75,13 @@ Host::Values WithIpv6(Host::Values values) {
 TEST_CASE("prepare: sets what a small machine lacks, once", "[prepare]") {
   Host::Values values = Debian();
   values["ipv4/route/min_pmtu"] = "552";
+  values["ipv4/conf/all/accept_redirects"] = "1";
   Host host(values);
   CHECK(host.Prepare() ==
         "set net.netfilter.nf_conntrack_max: 2048 -> 32768\n"
         "set net.netfilter.nf_conntrack_acct: 0 -> 1\n"
-        "set net.ipv4.route.min_pmtu: 552 -> 1280\n");
+        "set net.ipv4.route.min_pmtu: 552 -> 1280\n"
+        "set net.ipv4.conf.all.accept_redirects: 1 -> 0\n");
   CHECK(host.Get("netfilter/nf_conntrack_max") == "32768\n");
   CHECK(host.Prepare().empty());
 }

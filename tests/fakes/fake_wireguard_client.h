@@ -23,6 +23,8 @@ class FakeClient final : public Client {
                      const DeviceChange& change) override;
   absl::Status Remove(const std::string& name) override;
 
+  // A device as it is observed from now on, in memory alone.
+  void Put(const Device& device) { devices_[device.name] = device; }
   // The next Apply() changes nothing and returns `failure`.
   void FailNext(absl::Status failure) { failure_ = std::move(failure); }
   // How many changes were applied.

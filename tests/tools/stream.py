@@ -60,6 +60,10 @@ class Stream:
             return
         self.answered.setdefault(int(payload.rpartition(" ")[2]), time.monotonic())
 
+    def source(self):
+        """Its port, once something was sent."""
+        return self._socket.getsockname()[1]
+
     def lost(self):
         return sorted(set(self.sent) - set(self.answered))
 
@@ -99,6 +103,7 @@ class Transfer(threading.Thread):
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
         self._socket.settimeout(patience)
         self._socket.connect((address, port))
+        self.source = self._socket.getsockname()[1]
         self.start()
 
     def flowing(self):

@@ -285,6 +285,19 @@ TEST_CASE("doctor: an MTU that the kernel was told", "[doctor]") {
   CHECK(Problems(facts).find("was told") == std::string::npos);
 }
 
+TEST_CASE("doctor: an ICMP redirect that the kernel heeds", "[doctor]") {
+  DoctorFacts facts = HealthyHost();
+  facts.uplinks->at(0).learned_mtu = netlink::LearnedMtu{0, seconds(299)};
+  CHECK(Problems(facts) ==
+        "warning mtu: an ICMP redirect leads what is for 198.51.100.7, where "
+        "uplink home is, another way; the kernel forgets that in 299 s | ip "
+        "route flush cache; edged prepare\n");
+  // A route by a router advertisement expires, and says nothing of an MTU.
+  facts.uplinks->at(0).endpoint->address = *IpAddress::Parse("2001:db8::7");
+  CHECK(Problems(facts).find("redirect") == std::string::npos);
+  CHECK(Problems(facts).find(" 0 bytes") == std::string::npos);
+}
+
 TEST_CASE("doctor: routes and rules that lead away from the tunnel",
           "[doctor]") {
   DoctorFacts facts = HealthyHost();

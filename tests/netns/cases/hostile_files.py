@@ -1,15 +1,17 @@
 """Files, tokens and host names that somebody made to do harm."""
 
 import os
+import shutil
+import threading
 import time
 from pathlib import Path
 
 from case import case
 from expect import becomes, eventually, expect, expect_in, expect_not_in, within
 from lab import PYTHON
-from product import EDGED, STATE, Edge, edge_node, port_binding
+from product import EDGED, STATE, Agent, Edge, edge_node, port_binding
 from served import Undisturbed, becomes_served, inside, page, serves_more, serving, settled, web
-from world import World
+from world import A, World
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{chr(98 + n)}: &{chr(98 + n)} [{', '.join([f'*{chr(97 + n)}'] * 10)}]\n" for n in range(9)
@@ -162,3 +164,149 @@ def state_file_that_is_another(lab):
         kept = state.with_name("state.damaged")
         expect(kept.stat().st_size, 100_000_000 if content is None else len(content))
         becomes(lambda: setup.edge.status().get("mappingCount"), "1", 20)
+
+
+OWN_FILES = ("join.yaml", "key.yaml", "state", "state.damaged", "used-tokens", "forget-epoch", "lock")
+
+
+def vps_with_token(lab):
+    """A VPS that is not enrolled yet, and a token for it."""
+    world = World(lab, ("a",))
+    agent = Agent(world.home)
+    agent.write("a", edge_node("a", A))
+    return Edge(world.edges["a"]), agent.token("a").stdout.strip()
+
+
+class Canary:
+    """A pipe of root's that knows whether anybody has opened it to read."""
+
+    def __init__(self, path):
+        os.mkfifo(path, 0o600)
+        self._path = path
+        self._writer = threading.Thread(target=lambda: os.close(os.open(path, os.O_WRONLY)))
+        self._writer.start()
+
+    def was_opened(self):
+        opened = not self._writer.is_alive()
+        while self._writer.is_alive():  # lets it go
+            os.close(os.open(self._path, os.O_RDONLY | os.O_NONBLOCK))
+            time.sleep(0.01)
+        return opened
+
+
+@case
+def links_for_root(lab):
+    """What the daemon's own user plants in its folders leads no command that root types to a file
+    of root's: nothing is opened there, nothing written, and none of them hangs."""
+    edge, token = vps_with_token(lab)
+    state, run = (edge.host.folder / path for path in ("var/lib/edged", "run/edged"))
+    victim = lab.folder / "victim"
+    victim.write_text("secret: of root\n")
+    victim.chmod(0o640)  # root's group may read it
+    before = victim.stat()
+    nobody = 65534
+    commands = (
+        ["prepare"], ["doctor"], ["status"], ["join", token], ["rotate-key"], ["reset", "--owner"],
+        ["reset", "--epoch"], ["reset", "--kernel"], ["reset"], ["join", token],
+    )
+    for number, target in enumerate((victim, lab.folder / "canary", "/no/where", victim)):
+        canary = Canary(target) if number == 1 else None
+        for folder, names in ((state, OWN_FILES), (run, ("ipv6-forwarding", "edged.sock"))):
+            os.chown(folder, nobody, nobody)
+            for name in names:
+                (folder / name).unlink(missing_ok=True)
+                if number < 3:
+                    (folder / name).symlink_to(target)
+                else:
+                    os.link(target, folder / name)
+        for command in commands:
+            done = edge.host.run([EDGED, *command], check=False)
+            expect_not_in("of root", done.stdout + done.stderr)
+        if canary:
+            expect(canary.was_opened(), False, "a pipe of root's was opened")
+    expect(victim.read_text(), "secret: of root\n")
+    expect(victim.stat().st_mode, before.st_mode)
+    expect((victim.stat().st_uid, victim.stat().st_gid), (before.st_uid, before.st_gid))
+
+
+def plant_pipe(path):
+    os.mkfifo(path)
+
+
+def plant_huge(path):
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+
+
+TRAPS = {
+    "a pipe": plant_pipe,
+    "a folder": lambda path: (path / "full").mkdir(parents=True),
+    "a loop": lambda path: path.symlink_to(path.name),
+    "zeros": lambda path: path.symlink_to("/dev/zero"),
+    "a terabyte": plant_huge,
+}
+
+
+def clear(path):
+    """Whatever stands there, and beside it under longer names."""
+    for one in path.parent.glob(f"{path.name}*"):
+        if one.is_dir() and not one.is_symlink():
+            shutil.rmtree(one)
+        else:
+            one.unlink()
+
+
+def ends_or(daemon, path, trap, works):
+    """The daemon, started beside this trap, `works`, or has ended and named the file."""
+
+    def look():
+        if daemon.process.running():
+            works()
+
+    with within(8, f"{trap} as {path.name}"):
+        eventually(look)
+    if daemon.process.stop() != 0:
+        expect_in(path.name, daemon.process.output().splitlines()[-1], trap)
+
+
+@case
+def traps_in_the_state_folder(lab):
+    """Whatever stands where edged's own files should be: edged serves, or ends at once with a
+    word about that file."""
+    edge, token = vps_with_token(lab)
+    edge.cli("join", token)
+    state = inside(edge.host, "/var/lib/edged")
+    for path in (state / name for name in OWN_FILES):
+        kept = path.read_bytes() if path.exists() else None
+        for trap, plant in TRAPS.items():
+            clear(path)
+            plant(path)
+            edge.start()
+            ends_or(edge, path, trap, lambda: edge.cli("status"))
+        clear(path)
+        if kept is not None:
+            path.write_bytes(kept)
+
+
+@case
+def traps_in_the_agents_folder(lab):
+    """Whatever stands where clusteragent's own files should be: it serves, or names that file."""
+    setup = serving(lab)
+    agent = setup.agent
+    agent.process.stop()
+    for path in sorted(path for path in agent.state.rglob("*") if path.is_file()):
+        kept = path.read_bytes()
+        for trap, plant in list(TRAPS.items())[:4]:
+            clear(path)
+            plant(path)
+            seen = len(agent.process.output())
+            agent.run()
+
+            def works():
+                said = agent.process.output()[seen:]
+                named = f"/{path.name}: " in said
+                expect(named or "default/web: Ready=True" in said, True, f"it serves: {said}")
+
+            ends_or(agent, path, trap, works)
+        clear(path)
+        path.write_bytes(kept)

@@ -6,6 +6,7 @@ import time
 import ask
 from case import case
 from expect import becomes, eventually, expect, expect_in, expect_not_in, within
+from lab import PYTHON, ROOT
 from product import EDGED, Setup, port_binding, tcp, udp
 from stream import Stream
 from world import A, BACKEND, HOME_LAN
@@ -143,6 +144,33 @@ def edge_is_killed_in_each_phase(lab):
 def agent_is_killed_in_each_phase(lab):
     """clusteragent, killed at any moment of a rotation, follows when it is back."""
     killed_in_each_phase(lab, lambda setup: setup.agent)
+
+
+def make_way_long(setup, milliseconds):
+    """From now on a packet takes so much longer from edge to home, and as much back."""
+    router = setup.world.internet
+    tool = router.start([PYTHON, ROOT / "tests/tools/long_way.py", "long", milliseconds], "long")
+    tool.wait_for("ready")
+    router.ip(
+        "link set dev long up\nroute add default dev long table 100\n"
+        "rule add iif cgnat table 100\nrule add iif a to 192.0.2.0/24 table 100"
+    )
+
+
+@case
+def killed_on_a_long_way(lab):
+    """Far from each other, too, neither side leaves a key before a handshake by it had its time:
+    either daemon is killed at some moment of rotations, and next to nothing is lost."""
+    setup = serving(lab)
+    make_way_long(setup, 40)
+    with Stream(setup.world.client, A, 7000) as stream:
+        for delay in (0.05, 0.1, 0.15, 0.25):
+            for daemon in (setup.edge, setup.agent):
+                during_a_rotation(setup, delay, daemon.process.kill)
+                daemon.run()
+                settled(setup, 20)
+    print(f"    {stream.told()}")
+    expect(len(stream.lost()) < 20, True, f"next to nothing lost: {stream.told()}")
 
 
 @case

@@ -124,3 +124,41 @@ def killed_again_and_again(setup):
                 time.sleep(0.01 * moment)
 
     flowing(setup, "edged killed in its start", disturb)
+
+
+def reboot_home(setup, meanwhile=lambda: None):
+    """All that a kernel forgets when it reboots, but for the network that the lab made."""
+    home = setup.world.home
+    setup.agent.process.kill()
+    device = next(
+        line.split()[0] for line in home.run(["wg", "show", "all", "peers"]).stdout.splitlines()
+    )
+    home.run(["sh", "-c", f"nft flush ruleset; ip link del {device}; conntrack -F"], check=False)
+    meanwhile()
+    setup.agent.run()
+
+
+def answers_within(setup, seconds, what):
+    start = time.monotonic()
+    eventually(
+        lambda: expect(setup.ask(ask.page, A, 80), f"backend:8080 saw {HOME_LAN}"), seconds
+    )
+    print(f"    {what}: answers after {time.monotonic() - start:.1f} s", flush=True)
+
+
+@case
+def home_reboots(setup):
+    """An uplink whose host was rebooted serves as soon as its agent runs: its first handshake
+    waits for nothing."""
+    reboot_home(setup)
+    answers_within(setup, 2, "rebooted")
+
+
+@case
+def home_reboots_without_a_network(setup):
+    """The same where the way to the edge comes a while after the agent."""
+    home = setup.world.home
+    reboot_home(setup, lambda: home.ip("route del default"))
+    time.sleep(3)
+    home.ip("route add default via 192.168.1.1")
+    answers_within(setup, 2, "with a way")
