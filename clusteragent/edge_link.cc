@@ -1,11 +1,8 @@
 #include "clusteragent/edge_link.h"
 
-#include <net/if.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <array>
-#include <string_view>
 #include <utility>
 
 #include "common/protocol/epoch_refusal.h"
@@ -289,20 +286,9 @@ void EdgeLink::SayStored(const PublicKey& key) {
                                });
 }
 
-// NotFound while there is none. A host without a default route has one into a
-// tunnel, for its answers alone: the edge seems to be behind that tunnel, whose
-// MTU would follow itself, downwards with each plan.
 absl::StatusOr<Uplink::Way> EdgeLink::Way() const {
   if (!address_) return absl::NotFoundError("no address yet");
-  ASSIGN_OR_RETURN(const Uplink::Way way, context_.uplink.WayTo(*address_));
-  std::array<char, IF_NAMESIZE> name{};
-  if_indextoname(static_cast<unsigned>(way.link), name.data());
-  const auto& tunnels = context_.uplink.devices();
-  if (std::ranges::find(tunnels, std::string_view(name.data())) !=
-      tunnels.end()) {
-    return absl::NotFoundError("only through a tunnel");
-  }
-  return way;
+  return context_.uplink.WayTo(*address_);
 }
 
 // Another network may carry more, or less, at the same MTU of its link.

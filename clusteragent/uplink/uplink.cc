@@ -151,6 +151,12 @@ absl::StatusOr<Uplink::Way> Uplink::WayTo(const IpAddress& address) {
   if (link == nullptr) {
     return absl::NotFoundError("no link to " + address.ToString());
   }
+  // A host without a default route has one into a tunnel, for its answers
+  // alone. What is behind a tunnel of ours has no say in its MTU, which would
+  // follow itself, downwards with each plan.
+  if (std::ranges::find(devices_, link->name) != devices_.end()) {
+    return absl::NotFoundError("only a tunnel leads to " + address.ToString());
+  }
   const uint32_t mtu = link->mtu;
   return Way{route.link, route.source,
              route.mtu == 0 ? mtu : std::min(mtu, route.mtu)};

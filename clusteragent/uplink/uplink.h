@@ -69,6 +69,7 @@ class Uplink {
     uint32_t mtu = 0;  // the least of the route and the link, in bytes
     bool operator==(const Way&) const = default;
   };
+  // NotFound where there is none, or only one by a device of ours.
   absl::StatusOr<Way> WayTo(const IpAddress& address);
 
   // Which devices of a plan are compared with the kernel: all, or those that
