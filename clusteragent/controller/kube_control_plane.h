@@ -82,10 +82,12 @@ class KubeControlPlane final : public ControlPlane {
   struct UplinkObject {
     ObjectMeta meta;
     std::map<std::string, PublicKey> keys;  // by EdgeNode name
+    std::vector<IpAddress> addresses;       // of its host
     nlohmann::json status;
     std::string resource_version;
     bool operator==(const UplinkObject& other) const {
-      return meta == other.meta && keys == other.keys;
+      return meta == other.meta && keys == other.keys &&
+             addresses == other.addresses;
     }
   };
 

@@ -36,6 +36,12 @@ std::optional<KubeControlPlane::UplinkObject> KubeControlPlane::ReadUplink(
     const auto key = PublicKey::Parse(Text(Field(edge, "publicKey")));
     if (key.ok()) uplink.keys[Text(Field(edge, "edgeNode"))] = *key;
   }
+  for (const json& item : Items(Field(uplink.status, "addresses"))) {
+    const auto address = IpAddress::Parse(
+        item.is_string() ? item.get_ref<const std::string&>() : "");
+    if (address.ok()) uplink.addresses.push_back(*address);
+  }
+  uplink.addresses = TellableAddresses(std::move(uplink.addresses));
   return uplink;
 }
 
@@ -99,7 +105,8 @@ std::vector<UplinkFacts> KubeControlPlane::other_uplinks() const {
     if (uplink.meta.name == options_.uplink_name || uplink.meta.deleting) {
       continue;
     }
-    others.push_back({uplink.meta.name, uplink.meta.labels, uplink.keys});
+    others.push_back(
+        {uplink.meta.name, uplink.meta.labels, uplink.keys, uplink.addresses});
   }
   return others;
 }

@@ -282,9 +282,17 @@ std::optional<Refusal> Placer::Claim(const Candidate& candidate,
   granted.binding = candidate.ref;
   granted.backend = candidate.backends.at(listener.public_address.family());
   granted.client_ip = candidate.valid.client_ip;
+  const auto holders = candidate.holders.find(listener.public_address.family());
   granted.timeouts = candidate.valid.timeouts;
   granted.access = candidate.valid.access;
   if (candidate.service) granted.service = BackendName(candidate);
+  if (holders == candidate.holders.end()) return std::nullopt;
+  granted.holders = {
+      .target = candidate.service
+                    ? fmt::format("{} {}", edged::ToString(listener.protocol),
+                                  granted.service)
+                    : candidate.valid.target.address.ToString(),
+      .uplinks = holders->second};
   return std::nullopt;
 }
 

@@ -38,6 +38,7 @@ class Placer {
     std::optional<ServiceTarget> service;  // with its namespace
     Backends backends;                     // of the families that can be served
     std::map<Family, Refusal> without;     // why another one cannot
+    std::map<Family, std::vector<std::string>> holders;  // of Preserve
     std::string Where() const;   // "PortBinding a/b: spec.bindings[0] \"web\""
     std::string Target() const;  // "target 10.0.0.5", "Service shop/web:http"
   };
@@ -47,8 +48,10 @@ class Placer {
   std::optional<Refusal> FindTarget(Candidate& candidate) const;
   std::optional<Refusal> FindService(Candidate& candidate) const;
   // Leaves of the backend what clientIP allows.
-  std::optional<Refusal> JudgeBackend(const Candidate& candidate,
+  std::optional<Refusal> JudgeBackend(Candidate& candidate, Family family,
                                       Backend& backend) const;
+  // The uplinks whose hosts have one of the endpoints; of none: all uplinks.
+  std::vector<std::string> HoldersOf(const Backend& backend) const;
   std::optional<Refusal> JudgeNetworks(const Candidate& candidate,
                                        const Backend& backend) const;
   std::optional<Refusal> JudgeIpv6(const Candidate& candidate,

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <tuple>
 #include <utility>
@@ -18,7 +19,7 @@ namespace {
 
 constexpr size_t kGroupDigits = 12;
 
-// Without timeouts and access as it was before there were any.
+// Without timeouts, access and holders as it was before there were any.
 std::string GroupName(const IpAddress& public_address,
                       protocol::Affinity affinity, const Selector& selector,
                       const PlannedMapping& planned) {
@@ -32,6 +33,9 @@ std::string GroupName(const IpAddress& public_address,
   }
   if (!planned.access.empty()) {
     definition.push_back("access " + planned.access.ToString());
+  }
+  if (planned.holders) {
+    definition.push_back("holders of " + planned.holders->target);
   }
   return "g-" + StableHash(definition, kGroupDigits);
 }
@@ -68,25 +72,37 @@ std::vector<protocol::Uplink> UplinksOf(const EdgeNode& node,
   return uplinks;
 }
 
+// Of those that the edge has.
+std::vector<std::string> MembersOf(const PlannedMapping& planned,
+                                   const std::vector<std::string>& uplinks) {
+  if (!planned.holders) return uplinks;
+  std::vector<std::string> members;
+  std::ranges::set_intersection(uplinks, planned.holders->uplinks,
+                                std::back_inserter(members));
+  return members;
+}
+
 // Every public address that is mapped has one group of all uplinks for each
-// choice of timeouts and access.
+// choice of timeouts and access, and one of its holders for each target that
+// is to see its clients.
 void FillGroups(const EdgeNode& node, EdgePlan& plan) {
   std::vector<std::string> uplinks;
   for (const protocol::Uplink& uplink : plan.wanted.uplinks) {
     uplinks.push_back(uplink.name);
   }
   using Definition =
-      std::tuple<IpAddress, protocol::Timeouts, protocol::Access>;
+      std::tuple<IpAddress, protocol::Timeouts, protocol::Access, std::string>;
   std::map<Definition, std::string> names;  // of a hash each
   for (PlannedMapping& planned : plan.mappings) {
     const IpAddress& address = planned.mapping.listener.public_address;
-    std::string& name = names[{address, planned.timeouts, planned.access}];
+    std::string& name = names[{address, planned.timeouts, planned.access,
+                               planned.holders ? planned.holders->target : ""}];
     if (name.empty()) {
       name = GroupName(address, protocol::Affinity::kNone, node.uplink_selector,
                        planned);
       plan.wanted.groups.push_back({.name = name,
                                     .public_address = address,
-                                    .uplinks = uplinks,
+                                    .uplinks = MembersOf(planned, uplinks),
                                     .timeouts = planned.timeouts,
                                     .access = planned.access});
     }
