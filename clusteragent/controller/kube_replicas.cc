@@ -8,6 +8,7 @@
 #include "clusteragent/controller/kube_control_plane.h"
 #include "clusteragent/kube/cluster_json.h"
 #include "clusteragent/kube/json_reading.h"
+#include "common/protocol/epoch_refusal.h"
 #include "common/status.h"
 
 namespace edged::agent {
@@ -20,7 +21,6 @@ using nlohmann::json;
 
 constexpr auto kAgain = std::chrono::seconds(5);  // after a failure
 constexpr auto kContestPause = std::chrono::seconds(30);
-constexpr uint64_t kHighestTerm = 1U << 30;  // leaseTransitions has 31 bits
 
 }  // namespace
 
@@ -137,7 +137,7 @@ std::optional<Epoch> KubeControlPlane::epoch() const {
 void KubeControlPlane::Exceed(const std::string& edge, uint64_t seen) {
   const auto own = epoch();
   if (!own || own->number > seen) return;
-  if (seen >= kHighestTerm) {
+  if (seen >= protocol::kHighestEpoch) {
     troubles_.Hear("term",
                    FailedPrecondition(
                        "edge {} has seen term {}, which no Lease can count to; "
