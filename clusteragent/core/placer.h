@@ -1,8 +1,11 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -11,6 +14,14 @@
 #include "clusteragent/core/service_target.h"
 
 namespace edged::agent {
+
+// What one edge is asked for at most, so that whoever wants more stands back
+// alone, the youngest first: an edge would refuse the whole change. Groups are
+// fewer than an edge takes (common/protocol/edge_limits.h): the old and the new
+// ones of a change stand side by side, and thousands make it slow.
+inline constexpr size_t kMostGroupsOfEdge = 4'096;
+// Of all groups' access together.
+inline constexpr size_t kMostPrefixesOfEdge = 65'536;
 
 // Puts bindings on the listeners of the edges, one after the other: what comes
 // first holds its ports. Borrows what it is given.
@@ -43,6 +54,8 @@ class Placer {
     std::string Target() const;  // "target 10.0.0.5", "Service shop/web:http"
   };
 
+  struct EdgeClaims;
+
   void PlaceBinding(Candidate candidate, PlannedBinding& planned);
   // Fills `backends` and `without`.
   std::optional<Refusal> FindTarget(Candidate& candidate) const;
@@ -68,12 +81,26 @@ class Placer {
                                        const Placement& placement,
                                        uint16_t tunnel_port) const;
   static std::string BackendName(const Candidate& candidate);
+  static PlannedMapping MappingOf(const Candidate& candidate,
+                                  const Placement& placement);
+  // Counts what the mapping takes of the edge, or says what there is no more
+  // of.
+  static std::optional<Refusal> TakeRoom(const Candidate& candidate,
+                                         const Placement& placement,
+                                         const PlannedMapping& planned,
+                                         EdgeClaims& edge);
   // Takes the listener, or says who has it.
   std::optional<Refusal> Claim(const Candidate& candidate,
                                const Placement& placement);
 
+  // What mappings of one group share: public address, timeouts, access, and
+  // the target that is to see its clients.
+  using GroupDefinition =
+      std::tuple<IpAddress, protocol::Timeouts, protocol::Access, std::string>;
   struct EdgeClaims {
     std::map<std::pair<IpAddress, Protocol>, PortClaims> ports;
+    std::set<GroupDefinition, std::less<>> groups;
+    size_t prefixes = 0;                  // of the access of all groups
     std::vector<PlannedMapping> granted;  // a claim's owner is an index here
   };
 

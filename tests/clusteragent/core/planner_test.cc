@@ -266,52 +266,6 @@ TEST_CASE("planner: Preserve needs a target on the uplink's host",
         "uplink, and none has the address 10.0.0.5\n");
 }
 
-TEST_CASE("planner: Preserve leads clients to the uplinks that have the target",
-          "[planner]") {
-  World world =
-      TwoEdges({Object("m", "a",
-                       {Bind("one", "TCP", 80), Bind("two", "TCP", 81),
-                        Bind("all", "TCP", 82)})});
-  auto& bindings = world.port_bindings[0].bindings;
-  bindings[0].target.address = "192.168.1.11";
-  bindings[0].client_ip = "Preserve";
-  bindings[1].target.address = "172.17.0.1";  // a bridge that each host has
-  bindings[1].client_ip = "Preserve";
-  Facts facts = FactsFor({"a", "b"});
-  facts.local_addresses.push_back(Ip("172.17.0.1"));
-  facts.uplinks[0].addresses.push_back(Ip("172.17.0.1"));
-  facts.uplinks.push_back(
-      {.name = "second",
-       .keys = {{"a", KeyNumber(2)}},
-       .addresses = {Ip("172.17.0.1"), Ip("192.168.1.11")}});
-  // As the leader plans, and as "second" does for itself.
-  const Plan here = PlanOf(world, facts);
-  facts.own_uplink = "second";
-  facts.local_addresses = facts.uplinks[1].addresses;
-  const Plan there = PlanOf(world, facts);
-  CHECK(here.Edge("a")->wanted == there.Edge("a")->wanted);
-
-  const auto members = [&](size_t mapping) {
-    const protocol::EdgeState& wanted = here.Edge("a")->wanted;
-    const auto group =
-        std::ranges::find(wanted.groups, wanted.mappings.at(mapping).group,
-                          &protocol::Group::name);
-    return fmt::format("{}", fmt::join(group->uplinks, " "));
-  };
-  CHECK(members(0) == "second");
-  CHECK(members(1) == "home second");
-  CHECK(members(2) == "home second");
-  CHECK(here.Edge("a")->wanted.groups.size() == 3);
-  CHECK(here.Edge("a")->mappings[0].backend.endpoints.empty());
-  CHECK(there.Edge("a")->mappings[0].backend.endpoints.size() == 1);
-
-  // Its group keeps its name when another host has the target, too.
-  facts.uplinks[0].addresses.push_back(Ip("192.168.1.11"));
-  const Plan both = PlanOf(world, facts);
-  CHECK(both.Edge("a")->wanted.mappings == here.Edge("a")->wanted.mappings);
-  CHECK(both.Edge("a")->wanted.groups != here.Edge("a")->wanted.groups);
-}
-
 TEST_CASE("planner: a target in a tunnel network is refused", "[planner]") {
   PortBinding object = Object("m", "a", {Bind("loop", "TCP", 80)});
   object.bindings[0].target.address = "10.200.4.16";
