@@ -85,6 +85,27 @@ bool Placer::IsTaken(const std::string& edge,
          ports->second.OwnerOf(listener.ports).has_value();
 }
 
+std::string Placer::HolderOf(const std::string& edge,
+                             const IpAddress& address) const {
+  const auto claims = claims_.find(edge);
+  if (claims == claims_.end()) return "";
+  for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp}) {
+    const auto ports = claims->second.ports.find({address, protocol});
+    if (ports == claims->second.ports.end()) continue;
+    const auto owner = ports->second.OwnerOf({1, 65535});
+    if (!owner) continue;
+    const BindingRef& binding = claims->second.granted[*owner].binding;
+    return ObjectKey{binding.kind, binding.name_space, binding.object}
+        .ToString();
+  }
+  return "";
+}
+
+void Placer::Dedicate(const std::string& edge, const IpAddress& address,
+                      const ObjectKey& owner) {
+  claims_[edge].dedicated.emplace(address, owner);
+}
+
 std::vector<PlannedMapping> Placer::Granted(const std::string& edge) const {
   const auto found = claims_.find(edge);
   if (found == claims_.end()) return {};
@@ -261,6 +282,15 @@ std::optional<Refusal> Placer::Claim(const Candidate& candidate,
                                      const Placement& placement) {
   const protocol::Listener& listener = placement.listener;
   EdgeClaims& edge = claims_[placement.edge];
+  const auto alone = edge.dedicated.find(listener.public_address);
+  if (alone != edge.dedicated.end() &&
+      alone->second != candidate.object.Key()) {
+    return Refusal{
+        reason::kNoFreePublicIp,
+        fmt::format("{}: {} of EdgeNode {} is dedicated to {}, which is older",
+                    candidate.Where(), listener.public_address.ToString(),
+                    placement.edge, alone->second.ToString())};
+  }
   PortClaims& ports = edge.ports[{listener.public_address, listener.protocol}];
   if (const auto owner = ports.OwnerOf(listener.ports)) {
     const PlannedMapping& winner = edge.granted[*owner];

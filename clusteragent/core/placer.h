@@ -36,6 +36,12 @@ class Placer {
   bool IsTaken(const std::string& edge,
                const protocol::Listener& listener) const;
 
+  // Who has a listener on an address so far: "PortBinding a/b"; empty: nobody.
+  std::string HolderOf(const std::string& edge, const IpAddress& address) const;
+  // From now on nobody else is put on it.
+  void Dedicate(const std::string& edge, const IpAddress& address,
+                const ObjectKey& owner);
+
   // The mappings that were granted on an edge so far, in the order of the
   // granting; their groups are unset.
   std::vector<PlannedMapping> Granted(const std::string& edge) const;
@@ -99,6 +105,7 @@ class Placer {
       std::tuple<IpAddress, protocol::Timeouts, protocol::Access, std::string>;
   struct EdgeClaims {
     std::map<std::pair<IpAddress, Protocol>, PortClaims> ports;
+    std::map<IpAddress, ObjectKey> dedicated;  // to whom
     std::set<GroupDefinition, std::less<>> groups;
     size_t prefixes = 0;                  // of the access of all groups
     std::vector<PlannedMapping> granted;  // a claim's owner is an index here

@@ -144,6 +144,18 @@ PlannedObject Refused(const Exposure& exposure, const Refusal& refusal) {
           .refused = refusal};
 }
 
+// Where a Service is to be alone: of an address that an edge does not have
+// nobody asks.
+void Dedicate(const std::vector<std::string>& edges,
+              const std::vector<IpAddress>& addresses, const ObjectKey& owner,
+              Placer& placer) {
+  for (const std::string& edge : edges) {
+    for (const IpAddress& address : addresses) {
+      placer.Dedicate(edge, address, owner);
+    }
+  }
+}
+
 // PortBindings and exposed Services, the oldest first; of the same age a
 // PortBinding.
 std::vector<PlannedObject> PlaceByAge(const World& world, Placer& placer) {
@@ -155,6 +167,10 @@ std::vector<PlannedObject> PlaceByAge(const World& world, Placer& placer) {
                                const ServicePort& port) {
     return placer.IsTaken(edge,
                           {address, port.protocol, {port.port, port.port}});
+  };
+  const auto occupant = [&placer](const std::string& edge,
+                                  const IpAddress& address) {
+    return placer.HolderOf(edge, address);
   };
   std::vector<const PortBinding*> by_age;
   for (const PortBinding& object : world.port_bindings) {
@@ -173,13 +189,15 @@ std::vector<PlannedObject> PlaceByAge(const World& world, Placer& placer) {
   };
   for (const Exposure& exposure : exposures) {
     place_objects_before(&exposure.service.meta);
-    const auto choice = pool.Choose(exposure, taken);
+    const auto choice = pool.Choose(exposure, taken, occupant);
     if (const auto* refusal = std::get_if<Refusal>(&choice)) {
       planned.push_back(Refused(exposure, *refusal));
       continue;
     }
     const auto& [edges, addresses] = std::get<AddressPool::Choice>(choice);
-    planned.push_back(placer.Place(BindingOf(exposure, edges, addresses)));
+    const PortBinding binding = BindingOf(exposure, edges, addresses);
+    if (exposure.dedicated) Dedicate(edges, addresses, binding.Key(), placer);
+    planned.push_back(placer.Place(binding));
   }
   place_objects_before(nullptr);
   return planned;
