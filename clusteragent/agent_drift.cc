@@ -80,6 +80,7 @@ void Agent::Repair() {
       damage_.table.changes() > 0 ? damage_.table.by() : damage_.network.by());
   if (!was_flooded && pace_.flood()) {
     spdlog::warn("{}", pace_.flood()->ToString());
+    AnnounceRepair(*pace_.flood());
   }
   if (wait > wait.zero()) {
     watch_->Pause();
@@ -118,6 +119,7 @@ void Agent::CheckPeers() {
   const auto now = SteadyClock::now();
   if (const auto flood = pace_.TakeEnd(now)) {
     spdlog::warn("{}", flood->ToString());
+    AnnounceRepair(*flood);
   }
   if (!applied_) return;
   Conclude({DriftPart::kTunnel, "peers or keys are not as they were left", {}},
@@ -135,7 +137,30 @@ void Agent::Conclude(Drift drift, const Uplink::Outcome& outcome,
   if (outcome.written.empty()) return;  // it was not ours, or is right again
   drift.repair = outcome.written;
   drift.took = SteadyClock::now() - since;
-  if (!pace_.flood()) spdlog::warn("{}", drift.ToString());
+  if (pace_.flood()) return;
+  spdlog::warn("{}", drift.ToString());
+  AnnounceRepair(drift);
+}
+
+void Agent::AnnounceRepair(const std::variant<Drift, Flood>& repair) {
+  const auto now = SteadyClock::now();
+  if (const auto news = repair_news_.Add(repair, now)) {
+    control_plane_->AnnounceOwn(*news);
+  }
+  if (news_timer_ != 0 || !repair_news_.due()) return;
+  news_timer_ =
+      loop_->After(*repair_news_.due() - now, [this] { AnnounceDueRepairs(); });
+}
+
+void Agent::AnnounceDueRepairs() {
+  news_timer_ = 0;
+  const auto now = SteadyClock::now();
+  if (const auto news = repair_news_.Due(now)) {
+    control_plane_->AnnounceOwn(*news);
+  }
+  if (!repair_news_.due()) return;  // else the clock was not there yet
+  news_timer_ =
+      loop_->After(*repair_news_.due() - now, [this] { AnnounceDueRepairs(); });
 }
 
 // What a plan has put right before the kernel's word of it was read.

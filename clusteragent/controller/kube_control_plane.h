@@ -72,6 +72,7 @@ class KubeControlPlane final : public ControlPlane {
              std::function<void()> done) override;
   void Tell(const Telling& telling) override;
   void Announce(const std::string& edge, const Happening& news) override;
+  void AnnounceOwn(const Happening& news) override;
   bool drains() const override { return true; }
   void Stop(std::function<void()> done) override;
 
