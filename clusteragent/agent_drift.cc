@@ -177,9 +177,13 @@ Drift Agent::DriftUnderPlan() {
 
 // What a plan that is as before had to write was changed by somebody.
 void Agent::ConcludePlan(UplinkPlan plan, const Uplink::Outcome& outcome) {
-  const bool as_before = applied_ && plan.devices == uplink_plan_.devices &&
-                         plan.rules == uplink_plan_.rules &&
-                         plan.table == uplink_plan_.table;
+  // A link that leads to no target any more is guarded until it is switched
+  // back: the plan that does so is ours, though its table is as before.
+  const bool switches_back = std::ranges::any_of(
+      plan.links, [](const LinkConf& link) { return !link.forwarding; });
+  const bool as_before =
+      applied_ && !switches_back && plan.devices == uplink_plan_.devices &&
+      plan.rules == uplink_plan_.rules && plan.table == uplink_plan_.table;
   uplink_plan_ = std::move(plan);
   applied_ = outcome.status.ok();
   if (applied_ && unrepaired_) {
