@@ -1,6 +1,7 @@
 #include "clusteragent/agent.h"
 
 #include <fmt/ranges.h>
+#include <malloc.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
@@ -21,6 +22,9 @@ using std::chrono::milliseconds;
 using SteadyClock = std::chrono::steady_clock;
 
 constexpr auto kPlanDelay = milliseconds(5);
+// What reading and planning everything took goes back to the kernel when that
+// has been told.
+constexpr auto kTrimDelay = std::chrono::seconds(5);
 constexpr auto kMissingGrace = std::chrono::seconds(1);
 
 // "22/tcp" as the edge tells it; unknown forms of a newer edge are left out.
@@ -212,7 +216,11 @@ void Agent::PlanNow() {
   const bool whole = std::exchange(whole_, false) || !applied_ ||
                      control_plane_->objects().changes().everything;
   const absl::Status status = TryPlan(whole);
-  if (whole) took_ = SteadyClock::now() - planned_;
+  if (whole) {
+    took_ = SteadyClock::now() - planned_;
+    loop_->Cancel(trim_timer_);
+    trim_timer_ = loop_->After(kTrimDelay, [] { malloc_trim(0); });
+  }
   trouble_ = std::string(Message(status));
   if (status.ok()) {
     backoff_.Reset();

@@ -156,9 +156,13 @@ class Agent {
   // The next plan is of everything, however little changed.
   bool whole_ = true;
   std::chrono::steady_clock::duration took_{};  // the last one of that kind
-  std::optional<UplinkHost> host_;              // as last observed
-  Plan carried_;                                // edges as the uplink has them
-  std::set<std::string> lingering_;             // those of which something does
+  // The next one compares all devices of the host, and the last one that did.
+  bool compare_all_ = true;
+  std::chrono::steady_clock::time_point compared_;
+  size_t next_checked_ = 0;         // of its devices: whose peers are looked at
+  std::optional<UplinkHost> host_;  // as last observed
+  Plan carried_;                    // edges as the uplink has them
+  std::set<std::string> lingering_;  // those of which something does
   std::vector<std::string> told_errors_;
   std::optional<std::chrono::steady_clock::time_point> missing_since_;
   StatusBoard board_;
@@ -197,6 +201,7 @@ class Agent {
   EventLoop::TimerId plan_timer_ = 0;
   EventLoop::TimerId flows_timer_ = 0;
   EventLoop::TimerId retry_timer_ = 0;
+  EventLoop::TimerId trim_timer_ = 0;
   EventLoop::TimerId tell_timer_ = 0;
 };
 

@@ -14,6 +14,7 @@
 namespace edged::agent {
 namespace {
 
+constexpr auto kCompareInterval = std::chrono::seconds(30);
 constexpr auto kFlowsAgain = std::chrono::seconds(1);  // after a failure
 
 std::set<IpAddress> TargetsOf(const EdgePlan& edge) {
@@ -58,7 +59,9 @@ absl::StatusOr<UplinkInput> Agent::GatherUplinkInput() {
   return input;
 }
 
+// Somebody else has changed something.
 absl::Status Agent::ApplyUplinkAnew() {
+  compare_all_ = true;
   ASSIGN_OR_RETURN(host_, uplink_.Observe());
   return ApplyUplink();
 }
@@ -74,7 +77,15 @@ absl::Status Agent::ApplyUplink() {
   ASSIGN_OR_RETURN(uplink_input_, GatherUplinkInput());
   ASSIGN_OR_RETURN(UplinkPlan plan, MakeUplinkPlan(carried_, uplink_input_));
   RememberSwitched(plan);
-  const Uplink::Outcome outcome = uplink_.Apply(plan);
+  // What others change is repaired as soon as the kernel tells of it; now and
+  // then a plan looks for what it did not.
+  const bool is_due = planned_ - compared_ >= kCompareInterval;
+  const auto compare = is_due || compare_all_ || !applied_
+                           ? Uplink::Compare::kAll
+                           : Uplink::Compare::kChanged;
+  const Uplink::Outcome outcome = uplink_.Apply(plan, compare);
+  if (compare == Uplink::Compare::kAll) compared_ = planned_;
+  compare_all_ = false;
   ConcludePlan(std::move(plan), outcome);
   Carry(outcome);
   // One device that fails keeps no flow from its target: the table stands where

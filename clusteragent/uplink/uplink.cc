@@ -67,6 +67,7 @@ absl::Status Uplink::Remember(const std::string& device) {
 }
 
 absl::Status Uplink::RemoveDevice(const std::string& device) {
+  made_.erase(device);
   RETURN_IF_ERROR(wireguard_.Remove(device));
   std::erase(devices_, device);
   dialled_.erase(device);
@@ -155,11 +156,11 @@ absl::StatusOr<Uplink::Way> Uplink::WayTo(const IpAddress& address) {
              route.mtu == 0 ? mtu : std::min(mtu, route.mtu)};
 }
 
-Uplink::Outcome Uplink::Apply(const UplinkPlan& plan) {
+Uplink::Outcome Uplink::Apply(const UplinkPlan& plan, Compare compare) {
   // Without its table no device may be up.
   Outcome outcome = RepairTable(plan);
   if (!outcome.status.ok()) return outcome;
-  Outcome devices = RepairDevices(plan);
+  Outcome devices = ApplyDevices(plan, compare);
   devices.written = Joined({outcome.written, devices.written});
   if (const absl::Status status = RemoveOldDevices(plan); devices.status.ok()) {
     devices.status = status;
@@ -175,6 +176,10 @@ Uplink::Outcome Uplink::RepairTable(const UplinkPlan& plan) {
 }
 
 Uplink::Outcome Uplink::RepairDevices(const UplinkPlan& plan) {
+  return ApplyDevices(plan, Compare::kAll);
+}
+
+Uplink::Outcome Uplink::ApplyDevices(const UplinkPlan& plan, Compare compare) {
   Outcome outcome;
   const auto note = [&outcome](const absl::Status& status) {
     if (outcome.status.ok()) outcome.status = status;
@@ -184,8 +189,16 @@ Uplink::Outcome Uplink::RepairDevices(const UplinkPlan& plan) {
   if (const auto observed = ObserveNetwork(); observed.ok()) {
     for (const UplinkDevice& device : plan.devices) {
       const std::string& name = device.wireguard.name;
+      const auto made = made_.find(name);
+      if (compare == Compare::kChanged && made != made_.end() &&
+          made->second.device == device) {
+        outcome.devices.emplace(name, made->second.link);
+        continue;
+      }
+      made_.erase(name);
       const auto link = ApplyDevice(device, *observed);
       if (link.ok()) {
+        made_.emplace(name, Made{device, *link});
         outcome.devices.emplace(name, *link);
       } else {
         note(Annotate(link.status(), "device " + name));
@@ -199,12 +212,9 @@ Uplink::Outcome Uplink::RepairDevices(const UplinkPlan& plan) {
   return outcome;
 }
 
-Uplink::Outcome Uplink::RepairPeers(const UplinkPlan& plan) {
+Uplink::Outcome Uplink::RepairPeers(const UplinkDevice& device) {
   Outcome outcome;
-  for (const UplinkDevice& device : plan.devices) {
-    const absl::Status status = ApplyPeers(device);
-    if (outcome.status.ok()) outcome.status = status;
-  }
+  outcome.status = ApplyPeers(device);
   outcome.written = Joined(std::exchange(written_, {}));
   return outcome;
 }
@@ -394,7 +404,10 @@ absl::Status Uplink::RemoveOldDevices(const UplinkPlan& plan) {
   return absl::OkStatus();
 }
 
+// The tunnel's own route gives way to that of the control device, and comes
+// back after it: no tunnel is as it was made.
 absl::Status Uplink::AddControlDevice(const UplinkDevice& device) {
+  made_.clear();
   const std::string& name = device.wireguard.name;
   std::set<IpPrefix>& destinations = control_devices_[name];
   for (const netlink::Route& route : device.routes) {
@@ -407,6 +420,7 @@ absl::Status Uplink::AddControlDevice(const UplinkDevice& device) {
 }
 
 absl::Status Uplink::RemoveControlDevice(const std::string& name) {
+  made_.clear();
   control_devices_.erase(name);
   return RemoveDevice(name);
 }
@@ -416,6 +430,7 @@ absl::StatusOr<wireguard::Device> Uplink::Tunnel(const std::string& device) {
 }
 
 absl::Status Uplink::ForgetPeers(const std::string& device) {
+  made_.erase(device);
   ASSIGN_OR_RETURN(const wireguard::Device observed, wireguard_.Get(device));
   wireguard::DeviceChange change;
   for (const wireguard::Peer& peer : observed.peers) {

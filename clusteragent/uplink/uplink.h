@@ -71,13 +71,17 @@ class Uplink {
   };
   absl::StatusOr<Way> WayTo(const IpAddress& address);
 
+  // Which devices of a plan are compared with the kernel: all, or those that
+  // are not as they were last made. Each takes some calls, and with userspace
+  // WireGuard an answer of another process.
+  enum class Compare { kAll, kChanged };
   // The table comes before any device. Devices that this object made and the
   // plan does not name are removed.
-  Outcome Apply(const UplinkPlan& plan);
+  Outcome Apply(const UplinkPlan& plan, Compare compare);
   // Parts of a plan that was applied, after others changed something.
   Outcome RepairTable(const UplinkPlan& plan);
   Outcome RepairDevices(const UplinkPlan& plan);  // with routes and rules
-  Outcome RepairPeers(const UplinkPlan& plan);
+  Outcome RepairPeers(const UplinkDevice& device);
   // The short-lived device that introduces us; it takes over the route to the
   // edge's API address.
   absl::Status AddControlDevice(const UplinkDevice& device);
@@ -103,6 +107,7 @@ class Uplink {
     std::vector<netlink::Route> routes;
   };
   absl::StatusOr<Observed> ObserveNetwork();
+  Outcome ApplyDevices(const UplinkPlan& plan, Compare compare);
   absl::StatusOr<int> ApplyDevice(UplinkDevice device,
                                   const Observed& observed);
   absl::Status ApplyPeers(const UplinkDevice& device);
@@ -133,6 +138,12 @@ class Uplink {
     bool operator==(const Dialled&) const = default;
   };
   std::map<std::string, Dialled> dialled_;
+  // Devices as they were last made, and their indexes.
+  struct Made {
+    UplinkDevice device;
+    int link;
+  };
+  std::map<std::string, Made> made_;
   std::map<int, netlink::Link> links_;        // by index, as last observed
   std::vector<std::string> written_;          // by the call under way
   std::map<IpAddress, std::string> nowhere_;  // as last told

@@ -96,8 +96,9 @@ class Host {
     input.target_links = uplink_->RoutesTo({netlink::Ip("10.9.0.5")})->used;
     return MakeUplinkPlan(PlanOf(world, FactsFor(edges)), input).value();
   }
-  void Apply(const std::vector<std::string>& edges) {
-    const absl::Status status = uplink_->Apply(PlanFor(edges)).status;
+  void Apply(const std::vector<std::string>& edges,
+             Uplink::Compare compare = Uplink::Compare::kAll) {
+    const absl::Status status = uplink_->Apply(PlanFor(edges), compare).status;
     INFO(status);
     REQUIRE(status.ok());
   }
@@ -157,6 +158,33 @@ TEST_CASE("uplink: makes what the plan says, and the same plan changes nothing",
   host.Restart(host.uplink().devices());
   host.Apply({"a", "b"});
   CHECK(Seen() == seen);
+}
+
+TEST_CASE("uplink: a device that is as it was made is compared where asked for",
+          "[uplink]") {
+  Host host;
+  if (!host) return;
+  host.Apply({"a", "b"});
+  const std::string device = host.uplink().devices().at(0);
+  const auto is_up = [&] {
+    return Count(Run("ip -br link show up"), device) == 1;
+  };
+  const std::string seen = Seen();
+  Run("ip link set " + device + " down");
+  host.Apply({"a", "b"}, Uplink::Compare::kChanged);
+  CHECK_FALSE(is_up());
+  host.Apply({"a", "b"}, Uplink::Compare::kAll);
+  CHECK(is_up());
+  CHECK(Seen() == seen);
+
+  // Its peers were taken away by ourselves.
+  REQUIRE(host.uplink().ForgetPeers(device).ok());
+  host.Apply({"a", "b"}, Uplink::Compare::kChanged);
+  CHECK(host.uplink().Tunnel(device)->peers.size() == 1);
+  // Another plan of one is made so, and no longer than it is wanted.
+  host.Apply({"b"}, Uplink::Compare::kChanged);
+  host.Apply({"a", "b"}, Uplink::Compare::kChanged);
+  CHECK(is_up());
 }
 
 TEST_CASE("uplink: a device that the plan does not name goes", "[uplink]") {
@@ -241,7 +269,8 @@ TEST_CASE("uplink: a device that vanished is made anew", "[uplink]") {
   // wireguard-go ends some time after its link.
   absl::Status status;
   for (int i = 0; i < 50; ++i) {
-    status = host.uplink().Apply(host.PlanFor({"a"})).status;
+    status =
+        host.uplink().Apply(host.PlanFor({"a"}), Uplink::Compare::kAll).status;
     if (status.ok()) break;
     usleep(20'000);
   }
