@@ -53,14 +53,12 @@ UplinkStatus MakeUplinkStatus(const Plan& plan, const EdgeReports& reports,
     UplinkStatus::Edge& told = status.edges[edge.edge];
     told = {.name = edge.edge, .uid = edge.uid, .block = edge.own_block};
     const auto found = reports.find(edge.edge);
-    const EdgeReport report =
-        found == reports.end() ? EdgeReport() : found->second;
-    if (!report.enrolled) {
+    if (found == reports.end() || !found->second.enrolled) {
       told.trouble = "the edge has not joined yet";
       continue;
     }
     ++status.joined;
-    auto against = Against(edge, report);
+    auto against = Against(edge, found->second);
     if (!against) {
       ++status.carrying;
       continue;
