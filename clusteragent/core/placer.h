@@ -19,7 +19,7 @@ namespace edged::agent {
 // alone, the youngest first: an edge would refuse the whole change. Groups are
 // fewer than an edge takes (common/protocol/edge_limits.h): the old and the new
 // ones of a change stand side by side, and thousands make it slow.
-inline constexpr size_t kMostGroupsOfEdge = 4'096;
+inline constexpr size_t kMostGroupsOfEdge = 16'384;
 // Of all groups' access together.
 inline constexpr size_t kMostPrefixesOfEdge = 65'536;
 

@@ -99,23 +99,23 @@ TEST_CASE("placer: the youngest stand back where an edge is full", "[placer]") {
                                           std::chrono::seconds(i + 1)};
   });
   CHECK(Room(world) ==
-        "4096 Refused\n"
-        "  EdgeFull: PortBinding default/m004096: spec.bindings[0] \"x\": "
-        "EdgeNode a takes 4096 groups (choices of public address, timeouts, "
+        "16384 Refused\n"
+        "  EdgeFull: PortBinding default/m016384: spec.bindings[0] \"x\": "
+        "EdgeNode a takes 16384 groups (choices of public address, timeouts, "
         "access and target of clientIP: Preserve) at most, and older bindings "
         "have them\n");
   // Younger ones that share a group have room, and so has another edge.
   PortBinding shared = world.port_bindings.back();
   shared.meta = {
-      .name_space = "default", .name = "young", .created = At(9'999)};
+      .name_space = "default", .name = "young", .created = At(99'999)};
   shared.bindings[0].listen_port = 80;
   world.port_bindings.push_back(shared);
   shared.meta.name = "elsewhere";
   shared.edge_node = "b";
   world.port_bindings.push_back(shared);
   CHECK(
-      Room(world).starts_with("4097 Refused\n  EdgeFull: PortBinding default/"
-                              "m004096"));
+      Room(world).starts_with("16385 Refused\n  EdgeFull: PortBinding default/"
+                              "m016384"));
   CHECK(PlanOf(world, FactsFor({"a", "b"})).Edge("b")->mappings.size() == 1);
 
   const size_t prefixes = 256;

@@ -141,8 +141,12 @@ def the_highest_epoch_is_forgotten(lab):
     eventually(lambda: expect_in(f"is older than {highest}", setup.agent.process.output()), 10)
     setup.edge.cli("reset", "--epoch")
     setup.agent.wait_edge_ready("a")
-    names = [one["name"] for one in setup.edge.status()["uplinks"]]
-    expect("stranger" in names, False, "the stranger is an uplink")
+
+    def forgotten():
+        names = [one["name"] for one in setup.edge.status()["uplinks"]]
+        expect("stranger" in names, False, "the stranger is an uplink")
+
+    eventually(forgotten, 10)
 
 
 @case
