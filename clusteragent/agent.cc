@@ -288,6 +288,7 @@ absl::StatusOr<Facts> Agent::GatherFacts(bool whole) {
   UplinkFacts& own = facts.uplinks.emplace_back();
   own.name = options_.uplink_name;
   own.labels = control_plane_->own_labels();
+  own.addresses = TellableAddresses(host_->local_addresses);
   for (const auto& [name, link] : links_) {
     own.keys.emplace(name, link->own_key());
     EdgeFacts& edge = facts.edges[name];

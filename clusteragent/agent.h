@@ -5,6 +5,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -14,6 +15,7 @@
 #include "clusteragent/controller/probe_server.h"
 #include "clusteragent/core/allocator.h"
 #include "clusteragent/core/island_planner.h"
+#include "clusteragent/core/repair_news.h"
 #include "clusteragent/core/status_board.h"
 #include "clusteragent/core/uplink_step.h"
 #include "clusteragent/edge/resolver.h"
@@ -88,6 +90,9 @@ class Agent {
   void CheckPeers();
   void Conclude(Drift drift, const Uplink::Outcome& outcome,
                 std::chrono::steady_clock::time_point since);
+  // For whoever does not read the log, and not each of many.
+  void AnnounceRepair(const std::variant<Drift, Flood>& repair);
+  void AnnounceDueRepairs();
   void ConcludePlan(UplinkPlan plan, const Uplink::Outcome& outcome);
   Drift DriftUnderPlan();
   void Carry(const Uplink::Outcome& outcome);
@@ -188,9 +193,11 @@ class Agent {
   };
   std::optional<Unrepaired> unrepaired_;
   RepairPace pace_;
+  RepairNews repair_news_;
   std::chrono::steady_clock::time_point planned_;
   EventLoop::TimerId beside_timer_ = 0;
   EventLoop::TimerId repair_timer_ = 0;
+  EventLoop::TimerId news_timer_ = 0;
   EventLoop::TimerId plan_timer_ = 0;
   EventLoop::TimerId flows_timer_ = 0;
   EventLoop::TimerId retry_timer_ = 0;

@@ -84,6 +84,7 @@ void Agent::Repair() {
       damage_.table.changes() > 0 ? damage_.table.by() : damage_.network.by());
   if (!was_flooded && pace_.flood()) {
     spdlog::warn("{}", pace_.flood()->ToString());
+    AnnounceRepair(*pace_.flood());
   }
   if (wait > wait.zero()) {
     watch_->Pause();
@@ -124,6 +125,7 @@ void Agent::CheckPeers() {
   const auto begun = SteadyClock::now();
   if (const auto flood = pace_.TakeEnd(begun)) {
     spdlog::warn("{}", flood->ToString());
+    AnnounceRepair(*flood);
   }
   SteadyClock::duration pause = kPeersInterval;
   const auto& devices = uplink_plan_.devices;
@@ -150,7 +152,30 @@ void Agent::Conclude(Drift drift, const Uplink::Outcome& outcome,
   if (outcome.written.empty()) return;  // it was not ours, or is right again
   drift.repair = outcome.written;
   drift.took = SteadyClock::now() - since;
-  if (!pace_.flood()) spdlog::warn("{}", drift.ToString());
+  if (pace_.flood()) return;
+  spdlog::warn("{}", drift.ToString());
+  AnnounceRepair(drift);
+}
+
+void Agent::AnnounceRepair(const std::variant<Drift, Flood>& repair) {
+  const auto now = SteadyClock::now();
+  if (const auto news = repair_news_.Add(repair, now)) {
+    control_plane_->AnnounceOwn(*news);
+  }
+  if (news_timer_ != 0 || !repair_news_.due()) return;
+  news_timer_ =
+      loop_->After(*repair_news_.due() - now, [this] { AnnounceDueRepairs(); });
+}
+
+void Agent::AnnounceDueRepairs() {
+  news_timer_ = 0;
+  const auto now = SteadyClock::now();
+  if (const auto news = repair_news_.Due(now)) {
+    control_plane_->AnnounceOwn(*news);
+  }
+  if (!repair_news_.due()) return;  // else the clock was not there yet
+  news_timer_ =
+      loop_->After(*repair_news_.due() - now, [this] { AnnounceDueRepairs(); });
 }
 
 // What a plan has put right before the kernel's word of it was read.
@@ -167,9 +192,13 @@ Drift Agent::DriftUnderPlan() {
 
 // What a plan that is as before had to write was changed by somebody.
 void Agent::ConcludePlan(UplinkPlan plan, const Uplink::Outcome& outcome) {
-  const bool as_before = applied_ && plan.devices == uplink_plan_.devices &&
-                         plan.rules == uplink_plan_.rules &&
-                         plan.table == uplink_plan_.table;
+  // A link that leads to no target any more is guarded until it is switched
+  // back: the plan that does so is ours, though its table is as before.
+  const bool switches_back = std::ranges::any_of(
+      plan.links, [](const LinkConf& link) { return !link.forwarding; });
+  const bool as_before =
+      applied_ && !switches_back && plan.devices == uplink_plan_.devices &&
+      plan.rules == uplink_plan_.rules && plan.table == uplink_plan_.table;
   uplink_plan_ = std::move(plan);
   applied_ = outcome.status.ok();
   if (applied_ && unrepaired_) {

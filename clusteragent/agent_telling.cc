@@ -101,6 +101,9 @@ void Agent::Tell() {
                         .trouble = trouble_,
                         .draining = stopping_,
                         .starting = SteadyClock::now() - began_ < kStarting})};
+  if (host_) {
+    telling.own.addresses = TellableAddresses(host_->local_addresses);
+  }
   for (const auto& [name, link] : links_) {
     telling.own_keys[name] = link->own_key();
   }

@@ -101,6 +101,7 @@ absl::StatusOr<std::string> PlanCommand(const std::string& manifests,
   facts.own_uplink = uplink_name;
   UplinkFacts& own = facts.uplinks.emplace_back();
   own.name = uplink_name;
+  own.addresses = TellableAddresses(host.local_addresses);
   for (const EdgeNode& node : snapshot.world.edge_nodes) {
     own.keys.emplace(node.meta.name, PublicKey());
   }

@@ -80,6 +80,8 @@ class ControlPlane {
   virtual void Tell(const Telling& telling) = 0;
   // Something happened to an edge. Who does not lead says nothing.
   virtual void Announce(const std::string& edge, const Happening& news) = 0;
+  // Something happened on this replica's own host, and stands in the log.
+  virtual void AnnounceOwn(const Happening& news) = 0;
   // Whether this uplink's network goes with its process, so that its clients
   // must be led elsewhere before.
   virtual bool drains() const = 0;

@@ -55,6 +55,7 @@ class ManifestControlPlane final : public ControlPlane {
   }
   void Tell(const Telling& telling) override;
   void Announce(const std::string& edge, const Happening& news) override;
+  void AnnounceOwn(const Happening&) override {}
   bool drains() const override { return false; }
   void Stop(std::function<void()> done) override { done(); }
 

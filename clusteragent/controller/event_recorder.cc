@@ -81,21 +81,29 @@ EventRecorder::~EventRecorder() {
 
 void EventRecorder::Record(const ObjectKey& object, const std::string& uid,
                            const Happening& happening) {
+  Record({.api_version = object.kind == Kind::kService ? "v1" : kApiVersion,
+          .kind = std::string(ToString(object.kind)),
+          .name_space = object.name_space,
+          .name = object.name,
+          .uid = uid},
+         happening);
+}
+
+void EventRecorder::Record(const Subject& subject, const Happening& happening) {
   if (waiting_.size() >= limits_.waiting) return;
   const absl::Time now = absl::Now();
   const std::string time = TimeText(now);
   const std::string name_space =
-      object.name_space.empty() ? kClusterEvents : object.name_space;
+      subject.name_space.empty() ? kClusterEvents : subject.name_space;
   // Names of events are as long as those of other objects at most.
   const std::string name =
-      fmt::format("{}.{:x}{:x}", object.name.substr(0, 200),
+      fmt::format("{}.{:x}{:x}", subject.name.substr(0, 200),
                   absl::ToUnixNanos(now), count_++ & 0xff);
-  json about = {
-      {"apiVersion", object.kind == Kind::kService ? "v1" : kApiVersion},
-      {"kind", std::string(ToString(object.kind))},
-      {"name", object.name},
-      {"uid", uid}};
-  if (!object.name_space.empty()) about["namespace"] = object.name_space;
+  json about = {{"apiVersion", subject.api_version},
+                {"kind", subject.kind},
+                {"name", subject.name},
+                {"uid", subject.uid}};
+  if (!subject.name_space.empty()) about["namespace"] = subject.name_space;
   json body = {{"apiVersion", "v1"},
                {"kind", "Event"},
                {"metadata", {{"name", name}, {"namespace", name_space}}},

@@ -47,6 +47,15 @@ class EventRecorder {
   EventRecorder(const EventRecorder&) = delete;
   ~EventRecorder();
 
+  // What an Event is about.
+  struct Subject {
+    std::string api_version;
+    std::string kind;
+    std::string name_space;  // empty: it has none
+    std::string name;
+    std::string uid;
+  };
+  void Record(const Subject& subject, const Happening& happening);
   void Record(const ObjectKey& object, const std::string& uid,
               const Happening& happening);
 

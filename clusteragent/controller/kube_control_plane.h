@@ -72,6 +72,7 @@ class KubeControlPlane final : public ControlPlane {
              std::function<void()> done) override;
   void Tell(const Telling& telling) override;
   void Announce(const std::string& edge, const Happening& news) override;
+  void AnnounceOwn(const Happening& news) override;
   bool drains() const override { return true; }
   void Stop(std::function<void()> done) override;
 
@@ -82,10 +83,12 @@ class KubeControlPlane final : public ControlPlane {
   struct UplinkObject {
     ObjectMeta meta;
     std::map<std::string, PublicKey> keys;  // by EdgeNode name
+    std::vector<IpAddress> addresses;       // of its host
     nlohmann::json status;
     std::string resource_version;
     bool operator==(const UplinkObject& other) const {
-      return meta == other.meta && keys == other.keys;
+      return meta == other.meta && keys == other.keys &&
+             addresses == other.addresses;
     }
   };
 

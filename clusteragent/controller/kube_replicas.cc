@@ -8,6 +8,7 @@
 #include "clusteragent/controller/kube_control_plane.h"
 #include "clusteragent/kube/cluster_json.h"
 #include "clusteragent/kube/json_reading.h"
+#include "common/protocol/epoch_refusal.h"
 #include "common/status.h"
 
 namespace edged::agent {
@@ -20,7 +21,6 @@ using nlohmann::json;
 
 constexpr auto kAgain = std::chrono::seconds(5);  // after a failure
 constexpr auto kContestPause = std::chrono::seconds(30);
-constexpr uint64_t kHighestTerm = 1U << 30;  // leaseTransitions has 31 bits
 
 }  // namespace
 
@@ -36,6 +36,12 @@ std::optional<KubeControlPlane::UplinkObject> KubeControlPlane::ReadUplink(
     const auto key = PublicKey::Parse(Text(Field(edge, "publicKey")));
     if (key.ok()) uplink.keys[Text(Field(edge, "edgeNode"))] = *key;
   }
+  for (const json& item : Items(Field(uplink.status, "addresses"))) {
+    const auto address = IpAddress::Parse(
+        item.is_string() ? item.get_ref<const std::string&>() : "");
+    if (address.ok()) uplink.addresses.push_back(*address);
+  }
+  uplink.addresses = TellableAddresses(std::move(uplink.addresses));
   return uplink;
 }
 
@@ -99,7 +105,8 @@ std::vector<UplinkFacts> KubeControlPlane::other_uplinks() const {
     if (uplink.meta.name == options_.uplink_name || uplink.meta.deleting) {
       continue;
     }
-    others.push_back({uplink.meta.name, uplink.meta.labels, uplink.keys});
+    others.push_back(
+        {uplink.meta.name, uplink.meta.labels, uplink.keys, uplink.addresses});
   }
   return others;
 }
@@ -130,7 +137,7 @@ std::optional<Epoch> KubeControlPlane::epoch() const {
 void KubeControlPlane::Exceed(const std::string& edge, uint64_t seen) {
   const auto own = epoch();
   if (!own || own->number > seen) return;
-  if (seen >= kHighestTerm) {
+  if (seen >= protocol::kHighestEpoch) {
     troubles_.Hear("term",
                    FailedPrecondition(
                        "edge {} has seen term {}, which no Lease can count to; "

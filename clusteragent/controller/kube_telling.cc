@@ -137,6 +137,17 @@ void KubeControlPlane::Announce(const std::string& edge,
   events_->Record(key, object->meta.uid, news);
 }
 
+void KubeControlPlane::AnnounceOwn(const Happening& news) {
+  const UplinkObject* own = OwnUplink();
+  if (own == nullptr) return;
+  events_->Record({.api_version = kube::kUplinks.ApiVersion(),
+                   .kind = kube::kUplinks.kind,
+                   .name_space = options_.name_space,
+                   .name = options_.uplink_name,
+                   .uid = own->meta.uid},
+                  news);
+}
+
 void KubeControlPlane::TellEdgeNode(const Telling& telling,
                                     const ObjectStatus& status) {
   const std::string& name = status.object.name;

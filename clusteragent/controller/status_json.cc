@@ -240,6 +240,9 @@ json UplinkStatusJson(const std::map<std::string, PublicKey>& keys,
   }
   json result = {{"observedGeneration", generation},
                  {"edges", std::move(edges)}};
+  for (const IpAddress& address : status.addresses) {
+    result["addresses"].push_back(address.ToString());
+  }
   if (starts) {
     for (const char* field : {"conditions", "summary"}) {
       const json& was = Field(before, field);

@@ -85,7 +85,10 @@ bool AddressPool::IsOthers(const Place& place, const Exposure& exposure) const {
 }
 
 bool AddressPool::IsFree(const Place& place, const Exposure& exposure,
-                         const Taken& taken) const {
+                         const Taken& taken, const Occupant& occupant) const {
+  if (exposure.dedicated && !occupant(place.edge, place.address).empty()) {
+    return false;
+  }
   const auto is_taken = [&](const ServicePort& port) {
     return taken(place.edge, place.address, port);
   };
@@ -111,7 +114,7 @@ std::vector<const EdgeNode*> AddressPool::EdgesFor(
 }
 
 std::variant<AddressPool::Choice, Refusal> AddressPool::Choose(
-    const Exposure& exposure, const Taken& taken) {
+    const Exposure& exposure, const Taken& taken, const Occupant& occupant) {
   if (exposure.refused) return *exposure.refused;
   const std::vector<const EdgeNode*> edges = EdgesFor(exposure);
   if (edges.empty()) {
@@ -125,7 +128,9 @@ std::variant<AddressPool::Choice, Refusal> AddressPool::Choose(
                           Named(exposure), exposure.names.edge_nodes(),
                           fmt::join(exposure.edges, ", "))};
   }
-  if (!exposure.addresses.empty()) return ChooseNamed(exposure, edges);
+  if (!exposure.addresses.empty()) {
+    return ChooseNamed(exposure, edges, occupant);
+  }
 
   // Of each edge that is named one address of each family, else of one edge.
   std::vector<std::vector<Place>> groups(1);
@@ -140,7 +145,7 @@ std::variant<AddressPool::Choice, Refusal> AddressPool::Choose(
   std::set<Place> chosen;
   for (std::vector<Place>& places : groups) {
     for (const Family family : FamiliesOf(exposure.service)) {
-      const Place* best = Best(exposure, places, family, taken);
+      const Place* best = Best(exposure, places, family, taken, occupant);
       if (best == nullptr) continue;
       const std::string edge = best->edge;
       chosen.insert(*best);
@@ -153,7 +158,7 @@ std::variant<AddressPool::Choice, Refusal> AddressPool::Choose(
     return Refusal{reason::kNoFreePublicIp,
                    fmt::format("{}: no public address has {} free{}",
                                Named(exposure), PortsText(exposure.service),
-                               exposure.dedicated ? " and nobody on it" : "")};
+                               WhyNotAlone(exposure, edges, occupant))};
   }
   std::set<std::string> names;
   Choice choice;
@@ -165,8 +170,26 @@ std::variant<AddressPool::Choice, Refusal> AddressPool::Choose(
   return choice;
 }
 
+std::string AddressPool::WhyNotAlone(const Exposure& exposure,
+                                     const std::vector<const EdgeNode*>& edges,
+                                     const Occupant& occupant) {
+  if (!exposure.dedicated) return "";
+  for (const EdgeNode* node : edges) {
+    for (const PublicIp& ip : node->PublicIps()) {
+      const std::string who = occupant(node->meta.name, ip.address);
+      if (who.empty()) continue;
+      return fmt::format(
+          " and nobody on it: {} listens on {} of EdgeNode {}, "
+          "and is older",
+          who, ip.address.ToString(), node->meta.name);
+    }
+  }
+  return " and nobody on it";
+}
+
 std::variant<AddressPool::Choice, Refusal> AddressPool::ChooseNamed(
-    const Exposure& exposure, const std::vector<const EdgeNode*>& edges) const {
+    const Exposure& exposure, const std::vector<const EdgeNode*>& edges,
+    const Occupant& occupant) const {
   Choice choice{.addresses = exposure.addresses};
   for (const IpAddress& address : exposure.addresses) {
     bool is_there = false;
@@ -182,6 +205,16 @@ std::variant<AddressPool::Choice, Refusal> AddressPool::ChooseNamed(
                                    "another Service's alone, or to be",
                                    Named(exposure), exposure.names.public_ip(),
                                    address.ToString())};
+      }
+      const std::string who =
+          exposure.dedicated ? occupant(node->meta.name, address) : "";
+      if (!who.empty()) {
+        return Refusal{reason::kNoFreePublicIp,
+                       fmt::format("{}: metadata.annotations[{}]: {} of "
+                                   "EdgeNode {} cannot be its alone: {} "
+                                   "listens there, and is older",
+                                   Named(exposure), exposure.names.public_ip(),
+                                   address.ToString(), node->meta.name, who)};
       }
       if (std::ranges::find(choice.edges, node->meta.name) ==
           choice.edges.end()) {
@@ -200,13 +233,13 @@ std::variant<AddressPool::Choice, Refusal> AddressPool::ChooseNamed(
 
 const AddressPool::Place* AddressPool::Best(const Exposure& exposure,
                                             const std::vector<Place>& places,
-                                            Family family,
-                                            const Taken& taken) const {
+                                            Family family, const Taken& taken,
+                                            const Occupant& occupant) const {
   const Place* best = nullptr;
   std::tuple<bool, size_t> best_rank;
   for (const Place& place : places) {
     if (place.address.family() != family) continue;
-    if (!IsFree(place, exposure, taken)) continue;
+    if (!IsFree(place, exposure, taken, occupant)) continue;
     const auto use = uses_.find(place);
     const std::tuple rank{
         !Has(exposure.held, place.address),

@@ -29,6 +29,10 @@ class AddressPool {
       std::function<bool(const std::string& edge, const IpAddress& address,
                          const ServicePort& port)>;
 
+  // Who of the older objects listens on an address; empty: nobody.
+  using Occupant = std::function<std::string(const std::string& edge,
+                                             const IpAddress& address)>;
+
   // Nodes that are being deleted give none.
   AddressPool(const std::vector<EdgeNode>& nodes,
               const std::vector<Exposure>& exposures);
@@ -36,7 +40,8 @@ class AddressPool {
   // For one of the exposures, in their order. Addresses that it names are given
   // as they are: who else wants their ports is settled by age.
   std::variant<Choice, Refusal> Choose(const Exposure& exposure,
-                                       const Taken& taken);
+                                       const Taken& taken,
+                                       const Occupant& occupant);
 
  private:
   struct Place {
@@ -55,15 +60,20 @@ class AddressPool {
   static Name NameOf(const Exposure& exposure);
   void Note(const Place& place, const Exposure& exposure);
   bool IsOthers(const Place& place, const Exposure& exposure) const;
-  bool IsFree(const Place& place, const Exposure& exposure,
-              const Taken& taken) const;
+  bool IsFree(const Place& place, const Exposure& exposure, const Taken& taken,
+              const Occupant& occupant) const;
   std::vector<const EdgeNode*> EdgesFor(const Exposure& exposure) const;
   std::variant<Choice, Refusal> ChooseNamed(
-      const Exposure& exposure,
-      const std::vector<const EdgeNode*>& edges) const;
+      const Exposure& exposure, const std::vector<const EdgeNode*>& edges,
+      const Occupant& occupant) const;
+  // What a dedicated one hears more.
+  static std::string WhyNotAlone(const Exposure& exposure,
+                                 const std::vector<const EdgeNode*>& edges,
+                                 const Occupant& occupant);
   // The best place for one family; nullptr when there is none.
   const Place* Best(const Exposure& exposure, const std::vector<Place>& places,
-                    Family family, const Taken& taken) const;
+                    Family family, const Taken& taken,
+                    const Occupant& occupant) const;
 
   std::map<std::string, const EdgeNode*> nodes_;  // by name
   std::map<Place, Use> uses_;

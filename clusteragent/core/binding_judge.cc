@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "clusteragent/core/names.h"
+#include "clusteragent/core/target_address.h"
 #include "common/status.h"
 
 namespace edged::agent {
@@ -15,17 +16,6 @@ namespace {
 
 constexpr int64_t kLastPort = 65535;
 constexpr char kViaClusterIp[] = "ClusterIP";
-
-// Where clouds tell a machine, and whoever asks from it, what it is and its
-// keys. Other link-local IPv4 addresses may be of hosts.
-bool IsMetadataService(const IpAddress& address) {
-  static constexpr std::array<std::string_view, 4> kAddresses = {
-      "169.254.169.254",  // nearly all
-      "169.254.170.2",    // containers of AWS
-      "100.100.100.200",  // Alibaba
-      "fd00:ec2::254"};   // AWS
-  return std::ranges::find(kAddresses, address.ToString()) != kAddresses.end();
-}
 
 // An IPv4 client is never seen as ::ffff:192.0.2.1, so such a prefix would keep
 // out nobody.
@@ -186,26 +176,9 @@ void BindingJudge::JudgeTargetAddress() {
   if (!address.ok()) {
     Refuse(reason::kInvalidTarget, "target.address",
            fmt::format("\"{}\" is not an IP address", *target.address));
-  } else if (address->is_loopback()) {
+  } else if (const auto why = WhyNoTarget(*address); !why.empty()) {
     Refuse(reason::kInvalidTarget, "target.address",
-           fmt::format("{} is a loopback address, which packets from a tunnel "
-                       "cannot reach; use another address of that host",
-                       *target.address));
-  } else if (IsMetadataService(*address)) {
-    Refuse(reason::kInvalidTarget, "target.address",
-           fmt::format("{} is where a cloud tells a machine its own keys",
-                       *target.address));
-  } else if (address->is_ipv6_link_local()) {
-    Refuse(reason::kInvalidTarget, "target.address",
-           fmt::format("{} is a link-local address, which means nothing "
-                       "without its interface; use another address of that "
-                       "host",
-                       *target.address));
-  } else if (address->is_unspecified() || address->is_multicast() ||
-             address->is_ipv4_mapped() ||
-             *target.address == "255.255.255.255") {
-    Refuse(reason::kInvalidTarget, "target.address",
-           fmt::format("{} is not the address of a host", *target.address));
+           fmt::format("{} {}", *target.address, why));
   } else {
     valid_.target.address = *address;
   }

@@ -2,10 +2,23 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace edged::agent {
 
 std::string ReservedPort::ToString() const {
   return fmt::format("{}/{}", edged::ToString(protocol), port);
+}
+
+std::vector<IpAddress> TellableAddresses(std::vector<IpAddress> addresses) {
+  std::erase_if(addresses, [](const IpAddress& address) {
+    return address.is_loopback() || address.is_ipv6_link_local();
+  });
+  std::ranges::sort(addresses);
+  addresses.erase(std::unique(addresses.begin(), addresses.end()),
+                  addresses.end());
+  if (addresses.size() > kMostAddresses) addresses.resize(kMostAddresses);
+  return addresses;
 }
 
 IpPrefix DefaultSupernet() {

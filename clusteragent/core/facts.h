@@ -34,8 +34,15 @@ struct UplinkFacts {
   std::string name;
   Labels labels;
   std::map<std::string, PublicKey> keys;  // EdgeNode name → own key there
+  std::vector<IpAddress> addresses;       // of its host: TellableAddresses()
   bool operator==(const UplinkFacts&) const = default;
 };
+
+// What a replica tells the others of its host's addresses, by which they know
+// whether a target is there: those that mean the same to all, kMostAddresses
+// of them at most.
+inline constexpr size_t kMostAddresses = 1'024;
+std::vector<IpAddress> TellableAddresses(std::vector<IpAddress> addresses);
 
 IpPrefix DefaultSupernet();  // 10.200.0.0/14
 

@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <tuple>
+#include <utility>
+
+#include "common/protocol/edge_limits.h"
 
 namespace edged::agent {
 namespace {
@@ -80,6 +83,27 @@ bool Placer::IsTaken(const std::string& edge,
       claims->second.ports.find({listener.public_address, listener.protocol});
   return ports != claims->second.ports.end() &&
          ports->second.OwnerOf(listener.ports).has_value();
+}
+
+std::string Placer::HolderOf(const std::string& edge,
+                             const IpAddress& address) const {
+  const auto claims = claims_.find(edge);
+  if (claims == claims_.end()) return "";
+  for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp}) {
+    const auto ports = claims->second.ports.find({address, protocol});
+    if (ports == claims->second.ports.end()) continue;
+    const auto owner = ports->second.OwnerOf({1, 65535});
+    if (!owner) continue;
+    const BindingRef& binding = claims->second.granted[*owner].binding;
+    return ObjectKey{binding.kind, binding.name_space, binding.object}
+        .ToString();
+  }
+  return "";
+}
+
+void Placer::Dedicate(const std::string& edge, const IpAddress& address,
+                      const ObjectKey& owner) {
+  claims_[edge].dedicated.emplace(address, owner);
 }
 
 std::vector<PlannedMapping> Placer::Granted(const std::string& edge) const {
@@ -258,6 +282,15 @@ std::optional<Refusal> Placer::Claim(const Candidate& candidate,
                                      const Placement& placement) {
   const protocol::Listener& listener = placement.listener;
   EdgeClaims& edge = claims_[placement.edge];
+  const auto alone = edge.dedicated.find(listener.public_address);
+  if (alone != edge.dedicated.end() &&
+      alone->second != candidate.object.Key()) {
+    return Refusal{
+        reason::kNoFreePublicIp,
+        fmt::format("{}: {} of EdgeNode {} is dedicated to {}, which is older",
+                    candidate.Where(), listener.public_address.ToString(),
+                    placement.edge, alone->second.ToString())};
+  }
   PortClaims& ports = edge.ports[{listener.public_address, listener.protocol}];
   if (const auto owner = ports.OwnerOf(listener.ports)) {
     const PlannedMapping& winner = edge.granted[*owner];
@@ -276,15 +309,68 @@ std::optional<Refusal> Placer::Claim(const Candidate& candidate,
                 ? "first in the list"
                 : "older")};
   }
+  PlannedMapping granted = MappingOf(candidate, placement);
+  if (auto refusal = TakeRoom(candidate, placement, granted, edge)) {
+    return refusal;
+  }
   ports.Claim(listener.ports, edge.granted.size());
-  PlannedMapping& granted = edge.granted.emplace_back();
-  granted.mapping.listener = listener;
-  granted.binding = candidate.ref;
-  granted.backend = candidate.backends.at(listener.public_address.family());
-  granted.client_ip = candidate.valid.client_ip;
-  granted.timeouts = candidate.valid.timeouts;
-  granted.access = candidate.valid.access;
-  if (candidate.service) granted.service = BackendName(candidate);
+  edge.granted.push_back(std::move(granted));
+  return std::nullopt;
+}
+
+PlannedMapping Placer::MappingOf(const Candidate& candidate,
+                                 const Placement& placement) {
+  const protocol::Listener& listener = placement.listener;
+  const Family family = listener.public_address.family();
+  PlannedMapping planned{.mapping = {.listener = listener},
+                         .binding = candidate.ref,
+                         .backend = candidate.backends.at(family),
+                         .client_ip = candidate.valid.client_ip,
+                         .timeouts = candidate.valid.timeouts,
+                         .access = candidate.valid.access};
+  if (candidate.service) planned.service = BackendName(candidate);
+  const auto holders = candidate.holders.find(family);
+  if (holders == candidate.holders.end()) return planned;
+  planned.holders = {
+      .target = candidate.service
+                    ? fmt::format("{} {}", edged::ToString(listener.protocol),
+                                  planned.service)
+                    : candidate.valid.target.address.ToString(),
+      .uplinks = holders->second};
+  return planned;
+}
+
+std::optional<Refusal> Placer::TakeRoom(const Candidate& candidate,
+                                        const Placement& placement,
+                                        const PlannedMapping& planned,
+                                        EdgeClaims& edge) {
+  const auto refuse = [&](size_t most, std::string_view what) {
+    return Refusal{
+        reason::kEdgeFull,
+        fmt::format("{}: EdgeNode {} takes {} {} at most, and older bindings "
+                    "have them",
+                    candidate.Where(), placement.edge, most, what)};
+  };
+  if (edge.granted.size() >= protocol::kMostMappings) {
+    return refuse(protocol::kMostMappings, "listeners");
+  }
+  static const std::string kNone;
+  const auto group = std::tie(
+      placement.listener.public_address, planned.timeouts, planned.access,
+      planned.holders ? planned.holders->target : kNone);
+  if (edge.groups.contains(group)) return std::nullopt;
+  if (edge.groups.size() >= kMostGroupsOfEdge) {
+    return refuse(kMostGroupsOfEdge,
+                  "groups (choices of public address, timeouts, access and "
+                  "target of clientIP: Preserve)");
+  }
+  const size_t prefixes =
+      planned.access.allow.size() + planned.access.deny.size();
+  if (edge.prefixes + prefixes > kMostPrefixesOfEdge) {
+    return refuse(kMostPrefixesOfEdge, "prefixes in the access of bindings");
+  }
+  edge.prefixes += prefixes;
+  edge.groups.insert(group);
   return std::nullopt;
 }
 

@@ -1,8 +1,11 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -11,6 +14,14 @@
 #include "clusteragent/core/service_target.h"
 
 namespace edged::agent {
+
+// What one edge is asked for at most, so that whoever wants more stands back
+// alone, the youngest first: an edge would refuse the whole change. Groups are
+// fewer than an edge takes (common/protocol/edge_limits.h): the old and the new
+// ones of a change stand side by side, and thousands make it slow.
+inline constexpr size_t kMostGroupsOfEdge = 16'384;
+// Of all groups' access together.
+inline constexpr size_t kMostPrefixesOfEdge = 65'536;
 
 // Puts bindings on the listeners of the edges, one after the other: what comes
 // first holds its ports. Borrows what it is given.
@@ -25,6 +36,12 @@ class Placer {
   bool IsTaken(const std::string& edge,
                const protocol::Listener& listener) const;
 
+  // Who has a listener on an address so far: "PortBinding a/b"; empty: nobody.
+  std::string HolderOf(const std::string& edge, const IpAddress& address) const;
+  // From now on nobody else is put on it.
+  void Dedicate(const std::string& edge, const IpAddress& address,
+                const ObjectKey& owner);
+
   // The mappings that were granted on an edge so far, in the order of the
   // granting; their groups are unset.
   std::vector<PlannedMapping> Granted(const std::string& edge) const;
@@ -38,17 +55,22 @@ class Placer {
     std::optional<ServiceTarget> service;  // with its namespace
     Backends backends;                     // of the families that can be served
     std::map<Family, Refusal> without;     // why another one cannot
+    std::map<Family, std::vector<std::string>> holders;  // of Preserve
     std::string Where() const;   // "PortBinding a/b: spec.bindings[0] \"web\""
     std::string Target() const;  // "target 10.0.0.5", "Service shop/web:http"
   };
+
+  struct EdgeClaims;
 
   void PlaceBinding(Candidate candidate, PlannedBinding& planned);
   // Fills `backends` and `without`.
   std::optional<Refusal> FindTarget(Candidate& candidate) const;
   std::optional<Refusal> FindService(Candidate& candidate) const;
   // Leaves of the backend what clientIP allows.
-  std::optional<Refusal> JudgeBackend(const Candidate& candidate,
+  std::optional<Refusal> JudgeBackend(Candidate& candidate, Family family,
                                       Backend& backend) const;
+  // The uplinks whose hosts have one of the endpoints; of none: all uplinks.
+  std::vector<std::string> HoldersOf(const Backend& backend) const;
   std::optional<Refusal> JudgeNetworks(const Candidate& candidate,
                                        const Backend& backend) const;
   std::optional<Refusal> JudgeIpv6(const Candidate& candidate,
@@ -65,12 +87,27 @@ class Placer {
                                        const Placement& placement,
                                        uint16_t tunnel_port) const;
   static std::string BackendName(const Candidate& candidate);
+  static PlannedMapping MappingOf(const Candidate& candidate,
+                                  const Placement& placement);
+  // Counts what the mapping takes of the edge, or says what there is no more
+  // of.
+  static std::optional<Refusal> TakeRoom(const Candidate& candidate,
+                                         const Placement& placement,
+                                         const PlannedMapping& planned,
+                                         EdgeClaims& edge);
   // Takes the listener, or says who has it.
   std::optional<Refusal> Claim(const Candidate& candidate,
                                const Placement& placement);
 
+  // What mappings of one group share: public address, timeouts, access, and
+  // the target that is to see its clients.
+  using GroupDefinition =
+      std::tuple<IpAddress, protocol::Timeouts, protocol::Access, std::string>;
   struct EdgeClaims {
     std::map<std::pair<IpAddress, Protocol>, PortClaims> ports;
+    std::map<IpAddress, ObjectKey> dedicated;  // to whom
+    std::set<GroupDefinition, std::less<>> groups;
+    size_t prefixes = 0;                  // of the access of all groups
     std::vector<PlannedMapping> granted;  // a claim's owner is an index here
   };
 

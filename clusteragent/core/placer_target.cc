@@ -18,7 +18,7 @@ std::optional<Refusal> Placer::FindTarget(Candidate& candidate) const {
     candidate.backends[target.address.family()].endpoints = {target};
   }
   for (auto& [family, backend] : candidate.backends) {
-    auto refusal = JudgeBackend(candidate, backend);
+    auto refusal = JudgeBackend(candidate, family, backend);
     if (refusal) candidate.without[family] = *std::move(refusal);
   }
   for (const auto& [family, refusal] : candidate.without) {
@@ -63,30 +63,49 @@ bool Placer::IsLocal(const SocketAddress& endpoint) const {
          facts_.local_addresses.end();
 }
 
-std::optional<Refusal> Placer::JudgeBackend(const Candidate& candidate,
-                                            Backend& backend) const {
-  if (auto refusal = JudgeNetworks(candidate, backend)) return refusal;
-  auto& endpoints = backend.endpoints;
-  if (candidate.valid.client_ip == ClientIp::kPreserve && !endpoints.empty()) {
-    std::erase_if(endpoints,
-                  [this](const SocketAddress& at) { return !IsLocal(at); });
-    if (endpoints.empty()) {
-      return Refusal{
-          reason::kPreserveNotPossible,
-          candidate.service
-              ? fmt::format("{}: {} needs an endpoint on the host of the "
-                            "uplink, and {} has none there",
-                            candidate.Where(),
-                            candidate.object.kind == Kind::kService
-                                ? "externalTrafficPolicy: Local"
-                                : "clientIP: Preserve",
-                            candidate.Target())
-              : fmt::format("{}: clientIP: Preserve needs a target on the host "
-                            "of the uplink, and {} is none of its addresses",
-                            candidate.Where(),
-                            candidate.valid.target.address.ToString())};
+std::vector<std::string> Placer::HoldersOf(const Backend& backend) const {
+  std::vector<std::string> holders;
+  for (const UplinkFacts& uplink : facts_.uplinks) {
+    const auto has = [&uplink](const SocketAddress& endpoint) {
+      return std::ranges::find(uplink.addresses, endpoint.address) !=
+             uplink.addresses.end();
+    };
+    if (backend.endpoints.empty() ||
+        std::ranges::any_of(backend.endpoints, has)) {
+      holders.push_back(uplink.name);
     }
   }
+  std::ranges::sort(holders);
+  return holders;
+}
+
+std::optional<Refusal> Placer::JudgeBackend(Candidate& candidate, Family family,
+                                            Backend& backend) const {
+  if (auto refusal = JudgeNetworks(candidate, backend)) return refusal;
+  if (candidate.valid.client_ip != ClientIp::kPreserve) {
+    return JudgeIpv6(candidate, backend);
+  }
+  auto& holders = candidate.holders[family];
+  holders = HoldersOf(backend);
+  if (holders.empty()) {
+    return Refusal{
+        reason::kPreserveNotPossible,
+        candidate.service
+            ? fmt::format("{}: {} needs an endpoint on the host of an uplink, "
+                          "and {} has none there",
+                          candidate.Where(),
+                          candidate.object.kind == Kind::kService
+                              ? "externalTrafficPolicy: Local"
+                              : "clientIP: Preserve",
+                          candidate.Target())
+            : fmt::format("{}: clientIP: Preserve needs a target on the host "
+                          "of an uplink, and none has the address {}",
+                          candidate.Where(),
+                          candidate.valid.target.address.ToString())};
+  }
+  // Clients come to the holders alone; what others have is of no use here.
+  std::erase_if(backend.endpoints,
+                [this](const SocketAddress& at) { return !IsLocal(at); });
   return JudgeIpv6(candidate, backend);
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <tuple>
 #include <utility>
@@ -18,7 +19,7 @@ namespace {
 
 constexpr size_t kGroupDigits = 12;
 
-// Without timeouts and access as it was before there were any.
+// Without timeouts, access and holders as it was before there were any.
 std::string GroupName(const IpAddress& public_address,
                       protocol::Affinity affinity, const Selector& selector,
                       const PlannedMapping& planned) {
@@ -32,6 +33,9 @@ std::string GroupName(const IpAddress& public_address,
   }
   if (!planned.access.empty()) {
     definition.push_back("access " + planned.access.ToString());
+  }
+  if (planned.holders) {
+    definition.push_back("holders of " + planned.holders->target);
   }
   return "g-" + StableHash(definition, kGroupDigits);
 }
@@ -68,25 +72,37 @@ std::vector<protocol::Uplink> UplinksOf(const EdgeNode& node,
   return uplinks;
 }
 
+// Of those that the edge has.
+std::vector<std::string> MembersOf(const PlannedMapping& planned,
+                                   const std::vector<std::string>& uplinks) {
+  if (!planned.holders) return uplinks;
+  std::vector<std::string> members;
+  std::ranges::set_intersection(uplinks, planned.holders->uplinks,
+                                std::back_inserter(members));
+  return members;
+}
+
 // Every public address that is mapped has one group of all uplinks for each
-// choice of timeouts and access.
+// choice of timeouts and access, and one of its holders for each target that
+// is to see its clients.
 void FillGroups(const EdgeNode& node, EdgePlan& plan) {
   std::vector<std::string> uplinks;
   for (const protocol::Uplink& uplink : plan.wanted.uplinks) {
     uplinks.push_back(uplink.name);
   }
   using Definition =
-      std::tuple<IpAddress, protocol::Timeouts, protocol::Access>;
+      std::tuple<IpAddress, protocol::Timeouts, protocol::Access, std::string>;
   std::map<Definition, std::string> names;  // of a hash each
   for (PlannedMapping& planned : plan.mappings) {
     const IpAddress& address = planned.mapping.listener.public_address;
-    std::string& name = names[{address, planned.timeouts, planned.access}];
+    std::string& name = names[{address, planned.timeouts, planned.access,
+                               planned.holders ? planned.holders->target : ""}];
     if (name.empty()) {
       name = GroupName(address, protocol::Affinity::kNone, node.uplink_selector,
                        planned);
       plan.wanted.groups.push_back({.name = name,
                                     .public_address = address,
-                                    .uplinks = uplinks,
+                                    .uplinks = MembersOf(planned, uplinks),
                                     .timeouts = planned.timeouts,
                                     .access = planned.access});
     }
@@ -128,6 +144,18 @@ PlannedObject Refused(const Exposure& exposure, const Refusal& refusal) {
           .refused = refusal};
 }
 
+// Where a Service is to be alone: of an address that an edge does not have
+// nobody asks.
+void Dedicate(const std::vector<std::string>& edges,
+              const std::vector<IpAddress>& addresses, const ObjectKey& owner,
+              Placer& placer) {
+  for (const std::string& edge : edges) {
+    for (const IpAddress& address : addresses) {
+      placer.Dedicate(edge, address, owner);
+    }
+  }
+}
+
 // PortBindings and exposed Services, the oldest first; of the same age a
 // PortBinding.
 std::vector<PlannedObject> PlaceByAge(const World& world, Placer& placer) {
@@ -139,6 +167,10 @@ std::vector<PlannedObject> PlaceByAge(const World& world, Placer& placer) {
                                const ServicePort& port) {
     return placer.IsTaken(edge,
                           {address, port.protocol, {port.port, port.port}});
+  };
+  const auto occupant = [&placer](const std::string& edge,
+                                  const IpAddress& address) {
+    return placer.HolderOf(edge, address);
   };
   std::vector<const PortBinding*> by_age;
   for (const PortBinding& object : world.port_bindings) {
@@ -157,13 +189,15 @@ std::vector<PlannedObject> PlaceByAge(const World& world, Placer& placer) {
   };
   for (const Exposure& exposure : exposures) {
     place_objects_before(&exposure.service.meta);
-    const auto choice = pool.Choose(exposure, taken);
+    const auto choice = pool.Choose(exposure, taken, occupant);
     if (const auto* refusal = std::get_if<Refusal>(&choice)) {
       planned.push_back(Refused(exposure, *refusal));
       continue;
     }
     const auto& [edges, addresses] = std::get<AddressPool::Choice>(choice);
-    planned.push_back(placer.Place(BindingOf(exposure, edges, addresses)));
+    const PortBinding binding = BindingOf(exposure, edges, addresses);
+    if (exposure.dedicated) Dedicate(edges, addresses, binding.Key(), placer);
+    planned.push_back(placer.Place(binding));
   }
   place_objects_before(nullptr);
   return planned;

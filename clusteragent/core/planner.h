@@ -30,6 +30,14 @@ struct BindingRef {
   auto operator<=>(const BindingRef&) const = default;
 };
 
+// The uplinks that can serve a target with Preserve: those on whose hosts it
+// has an endpoint. Others get no clients of it, and keep no endpoint.
+struct Holders {
+  std::string target;                // "10.0.0.5", "tcp shop/web:http"
+  std::vector<std::string> uplinks;  // names, sorted
+  bool operator==(const Holders&) const = default;
+};
+
 // A mapping of an edge with what stands behind it on an uplink.
 struct PlannedMapping {
   protocol::Mapping mapping;
@@ -39,6 +47,7 @@ struct PlannedMapping {
   // Of one name and protocol they are the same, and change together.
   std::string service;
   ClientIp client_ip = ClientIp::kMasquerade;
+  std::optional<Holders> holders;  // of Preserve
   protocol::Timeouts timeouts;
   protocol::Access access;
   bool operator==(const PlannedMapping&) const = default;

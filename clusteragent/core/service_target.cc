@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <charconv>
 #include <optional>
+#include <string_view>
+
+#include "clusteragent/core/target_address.h"
 
 namespace edged::agent {
 namespace {
@@ -61,11 +64,20 @@ std::optional<Refusal> JudgeType(const Service& service,
   return std::nullopt;
 }
 
-// An address that a packet from a tunnel can be sent on to.
-bool IsReachable(const IpAddress& address) {
-  return !address.is_unspecified() && !address.is_loopback() &&
-         !address.is_multicast() && !address.is_ipv6_link_local() &&
-         !address.is_ipv4_mapped();
+// Whoever may write a Service without a selector writes its endpoints, too.
+std::optional<Refusal> JudgeEndpoints(const EndpointSlice& slice,
+                                      const Service& service,
+                                      const TargetUser& user) {
+  for (const SliceEndpoint& endpoint : slice.endpoints) {
+    const std::string_view why = WhyNoTarget(endpoint.address);
+    if (why.empty()) continue;
+    return Refusal{
+        reason::kInvalidTarget,
+        fmt::format("{}: {}: endpoint {} of EndpointSlice {} {}", user.where,
+                    Named(service), endpoint.address.ToString(),
+                    slice.meta.name, why)};
+  }
+  return std::nullopt;
 }
 
 // The port of a slice that serves `port`: they share the name.
@@ -191,7 +203,7 @@ std::variant<Backends, Refusal> ServiceTargets::ThroughClusterIp(
     const Service& service, const ServicePort& first) const {
   Backends backends;
   for (const IpAddress& address : service.cluster_ips) {
-    if (!IsReachable(address)) continue;
+    if (!WhyNoTarget(address).empty()) continue;
     // kube-proxy keeps the affinity, and sees one client: us.
     backends[address.family()] = {.endpoints = {{address, first.port}}};
   }
@@ -209,7 +221,6 @@ std::variant<Backends, Refusal> ServiceTargets::ToEndpoints(
       slices_.find({service.meta.name_space, service.meta.name});
   const auto add = [&](const EndpointSlice& slice, uint16_t port) {
     for (const SliceEndpoint& endpoint : slice.endpoints) {
-      if (!IsReachable(endpoint.address)) continue;
       const SocketAddress at{endpoint.address, port};
       Candidates& same = candidates[endpoint.address.family()];
       if (endpoint.ready) {
@@ -234,6 +245,9 @@ std::variant<Backends, Refusal> ServiceTargets::ToEndpoints(
                         user.where, Named(service), port.port, at->port)};
       }
       if (served != ports.size()) continue;
+      if (auto refusal = JudgeEndpoints(*slice, service, user)) {
+        return *std::move(refusal);
+      }
       add(*slice, PortOf(*slice, ports.front())->port);
     }
   }

@@ -2,6 +2,7 @@
 
 #include <map>
 #include <string>
+#include <vector>
 
 #include "clusteragent/core/planner.h"
 #include "clusteragent/core/status_plan.h"
@@ -30,6 +31,7 @@ struct UplinkStatus {
   size_t joined = 0;                  // edges that have joined
   size_t carrying = 0;                // of them, those whose tunnel is up
   std::map<std::string, Edge> edges;  // by EdgeNode name
+  std::vector<IpAddress> addresses;   // UplinkFacts' of its host
   bool operator==(const UplinkStatus&) const = default;
 };
 

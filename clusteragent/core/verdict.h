@@ -28,6 +28,7 @@ inline constexpr char kServiceTargetsNeedKubernetes[] =
 // Judged beside other objects and the facts.
 inline constexpr char kListenerConflict[] = "ListenerConflict";
 inline constexpr char kPortReserved[] = "PortReserved";
+inline constexpr char kEdgeFull[] = "EdgeFull";
 inline constexpr char kPublicIpNotOnEdge[] = "PublicIPNotOnEdge";
 inline constexpr char kEdgeNodeNotFound[] = "EdgeNodeNotFound";
 inline constexpr char kEdgeNodeNotReady[] = "EdgeNodeNotReady";

@@ -14,6 +14,11 @@
 
 namespace edged::protocol {
 
+// The highest term that there is: above what any Lease counts to by itself
+// (leaseTransitions has 31 bits), so that an edge which has seen it can only be
+// told to forget it.
+inline constexpr uint64_t kHighestEpoch = uint64_t{1} << 30;
+
 inline constexpr std::string_view kOlderEpoch = " is older than ";
 
 inline std::string OlderEpochText(uint64_t number, uint64_t seen) {

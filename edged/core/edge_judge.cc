@@ -4,17 +4,16 @@
 #include <span>
 
 #include "absl/container/flat_hash_map.h"
+#include "common/protocol/edge_limits.h"
 #include "common/status.h"
 #include "edged/core/edge_model.h"
 
 namespace edged::edge {
 namespace {
 
-constexpr size_t kMaxGroups = 65535;   // as many as there are marks
 constexpr size_t kMaxGroupName = 100;  // becomes part of a chain's name
 constexpr size_t kMaxUplinkName = 253;
-// Each takes some 400 bytes, here and in the kernel.
-constexpr int64_t kMaxMappings = 262'144;
+constexpr auto kMaxMappings = static_cast<int64_t>(protocol::kMostMappings);
 
 absl::Status CheckPublicAddress(const protocol::PublicAddress& address,
                                 const protocol::Overlay& overlay) {
@@ -260,9 +259,9 @@ absl::Status DeltaJudge::JudgeGroups() {
       result_.accepted.groups.push_back(*group);
     }
   }
-  if (count > kMaxGroups) {
+  if (count > protocol::kMostGroups) {
     return InvalidArgument("{} groups: at most {} are possible", count,
-                           kMaxGroups);
+                           protocol::kMostGroups);
   }
 
   const auto& accepted = result_.accepted;

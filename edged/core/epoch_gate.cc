@@ -4,20 +4,13 @@
 #include "common/status.h"
 
 namespace edged::edge {
-namespace {
-
-// Leaves room to count on from any number that was ever accepted.
-constexpr uint64_t kNumberLimit = uint64_t{1} << 62;
-
-}  // namespace
-
 absl::Status EpochGate::Check(const Epoch& epoch) const {
   if (epoch.cluster_uid.empty()) {
     return InvalidArgument("epoch cluster_uid: is empty");
   }
-  if (epoch.number >= kNumberLimit) {
-    return InvalidArgument("epoch number: {} is not below {}", epoch.number,
-                           kNumberLimit);
+  if (epoch.number > protocol::kHighestEpoch) {
+    return InvalidArgument("epoch number: {} is above {}, the highest there is",
+                           epoch.number, protocol::kHighestEpoch);
   }
   if (!owner_.empty() && epoch.cluster_uid != owner_) {
     return FailedPrecondition(

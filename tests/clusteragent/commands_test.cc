@@ -87,7 +87,7 @@ TEST_CASE("commands: plan says what each edge would get", "[commands]") {
   heartbeat  every 250 ms, dead after 3 missed
   public     203.0.113.1 (index 1)
   uplink     home (10.200.0.16/28, key not known here)
-  group      g-9d011ef49515: 203.0.113.1 to [home]
+  group      g-dd77e931a346: 203.0.113.1 to [home]
   map  203.0.113.1 tcp/80  to  192.168.1.10:8080  Preserve  default/web/http
 Refused
   PortReserved: PortBinding default/web: spec.bindings[1] "ssh": tcp/22 touches tcp/22, a reserved port of EdgeNode vps

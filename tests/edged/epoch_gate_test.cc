@@ -51,10 +51,14 @@ TEST_CASE("epoch_gate: an older term is refused, the same and a newer pass",
   CHECK(Decision(gate, {"x", 7}) == "OK");
   CHECK(Decision(gate, {"x", 8}) == "OK");
   // Nobody can count on from the end of the numbers.
-  CHECK(Decision(gate, {"x", (uint64_t{1} << 62) - 1}) == "OK");
-  CHECK(Decision(gate, {"x", uint64_t{1} << 62}) ==
-        "INVALID_ARGUMENT: epoch number: 4611686018427387904 is not below "
-        "4611686018427387904");
+  CHECK(Decision(gate, {"x", protocol::kHighestEpoch}) == "OK");
+  CHECK(Decision(gate, {"x", protocol::kHighestEpoch + 1}) ==
+        "INVALID_ARGUMENT: epoch number: 1073741825 is above 1073741824, the "
+        "highest there is");
+  // Who has seen the highest takes it again, and none before it.
+  const EpochGate end("x", Epoch{"x", protocol::kHighestEpoch});
+  CHECK(Decision(end, {"x", protocol::kHighestEpoch}) == "OK");
+  CHECK(Decision(end, {"x", 8}).starts_with("FAILED_PRECONDITION: epoch 8 "));
 }
 
 TEST_CASE("epoch_gate: only a new epoch must be made durable", "[epoch_gate]") {

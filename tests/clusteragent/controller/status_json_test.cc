@@ -85,11 +85,17 @@ TEST_CASE("status_json: what a replica says of itself", "[status_json]") {
   CHECK(first["conditions"][0]["lastTransitionTime"] == kThen);
   CHECK(first["summary"]["tunnels"] == "1/2");
   CHECK(first["edges"].size() == 3);
+  CHECK(!first.contains("addresses"));
   CHECK(first["edges"][0]["block"] == 3);
   CHECK(first["edges"][1]["trouble"] == "the tunnel is down");
   CHECK(first["edges"][2].size() == 2);
   CHECK(UplinkStatusJson({{"a", key}, {"b", key}, {"new", key}}, status, 1,
                          first, kNow) == first);
+  status.addresses = TellableAddresses(
+      {*IpAddress::Parse("fe80::1"), *IpAddress::Parse("192.0.2.1")});
+  CHECK(UplinkStatusJson({}, status, 1, first, kNow)["addresses"] ==
+        json{"192.0.2.1"});
+  status.addresses.clear();
   // A process that starts leaves what stands there.
   status.ready.status = ConditionStatus::kUnknown;
   status.carrying = 0;

@@ -264,6 +264,40 @@ TEST_CASE("address_pool: nobody names an address that is dedicated to another",
         "intruder: NoFreePublicIP; own: 203.0.113.1:80");
 }
 
+TEST_CASE("address_pool: a dedicated address is no younger PortBinding's",
+          "[address_pool]") {
+  Service own = Exposed("own", 5, {80}, {{kNames.dedicated_ip(), "true"}});
+  own.load_balancer_ips = {Ip("203.0.113.1")};
+  World world = WorldWith({own});
+  PortBinding object =
+      Object("pb", "a", {Bind("x", "TCP", 81), Bind("y", "TCP", 82)});
+  object.bindings[1].public_ip = "203.0.113.2";
+  object.meta.created = At(9);
+  world.port_bindings = {object};
+  CHECK(Shown(world) ==
+        "pb: NoFreePublicIP 203.0.113.2:82; own: 203.0.113.1:80");
+  CHECK(PlanText(PlanOf(world, FactsFor({"a", "b"})))
+            .find("NoFreePublicIP: PortBinding default/pb: spec.bindings[0] "
+                  "\"x\": 203.0.113.1 of EdgeNode a is dedicated to Service "
+                  "shop/own, which is older\n") != std::string::npos);
+  // An older one stays, and the Service goes to another address, if there is.
+  world.port_bindings[0].meta.created = At(1);
+  CHECK(Shown(world) ==
+        "pb: 203.0.113.1:81 203.0.113.2:82; own: 198.51.100.1:80");
+  auto& annotations = world.cluster->services[0].meta.annotations;
+  annotations[kNames.public_ip()] = "203.0.113.1";
+  CHECK(PlanText(PlanOf(world, FactsFor({"a", "b"})))
+            .find("203.0.113.1 of EdgeNode a cannot be its alone: PortBinding "
+                  "default/pb listens there, and is older\n") !=
+        std::string::npos);
+  annotations.erase(kNames.public_ip());
+  annotations[kNames.edge_nodes()] = "a";
+  CHECK(PlanText(PlanOf(world, FactsFor({"a", "b"})))
+            .find("no public address has tcp/80 free and nobody on it: "
+                  "PortBinding default/pb listens on 203.0.113.1 of EdgeNode "
+                  "a, and is older\n") != std::string::npos);
+}
+
 TEST_CASE("address_pool: a Service of two families gets both, of one edge",
           "[address_pool]") {
   World world = WorldWith({Exposed("one", 1, {80})});

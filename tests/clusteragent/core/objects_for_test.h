@@ -71,7 +71,7 @@ inline PublicKey KeyNumber(uint8_t n) {
 inline Facts FactsFor(const std::vector<std::string>& edges) {
   Facts facts{.cluster_uid = "c1",
               .own_uplink = "home",
-              .uplinks = {{.name = "home"}},
+              .uplinks = {{.name = "home", .addresses = {Ip("192.168.1.10")}}},
               .local_addresses = {Ip("192.168.1.10")}};
   for (const std::string& edge : edges) {
     facts.uplinks[0].keys[edge] = KeyNumber(1);

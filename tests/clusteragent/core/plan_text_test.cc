@@ -39,6 +39,7 @@ EdgeNode vps
   public     203.0.113.2 (index 2)
   uplink     home (10.200.4.16/28, key AQEBAQEB)
   group      g-9d011ef49515: 203.0.113.1 to [home]
+  group      g-dd77e931a346: 203.0.113.1 to [home]
   map  203.0.113.1 tcp/443          to  192.168.1.10:443     Preserve    default/web/https
   map  203.0.113.1 udp/50000-50100  to  10.0.0.5, same port  Masquerade  default/web/media
 Refused

@@ -262,8 +262,8 @@ TEST_CASE("planner: Preserve needs a target on the uplink's host",
         "a: 203.0.113.1 tcp/80 -> 192.168.1.10:80 for default/m/here\n"
         "Refused\n"
         "  PreserveNotPossible: PortBinding default/m: spec.bindings[1] "
-        "\"there\": clientIP: Preserve needs a target on the host of the "
-        "uplink, and 10.0.0.5 is none of its addresses\n");
+        "\"there\": clientIP: Preserve needs a target on the host of an "
+        "uplink, and none has the address 10.0.0.5\n");
 }
 
 TEST_CASE("planner: a target in a tunnel network is refused", "[planner]") {

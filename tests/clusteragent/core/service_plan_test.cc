@@ -153,12 +153,30 @@ TEST_CASE(
   shop.binding().client_ip = "Preserve";
   CHECK(Shown(shop.world) ==
         "PreserveNotPossible: PortBinding default/web: spec.bindings[0] "
-        "\"http\": clientIP: Preserve needs an endpoint on the host of the "
+        "\"http\": clientIP: Preserve needs an endpoint on the host of an "
         "uplink, and Service default/web:http has none there\n");
   shop.slice().endpoints.push_back(Ready("192.168.1.10"));
   CHECK(Shown(shop.world) ==
         "map  203.0.113.1 tcp/80  to  default/web:http on this host "
         "(192.168.1.10:8080)  Preserve  default/web/http\n");
+
+  // Endpoints on two hosts: each uplink leads to its own.
+  Facts facts = FactsFor({"a"});
+  facts.uplinks.push_back({.name = "second",
+                           .keys = {{"a", KeyNumber(2)}},
+                           .addresses = {Ip("192.168.1.11")}});
+  shop.slice().endpoints.push_back(Ready("192.168.1.11"));
+  const Plan here = PlanOf(shop.world, facts);
+  facts.own_uplink = "second";
+  facts.local_addresses = {Ip("192.168.1.11")};
+  const Plan there = PlanOf(shop.world, facts);
+  CHECK(here.Edge("a")->wanted == there.Edge("a")->wanted);
+  CHECK(here.Edge("a")->wanted.groups.at(0).uplinks ==
+        std::vector<std::string>{"home", "second"});
+  CHECK(here.Edge("a")->mappings.at(0).backend.endpoints ==
+        std::vector<SocketAddress>{{Ip("192.168.1.10"), 8080}});
+  CHECK(there.Edge("a")->mappings.at(0).backend.endpoints ==
+        std::vector<SocketAddress>{{Ip("192.168.1.11"), 8080}});
 }
 
 TEST_CASE("service_plan: no endpoint leads back into a tunnel",

@@ -101,8 +101,23 @@ TEST_CASE("service_target: endpoints as kube-proxy takes them",
                   .Ask("80")) == "4: 10.1.0.3:8080\n");
   // Nobody serves: the target stands, and refuses.
   CHECK(Shown(Shop(Endpoints{NotReady("10.1.0.2")}).Ask("80")) == "4:\n");
-  CHECK(Shown(Shop(Endpoints{Ready("127.0.0.1"), Ready("169.254.0.1")})
-                  .Ask("80")) == "4: 169.254.0.1:8080\n");
+  CHECK(Shown(Shop(Endpoints{Ready("169.254.0.1")}).Ask("80")) ==
+        "4: 169.254.0.1:8080\n");
+}
+
+TEST_CASE("service_target: an endpoint that may be no address's is none here",
+          "[service_target]") {
+  for (const char* address :
+       {"127.0.0.1", "169.254.169.254", "169.254.170.2", "100.100.100.200",
+        "224.0.0.1", "0.0.0.0", "255.255.255.255"}) {
+    INFO(address);
+    CHECK(Shown(Shop(Endpoints{Ready("10.1.0.1"), NotReady(address)})
+                    .Ask("80")) == "InvalidTarget");
+  }
+  const auto asked = Shop(Endpoints{Ready("100.100.100.200")}).Ask("80");
+  CHECK(std::get<Refusal>(asked).message.ends_with(
+      "endpoint 100.100.100.200 of EndpointSlice web-1 is where a cloud tells "
+      "a machine its own keys"));
 }
 
 TEST_CASE("service_target: an endpoint of two slices counts once",

@@ -103,7 +103,7 @@ def the_clients_address_cannot_be_kept(setup):
     def told():
         found = dict(setup.events_of("local"))
         expect_in("PreserveNotPossible", found)
-        expect_in("externalTrafficPolicy: Local needs an endpoint on the host of the uplink",
+        expect_in("externalTrafficPolicy: Local needs an endpoint on the host of an uplink",
                   found["PreserveNotPossible"])
 
     eventually(told, 20, pause=0.2)
@@ -129,7 +129,7 @@ def a_binding_that_cannot_keep_the_address(setup):
         found = {one["name"]: one["conditions"][0] for one in status["bindings"]}
         expect(found["main"]["status"], "True")
         expect(found["kept"]["reason"], "PreserveNotPossible")
-        expect_in('bindings[1] "kept": clientIP: Preserve needs an endpoint on the host of the '
+        expect_in('bindings[1] "kept": clientIP: Preserve needs an endpoint on the host of an '
                   "uplink, and Service default/keeps:80 has none", found["kept"]["message"])
 
     eventually(told, 20, pause=0.2)

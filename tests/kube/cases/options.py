@@ -220,6 +220,24 @@ def repairs_are_events(setup):
 
 
 @case
+def repairs_of_an_uplink_are_events(setup):
+    """The same on the agent's own host, as an Event of its Uplink."""
+    host = setup.agent.host
+    host.run(["nft", "flush", "chain", "inet", "clusteragent", "forward"])
+
+    def told():
+        return [message for reason, message in events_of(setup.cluster, "Uplink", "home")
+                if reason == "Repaired"]
+
+    eventually(lambda: expect(len(told()), 1), 10)
+    expect_in("nft (pid ", told()[0])
+    expect_in("repaired in ", told()[0])
+    for _ in range(20):
+        host.run(["nft", "flush", "chain", "inet", "clusteragent", "forward"])
+    expect(len(told()), 1)
+
+
+@case
 def an_edge_that_is_gone_may_be_forgotten(setup):
     """An EdgeNode whose edge is away stays in deletion, until the annotation lets it go."""
     setup.cluster.apply(port_binding("held", tcp(86, f"{BACKEND}:8080")))

@@ -1,5 +1,6 @@
 """Tokens: good once, for one edge, for a time."""
 
+import base64
 import json
 import time
 
@@ -86,9 +87,9 @@ def second_clusters_token_is_refused(lab):
     setup.agent.wait_edge_ready("a")
 
 
-def register(edge, cluster_uid, number):
+def register(edge, cluster_uid, number, key=bytes(32)):
     """Calls Register as an agent of this cluster and epoch would; the error's text."""
-    key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+    key = base64.b64encode(key).decode()
     request = {
         "epoch": {"cluster_uid": cluster_uid, "number": number},
         "uplink": {"name": "stranger", "public_key": key, "block": 9},
@@ -122,6 +123,30 @@ def old_epoch_is_refused(lab):
     for words in ("FailedPrecondition", "epoch 1 is older than"):
         expect_in(words, refusal)
     setup.agent.wait_edge_ready("a")
+
+
+@case
+def the_highest_epoch_is_forgotten(lab):
+    """No term is above 2^30. Whoever says that one keeps the cluster's agent out, until
+    `edged reset --epoch`."""
+    setup = enrolled(lab)
+    owner = setup.edge.status()["enrolment"]["clusterUid"]
+    highest = 2**30
+    expect_in(f"epoch number: {highest + 1} is above {highest}",
+              register(setup.edge, owner, highest + 1))
+    setup.agent.wait_edge_ready("a")
+    expect(register(setup.edge, owner, highest, bytes([9] * 32)), "")
+    setup.agent.process.stop()
+    setup.agent.run()
+    eventually(lambda: expect_in(f"is older than {highest}", setup.agent.process.output()), 10)
+    setup.edge.cli("reset", "--epoch")
+    setup.agent.wait_edge_ready("a")
+
+    def forgotten():
+        names = [one["name"] for one in setup.edge.status()["uplinks"]]
+        expect("stranger" in names, False, "the stranger is an uplink")
+
+    eventually(forgotten, 10)
 
 
 @case
