@@ -137,6 +137,7 @@ def a_killed_agent_loses_nothing(setup):
     setup.world.serve(setup.world.backend, "echo", "echo:7000")
     setup.cluster.apply(port_binding("stream", udp(7000, f"{BACKEND}:7000")))
     setup.wait_ready("pb", "stream")
+    terms = setup.agent.log().count("leading cluster")
     with Stream(setup.world.client, A, 7000) as stream:
         for _ in range(6):
             setup.agent.process.kill()
@@ -144,6 +145,7 @@ def a_killed_agent_loses_nothing(setup):
             time.sleep(1)
     print(f"    {stream.told()}")
     expect(stream.lost(), [])
+    eventually(lambda: setup.agent.leads(terms + 1), 40, pause=0.5)
     setup.cluster.kubectl("delete", "pb", "stream")
 
 
