@@ -22,9 +22,8 @@ using std::chrono::milliseconds;
 using SteadyClock = std::chrono::steady_clock;
 
 constexpr auto kPlanDelay = milliseconds(5);
-// What reading and planning everything took goes back to the kernel when that
-// has been told.
-constexpr auto kTrimDelay = std::chrono::seconds(5);
+// What reading, planning and telling everything took goes back to the kernel.
+constexpr auto kTrimInterval = std::chrono::seconds(30);
 constexpr auto kMissingGrace = std::chrono::seconds(1);
 
 // "22/tcp" as the edge tells it; unknown forms of a newer edge are left out.
@@ -114,6 +113,7 @@ absl::Status Agent::Begin() {
   FollowTerm();
   PlanNow();
   loop_->After(kStarting + kTellDelay, [this] { TellSoon(); });
+  loop_->Every(kTrimInterval, [] { malloc_trim(0); });
   return absl::OkStatus();
 }
 
@@ -216,11 +216,7 @@ void Agent::PlanNow() {
   const bool whole = std::exchange(whole_, false) || !applied_ ||
                      control_plane_->objects().changes().everything;
   const absl::Status status = TryPlan(whole);
-  if (whole) {
-    took_ = SteadyClock::now() - planned_;
-    loop_->Cancel(trim_timer_);
-    trim_timer_ = loop_->After(kTrimDelay, [] { malloc_trim(0); });
-  }
+  if (whole) took_ = SteadyClock::now() - planned_;
   trouble_ = std::string(Message(status));
   if (status.ok()) {
     backoff_.Reset();

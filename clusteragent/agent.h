@@ -201,7 +201,6 @@ class Agent {
   EventLoop::TimerId plan_timer_ = 0;
   EventLoop::TimerId flows_timer_ = 0;
   EventLoop::TimerId retry_timer_ = 0;
-  EventLoop::TimerId trim_timer_ = 0;
   EventLoop::TimerId tell_timer_ = 0;
 };
 
