@@ -94,6 +94,7 @@ absl::Status Agent::Begin() {
                  Message(conntrack.status()));
   }
   if (auto why = nftables::WhyNoTimeouts(*kernel_.nft); why.ok()) {
+    has_timeouts_ = why->empty();
     no_timeouts_ = *std::move(why);
   } else {
     spdlog::warn("{}", Message(why.status()));

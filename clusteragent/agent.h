@@ -146,6 +146,7 @@ class Agent {
   bool stopping_ = false;
   Uplink uplink_;
   std::string no_timeouts_;           // why this kernel has none; empty: it has
+  bool has_timeouts_ = false;         // it was asked, and has
   std::optional<UplinkFlows> flows_;  // unset: this kernel lists none
   Resolver resolver_;
   std::set<SwitchedLink> switched_links_;

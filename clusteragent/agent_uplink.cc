@@ -47,7 +47,8 @@ absl::StatusOr<UplinkInput> Agent::GatherUplinkInput() {
                     .without_default = host_->without_default,
                     .local_addresses = host_->local_addresses,
                     .mark_mask = options_.mark_mask,
-                    .user = ::geteuid()};
+                    .user = ::geteuid(),
+                    .has_timeouts = has_timeouts_};
   for (const auto& [name, link] : links_) input.access[name] = link->access();
   std::set<IpAddress> targets;
   for (const EdgePlan& edge : carried_.edges) targets.merge(TargetsOf(edge));
