@@ -1,7 +1,6 @@
 #include "clusteragent/agent.h"
 
 #include <fmt/ranges.h>
-#include <malloc.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
@@ -12,6 +11,7 @@
 
 #include "clusteragent/core/uplink_plan.h"
 #include "clusteragent/manifest_control_plane.h"
+#include "common/heap.h"
 #include "common/nftables/timeout_probe.h"
 #include "common/status.h"
 
@@ -113,7 +113,7 @@ absl::Status Agent::Begin() {
   FollowTerm();
   PlanNow();
   loop_->After(kStarting + kTellDelay, [this] { TellSoon(); });
-  loop_->Every(kTrimInterval, [] { malloc_trim(0); });
+  loop_->Every(kTrimInterval, TrimHeap);
   return absl::OkStatus();
 }
 
