@@ -229,8 +229,12 @@ absl::Status Uplink::ApplyLinks(const std::vector<LinkConf>& links) {
   for (const LinkConf& link : links) {
     const std::string& name = link.link.name;
     const bool is_ipv4 = link.link.family == Family::kIpv4;
+    // The plan was made when it was another; by now it may be as planned.
+    ASSIGN_OR_RETURN(netlink::Link found, rtnetlink_.GetLink(name));
+    const bool forwards =
+        is_ipv4 ? found.ipv4.forwarding : found.ipv6.force_forwarding == true;
+    if (forwards == link.forwarding) continue;
     if (is_ipv4) {
-      ASSIGN_OR_RETURN(netlink::Link found, rtnetlink_.GetLink(name));
       found.ipv4.forwarding = link.forwarding;
       RETURN_IF_ERROR(rtnetlink_.SetIpv4Conf(found.index, found.ipv4));
     } else {
