@@ -132,7 +132,9 @@ absl::Status DeltaJudge::JudgeGroups() {
     const auto before = model_.groups().find(name);
     const bool exists = before != model_.groups().end();
     if (!group) {
-      if (exists) result_.accepted.removed_groups.push_back(name);
+      if (!exists) continue;
+      result_.accepted.removed_groups.push_back(name);
+      --count;
       continue;
     }
     if (!exists) ++count;

@@ -201,12 +201,11 @@ bool Dataplane::Concerns(const EdgeModel& model,
 
 absl::Status Dataplane::ApplyDelta(const EdgeModel& before,
                                    const protocol::EdgeDelta& accepted) {
+  if (!marks_.HasRoomFor(accepted))
+    return ApplyWithFreedMarks(before, accepted);
   RETURN_IF_ERROR(marks_.Reserve(accepted));
   if (NeedsWholeTable(before, accepted)) {
-    EdgeModel after = before;
-    after.Commit(accepted);
-    RETURN_IF_ERROR(ObserveHost(after));
-    RETURN_IF_ERROR(ReconcileTable(after).status());
+    RETURN_IF_ERROR(ApplyWhole(before, accepted));
   } else {
     const nftables::Transaction change =
         CompileDelta(before, marks_, facts_, accepted);
@@ -215,6 +214,28 @@ absl::Status Dataplane::ApplyDelta(const EdgeModel& before,
   RETURN_IF_ERROR(Mapped().Check(accepted));
   marks_.Release(accepted);
   return absl::OkStatus();
+}
+
+absl::Status Dataplane::ApplyWhole(const EdgeModel& before,
+                                   const protocol::EdgeDelta& accepted) {
+  EdgeModel after = before;
+  after.Commit(accepted);
+  RETURN_IF_ERROR(ObserveHost(after));
+  return ReconcileTable(after).status();
+}
+
+// Groups come in the place of others, whose marks they need in the same batch.
+absl::Status Dataplane::ApplyWithFreedMarks(
+    const EdgeModel& before, const protocol::EdgeDelta& accepted) {
+  const GroupMarks kept = marks_;
+  marks_.Release(accepted);
+  absl::Status status = marks_.Reserve(accepted);
+  if (status.ok()) status = ApplyWhole(before, accepted);
+  if (!status.ok()) {
+    marks_ = kept;
+    return status;
+  }
+  return Mapped().Check(accepted);
 }
 
 absl::Status Dataplane::WriteKey() {

@@ -142,6 +142,10 @@ class Dataplane {
 
  private:
   KernelMappings Mapped() const { return {kernel_.nft, marks_, facts_}; }
+  absl::Status ApplyWhole(const EdgeModel& before,
+                          const protocol::EdgeDelta& accepted);
+  absl::Status ApplyWithFreedMarks(const EdgeModel& before,
+                                   const protocol::EdgeDelta& accepted);
   absl::Status ObserveHost(const EdgeModel& model);
   const netlink::Link* FindLink(const std::string& name) const;  // observed
   absl::StatusOr<std::string> ReconcileTable(const EdgeModel& model);

@@ -1,5 +1,7 @@
 #include "edged/core/edge_model.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <chrono>
@@ -378,6 +380,35 @@ TEST_CASE("edge_model: a group goes when its mappings go or move",
             .empty());
   CHECK(ShownMappings(model) ==
         "203.0.113.1 tcp/81 -> other\n203.0.113.1 tcp/82 -> new\n");
+}
+
+TEST_CASE("edge_model: a group may take the place of another one",
+          "[edge_model]") {
+  EdgeState state = SampleState();
+  const auto group = [&state](size_t number) {
+    protocol::Group made = state.groups[0];
+    made.name = fmt::format("n{}", number);
+    return made;
+  };
+  std::vector<protocol::Group> groups;
+  while (state.groups.size() + groups.size() < 65'535) {
+    groups.push_back(group(groups.size()));
+  }
+  state.groups.insert(state.groups.end(), groups.begin(), groups.end());
+  std::ranges::sort(state.groups, {}, &protocol::Group::name);
+  EdgeModel model = ModelOf(state);
+  CHECK(ErrorOf(model, {.groups = {group(70'000)}}) ==
+        "INVALID_ARGUMENT: 65536 groups: at most 65535 are possible");
+  CHECK(ErrorOf(model, {.removed_groups = {"unknown"},
+                        .groups = {group(70'000)}}) != "OK");
+  // One that is mapped, and so gives its mapping away.
+  CHECK(Change(model, {.mappings = {{Tcp(80), "n0"}, {Tcp(81), "n1"}}}) == "");
+  CHECK(Change(model, {.removed_groups = {"n0"},
+                       .groups = {group(70'000)},
+                       .mappings = {{Tcp(80), "n70000"}}}) == "");
+  CHECK(ShownMappings(model) ==
+        "203.0.113.1 tcp/80 -> n70000\n203.0.113.1 tcp/81 -> n1\n");
+  CHECK(model.groups().size() == 65'535);
 }
 
 TEST_CASE("edge_model: a copy goes its own way", "[edge_model]") {
