@@ -23,7 +23,7 @@ class KernelMappings {
                  const HostFacts& facts)
       : nft_(nft), marks_(marks), facts_(facts) {}
 
-  // What this delta touches is there as it says. DataLoss names what is not.
+  // What this delta touches is there as it says. Aborted names what is not.
   absl::Status Check(const protocol::EdgeDelta& accepted) const;
   // Of all there are, with what else `model` has.
   absl::StatusOr<protocol::Digest> Digest(const EdgeModel& model) const;
