@@ -89,7 +89,8 @@ absl::Status KubeControlPlane::Start(std::function<void()> changed,
                                   .alone = options_.alone},
       kube::LeaseClient::Told{
           .changed = [this](const auto& term) { FollowTerm(term); },
-          .trouble = [hear](const absl::Status& why) { hear("lease", why); }});
+          .trouble = [hear](const absl::Status& why) { hear("lease", why); },
+          .restored = [this] { BeginAnew(); }});
   source_->Start();
   uplinks_->Start();
   FindSecret();
@@ -128,6 +129,21 @@ void KubeControlPlane::ChangeEverything() {
 void KubeControlPlane::Hear(const ObjectKey& key) {
   untold_objects_.insert(key);
   if (ready()) heard_();
+}
+
+// The store is another one: what was read and written may not be in it.
+void KubeControlPlane::BeginAnew() {
+  spdlog::warn(
+      "Kubernetes: Lease {} is older than it was: the cluster came back from a "
+      "backup; reading everything anew",
+      lease_->LeaseName());
+  source_->Relist();
+  uplinks_->Relist();
+  FindSecret();
+  writer_->Clear();
+  told_own_.reset();
+  untold_ = true;
+  ChangeEverything();
 }
 
 // What was begun in another term ends with it.

@@ -107,6 +107,7 @@ class KubeControlPlane final : public ControlPlane {
   void Change();
   void ChangeEverything();
   void Hear(const ObjectKey& key);
+  void BeginAnew();
   void FollowTerm(const std::optional<kube::Term>& term);
   void NoteWriting(const kube::ObjectRef& object, const absl::Status& why);
   void NoteContest(const std::string& edge, uint64_t seen,
