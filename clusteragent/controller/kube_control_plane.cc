@@ -256,15 +256,28 @@ EdgeMemory KubeControlPlane::MemoryOf(const std::string& edge) const {
   return object == nullptr ? EdgeMemory() : ReadMemory(object->status);
 }
 
-Records KubeControlPlane::StoredRecords() const {
+// A status that somebody emptied says nothing: the leader writes it again, and
+// until then a tunnel stays.
+Records KubeControlPlane::StoredRecords() {
   Records records;
+  std::map<std::string, Remembered> remembered;
   for (const auto& [name, object] : source_->edge_nodes()) {
     const EdgeMemory memory = ReadMemory(object.status);
-    if (!memory.record) continue;
     const std::string& edge = object.meta.name;
-    records.edges[edge] = *memory.record;
-    if (memory.number != 0) records.numbers.taken[edge] = memory.number;
+    const auto before = remembered_.find(edge);
+    if (memory.record) {
+      remembered[edge] = {object.meta.uid, *memory.record, memory.number};
+    } else if (before != remembered_.end() &&
+               before->second.uid == object.meta.uid) {
+      remembered[edge] = before->second;
+    } else {
+      continue;
+    }
+    records.edges[edge] = remembered[edge].record;
+    const uint32_t number = remembered[edge].number;
+    if (number != 0) records.numbers.taken[edge] = number;
   }
+  remembered_ = std::move(remembered);
   return records;
 }
 

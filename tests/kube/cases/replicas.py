@@ -87,6 +87,28 @@ def a_new_key_is_for_every_replica(setup):
         expect_in("backend:8080 saw 10.244.", setup.page())
 
 
+@case
+def a_status_that_was_emptied(setup):
+    """What an EdgeNode's status remembers, removed by somebody, is written again; meanwhile the
+    tunnel of a replica that does not lead stays as it is."""
+    def link():
+        links = setup.second.host.run(["ip", "-o", "link"]).stdout.splitlines()
+        return next(line.split()[:2] for line in links if " eu-" in line)
+
+    def remembered():
+        status = setup.cluster.get("edgenode", "a")["status"]
+        return [status.get(field) for field in ("allocation", "keys")]
+
+    eventually(lambda: expect(alive(setup), ["home", "second"]), 15, pause=0.2)
+    before, known = link(), remembered()
+    gone = '{"status": {"allocation": null, "keys": null}}'
+    setup.cluster.kubectl("patch", "edgenode", "a", "--subresource=status", "--type=merge",
+                          "-p", gone)
+    eventually(lambda: expect(remembered(), known), 10)
+    expect(link(), before, "the device of the second replica")
+    expect_in("saw", setup.page())
+
+
 def peers_of(host):
     """The edge's keys that a replica knows."""
     links = host.run(["ip", "-o", "link"]).stdout.split()
