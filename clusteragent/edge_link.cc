@@ -59,6 +59,7 @@ EdgeLink::~EdgeLink() {
   *alive_ = false;
   context_.loop.Cancel(contact_timer_);
   context_.loop.Cancel(introduce_timer_);
+  context_.loop.Cancel(settling_timer_);
   DropControlDevice();
 }
 
@@ -106,6 +107,7 @@ void EdgeLink::LookUp() {
           changed_.Ask();
           return;
         }
+    SeeWhetherSettled();
         if (std::exchange(address_, *address) != *address) replan_.Ask();
         IntroduceIfNew();
       });
@@ -391,6 +393,7 @@ void EdgeLink::ConfirmCarried() {
   const protocol::Digest digest = DigestOf(*wanted_);
   const bool carries =
       std::ranges::any_of(uplinks, [&digest](const UplinkLife& uplink) {
+  SeeWhetherSettled();
         return uplink.alive && uplink.applied == digest;
       });
   if (!carries) return;
@@ -419,6 +422,21 @@ EdgeReport EdgeLink::Report() const {
   report.trouble = trouble_;
   if (!enrolled()) {
     report.trouble = fmt::format(
+// What is said when the moment is over nobody else asks for.
+void EdgeLink::SeeWhetherSettled() {
+  using std::chrono::steady_clock;
+  const auto now = steady_clock::now();
+  settling_.Note(now, wanted_, syncer_ ? syncer_->progress().answered : nullptr,
+                 confirmed_);
+  if (!settling_.IsSettling(now) || settling_timer_ != 0) return;
+  settling_timer_ = context_.loop.After(
+      std::chrono::ceil<milliseconds>(*settling_.until() - now), [this] {
+        settling_timer_ = 0;
+        SeeWhetherSettled();
+        changed_.Ask();
+      });
+}
+
         "no token was given out; run `clusteragent "
         "token {}`",
         edge_);
@@ -444,3 +462,4 @@ EdgeReport EdgeLink::Report() const {
 }
 
 }  // namespace edged::agent
+  report.settling = settling_.IsSettling(std::chrono::steady_clock::now());

@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "clusteragent/control_plane.h"
 #include "clusteragent/core/planner.h"
+#include "clusteragent/core/settling.h"
 #include "clusteragent/core/status_plan.h"
 #include "clusteragent/core/uplink_plan.h"
 #include "clusteragent/edge/edge_client.h"
@@ -93,6 +94,7 @@ class EdgeLink {
   void TakePathMtu();
   void CheckContact();
   void IntroduceLater();
+  void SeeWhetherSettled();
   void DropControlDevice();
   absl::StatusOr<Uplink::Way> Way() const;
   void SeeWay();
@@ -117,6 +119,7 @@ class EdgeLink {
   EdgeKeys keys_;
   PublicKey introduced_to_;  // the edge's key, while we introduce ourselves
   std::optional<IpAddress> address_;
+  Settling settling_;
   bool looking_up_ = false;
   std::optional<Uplink::Way> way_;  // to the edge, as last seen
   bool had_no_way_ = false;         // since then
@@ -148,4 +151,5 @@ class EdgeLink {
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
+  EventLoop::TimerId settling_timer_ = 0;
 }  // namespace edged::agent

@@ -37,6 +37,9 @@ struct EdgeReport {
   std::shared_ptr<const protocol::EdgeState> carried;
   // Facts for the EdgeNode's status, for example "backend": "userspace".
   std::map<std::string, std::string> values;
+  // What is wanted was another a moment ago (settling.h): that the edge does
+  // not have it yet says nothing against the edge.
+  bool settling = false;
   bool operator==(const EdgeReport&) const = default;
 };
 using EdgeReports = std::map<std::string, EdgeReport>;  // by EdgeNode name
@@ -64,7 +67,8 @@ using ObjectStatuses = std::map<ObjectKey, ObjectStatus>;
 // EdgeNodes have Enrolled, TunnelUp, Programmed, Ready; PortBindings and
 // exposed Services have Accepted, Programmed, Ready. A binding is Ready when
 // every listener of it is programmed by its edge and carried by an uplink; an
-// object when all of its bindings are.
+// object when all of its bindings are. An EdgeNode stays what it is while a
+// change is under way.
 ObjectStatuses MakeStatus(const Plan& plan, const EdgeReports& reports);
 std::vector<ObjectStatus> Listed(const ObjectStatuses& statuses);  // by key
 
