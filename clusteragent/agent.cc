@@ -286,7 +286,7 @@ absl::StatusOr<Facts> Agent::GatherFacts(bool whole) {
   own.labels = control_plane_->own_labels();
   own.addresses = TellableAddresses(host_->local_addresses);
   for (const auto& [name, link] : links_) {
-    own.keys.emplace(name, link->own_key());
+    if (const auto key = link->own_key()) own.keys.emplace(name, *key);
     EdgeFacts& edge = facts.edges[name];
     edge.enrolled = link->enrolled();
     if (!link->syncer()) continue;

@@ -63,14 +63,31 @@ EdgeLink::~EdgeLink() {
   DropControlDevice();
 }
 
+// Also before there is a plan.
+std::string EdgeLink::OwnDevice() const {
+  EdgePlan plan{.edge = edge_};
+  const auto& nodes = context_.control_plane.objects().edge_nodes();
+  const auto node = nodes.find(edge_);
+  if (node != nodes.end()) plan.uid = node->second.meta.uid;
+  return DeviceName(plan, context_.uplink_name);
+}
+
+// What cannot be read stays as it was read last.
 void EdgeLink::LoadEnrolment() {
-  const absl::Status loaded = keys_.Load();
   auto token = context_.control_plane.Token(edge_);
-  if (!loaded.ok() || !token.ok()) {
-    trouble_ = std::string(Message(loaded.ok() ? token.status() : loaded));
-    spdlog::error("edge {}: {}", edge_, trouble_);
-    return;
+  std::optional<PublicKey> token_key;
+  if (token.ok() && *token) token_key = (*token)->edge_key;
+  const absl::Status loaded = keys_.Load(OwnDevice(), token_key);
+  const std::string trouble(Message(loaded.ok() ? token.status() : loaded));
+  if (std::exchange(file_trouble_, trouble) != trouble) {
+    if (trouble.empty()) {
+      spdlog::info("edge {}: its files can be read again", edge_);
+    } else {
+      spdlog::error("edge {}: {}", edge_, trouble);
+    }
+    changed_.Ask();
   }
+  if (!keys_.known()) return;
   // Who leads hears it from the edge itself, and tells the others; but what a
   // new process finds on its disk may be older.
   const bool first = !std::exchange(looked_, true);
@@ -80,7 +97,7 @@ void EdgeLink::LoadEnrolment() {
       keys_.Adopt(*shared);
     }
   }
-  if (token_ == *token) return;
+  if (!token.ok() || token_ == *token) return;
   if (token_) spdlog::info("edge {}: a new token was given out", edge_);
   token_ = *std::move(token);
 }
@@ -90,6 +107,7 @@ void EdgeLink::Follow(const EdgePlan& plan) {
   LoadEnrolment();
   if (!wanted_ || *wanted_ != plan.wanted) {
     wanted_ = std::make_shared<const protocol::EdgeState>(plan.wanted);
+    SeeWhetherSettled();
   }
   if (enrolled()) LookUp();
 }
@@ -107,7 +125,6 @@ void EdgeLink::LookUp() {
           changed_.Ask();
           return;
         }
-    SeeWhetherSettled();
         if (std::exchange(address_, *address) != *address) replan_.Ask();
         IntroduceIfNew();
       });
@@ -129,6 +146,10 @@ EdgeAccess EdgeLink::access() const {
 
 void EdgeLink::CheckContact() {
   WatchTunnel();
+  if (!file_trouble_.empty()) {
+    LoadEnrolment();
+    if (file_trouble_.empty()) replan_.Ask();
+  }
   const auto now = std::chrono::steady_clock::now();
   if (in_contact()) {
     last_contact_ = now;
@@ -152,7 +173,7 @@ void EdgeLink::Introduce() {
   if (!control_device_.empty()) return;  // it is under way
   const auto epoch = context_.control_plane.epoch();
   if (!epoch || draining_) return;
-  if (in_contact() || !enrolled() || !address_ || !plan_ ||
+  if (in_contact() || !enrolled() || !keys_.known() || !address_ || !plan_ ||
       plan_->own_block == 0) {
     return;
   }
@@ -173,7 +194,7 @@ void EdgeLink::Introduce() {
   }
   introducer_ = DialEdge(context_.loop, ApiAddress(*plan_));
   introducer_->Register(
-      *epoch, {context_.uplink_name, own_key(), plan_->own_block}, edge_,
+      *epoch, {context_.uplink_name, keys_.own(), plan_->own_block}, edge_,
       [this, alive = alive_](const absl::Status& status) {
         if (*alive) OnRegistered(status);
       });
@@ -372,6 +393,7 @@ void EdgeLink::HearEpoch(const std::string& trouble) {
 void EdgeLink::OnProgress() {
   HearEpoch(syncer_->progress().trouble);
   ConfirmCarried();
+  SeeWhetherSettled();
   if (syncer_->progress().connected && !repairs_) {
     repairs_ = std::make_unique<RepairWatch>(
         context_.loop, *client_, [this](const Happening& news) {
@@ -393,12 +415,26 @@ void EdgeLink::ConfirmCarried() {
   const protocol::Digest digest = DigestOf(*wanted_);
   const bool carries =
       std::ranges::any_of(uplinks, [&digest](const UplinkLife& uplink) {
-  SeeWhetherSettled();
         return uplink.alive && uplink.applied == digest;
       });
   if (!carries) return;
   confirmed_ = wanted_;
   if (carried_ != wanted_) syncer_->Want(wanted_);
+}
+
+// What is said when the moment is over nobody else asks for.
+void EdgeLink::SeeWhetherSettled() {
+  using std::chrono::steady_clock;
+  const auto now = steady_clock::now();
+  settling_.Note(now, wanted_, syncer_ ? syncer_->progress().answered : nullptr,
+                 confirmed_);
+  if (!settling_.IsSettling(now) || settling_timer_ != 0) return;
+  settling_timer_ = context_.loop.After(
+      std::chrono::ceil<milliseconds>(*settling_.until() - now), [this] {
+        settling_timer_ = 0;
+        SeeWhetherSettled();
+        changed_.Ask();
+      });
 }
 
 void EdgeLink::OnHeartbeats() {
@@ -422,31 +458,19 @@ EdgeReport EdgeLink::Report() const {
   report.trouble = trouble_;
   if (!enrolled()) {
     report.trouble = fmt::format(
-// What is said when the moment is over nobody else asks for.
-void EdgeLink::SeeWhetherSettled() {
-  using std::chrono::steady_clock;
-  const auto now = steady_clock::now();
-  settling_.Note(now, wanted_, syncer_ ? syncer_->progress().answered : nullptr,
-                 confirmed_);
-  if (!settling_.IsSettling(now) || settling_timer_ != 0) return;
-  settling_timer_ = context_.loop.After(
-      std::chrono::ceil<milliseconds>(*settling_.until() - now), [this] {
-        settling_timer_ = 0;
-        SeeWhetherSettled();
-        changed_.Ask();
-      });
-}
-
         "no token was given out; run `clusteragent "
         "token {}`",
         edge_);
   }
+  report.file_trouble = file_trouble_;
+  if (!keys_.known()) report.trouble = file_trouble_;
   if (!syncer_) return report;
   const EdgeSyncer::Progress& progress = syncer_->progress();
   if (!progress.trouble.empty()) report.trouble = progress.trouble;
   report.answered = progress.answered;
   report.refused = progress.refused;
   report.carried = confirmed_;
+  report.settling = settling_.IsSettling(std::chrono::steady_clock::now());
   if (progress.connected) {
     report.values["edgedVersion"] = progress.edge_version;
     uint32_t mtu = progress.report.mtu;
@@ -462,4 +486,3 @@ void EdgeLink::SeeWhetherSettled() {
 }
 
 }  // namespace edged::agent
-  report.settling = settling_.IsSettling(std::chrono::steady_clock::now());

@@ -237,6 +237,10 @@ ObjectStatus StatusMaker::OfEdge(const PlannedEdge& edge) const {
       Make("Programmed", "Programmed", AgainstEdgeProgrammed(edge)),
       Make("Ready", "Ready", AgainstEdgeReady(edge)),
   };
+  Condition& enrolled = status.conditions.front();
+  if (enrolled.status == ConditionStatus::kTrue) {
+    enrolled.message = Report(name).file_trouble;
+  }
   if (const EdgePlan* plan = plan_.Edge(name)) status.values = ValuesOf(*plan);
   return status;
 }

@@ -29,17 +29,19 @@ struct EdgeReport {
   bool enrolled = false;
   bool tunnel_up = false;
   std::string trouble;  // the last error towards this edge, for people
+  // A file of this uplink's own that cannot be read; it goes on without.
+  std::string file_trouble;
   // The state that the edge last answered with an ACK or a partial refusal, and
   // what it refused of it; null: none in this run.
   std::shared_ptr<const protocol::EdgeState> answered;
   std::map<protocol::Listener, std::string> refused;
   // The state that an uplink carries and whose digest its heartbeat has told.
   std::shared_ptr<const protocol::EdgeState> carried;
-  // Facts for the EdgeNode's status, for example "backend": "userspace".
-  std::map<std::string, std::string> values;
   // What is wanted was another a moment ago (settling.h): that the edge does
   // not have it yet says nothing against the edge.
   bool settling = false;
+  // Facts for the EdgeNode's status, for example "backend": "userspace".
+  std::map<std::string, std::string> values;
   bool operator==(const EdgeReport&) const = default;
 };
 using EdgeReports = std::map<std::string, EdgeReport>;  // by EdgeNode name

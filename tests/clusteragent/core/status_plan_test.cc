@@ -261,5 +261,16 @@ TEST_CASE(
   CHECK(ready(edge) == "TunnelDown");
 }
 
+TEST_CASE("status_plan: a file that cannot be read is told of a healthy edge",
+          "[status_plan]") {
+  const Plan plan = PlanOf(WebWorld(), FactsFor({"vps"}));
+  EdgeReport report = Healthy(plan, "vps");
+  report.file_trouble = "keys/vps.yaml: Is a directory";
+  CHECK(
+      Text(Statuses(plan, {{"vps", report}}), "vps")
+          .starts_with("Enrolled=True Enrolled: keys/vps.yaml: Is a directory\n"
+                       "TunnelUp=True TunnelUp\n"));
+}
+
 }  // namespace
 }  // namespace edged::agent

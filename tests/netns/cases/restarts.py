@@ -5,7 +5,7 @@ import time
 
 import ask
 from case import case
-from expect import eventually, expect, expect_not_in
+from expect import eventually, expect, expect_in, expect_not_in
 from product import Setup, tcp, udp
 from stream import Stream, Transfer
 from world import A, BACKEND, HOME_LAN
@@ -124,6 +124,55 @@ def killed_again_and_again(setup):
                 time.sleep(0.01 * moment)
 
     flowing(setup, "edged killed in its start", disturb)
+
+
+def restart_with(setup, what, spoil):
+    """clusteragent, killed and started with its key file spoiled, under load."""
+    def disturb():
+        process = setup.agent.process
+        process.kill()
+        spoil()
+        restart(setup.agent.run, process, signal.SIGKILL)
+
+    flowing(setup, what, disturb)
+
+
+@case
+def clusteragent_finds_its_key_damaged(setup):
+    """An agent that finds its key file damaged takes the key from the device that carries the
+    traffic, writes it anew, and keeps the other file: nothing is lost, nor is it with the next
+    start."""
+    path = setup.agent.state / "keys/a.yaml"
+    key = path.read_text()
+    restart_with(setup, "key damaged", lambda: path.write_text(key[: len(key) // 2]))
+    expect_in(key.splitlines()[1], path.read_text(), "its key")
+    expect(path.with_name("a.yaml.damaged").read_text(), key[: len(key) // 2])
+    path.write_text("")
+    restart_with(setup, "key empty", lambda: None)
+    expect_in(key.splitlines()[1], path.read_text(), "its key")
+    restart_with(setup, "key whole again", lambda: None)
+
+
+@case
+def clusteragent_cannot_read_its_key(setup):
+    """The same where the file cannot be read at all: the EdgeNode says so until it can be."""
+    path = setup.agent.state / "keys/a.yaml"
+    key = path.read_text()
+
+    def spoil():
+        path.unlink()
+        path.mkdir()
+
+    def told():
+        return setup.agent.edge_condition("a", "Enrolled")[2]
+
+    restart_with(setup, "key unreadable", spoil)
+    eventually(lambda: expect_in("keys/a.yaml", told()), 10)
+    expect(path.is_dir(), True, "left alone")
+    path.rmdir()
+    path.write_text(key)
+    eventually(lambda: expect(told(), ""), 10)
+    restart_with(setup, "key readable again", lambda: None)
 
 
 def reboot_home(setup, meanwhile=lambda: None):
