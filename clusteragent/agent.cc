@@ -1,18 +1,17 @@
 #include "clusteragent/agent.h"
 
 #include <fmt/ranges.h>
-#include <malloc.h>
 #include <spdlog/spdlog.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
 #include <set>
 #include <utility>
 
+#include "clusteragent/core/lingering.h"
 #include "clusteragent/core/uplink_plan.h"
 #include "clusteragent/manifest_control_plane.h"
-#include "common/nftables/timeout_probe.h"
+#include "common/heap.h"
 #include "common/status.h"
 
 namespace edged::agent {
@@ -55,30 +54,27 @@ absl::StatusOr<std::unique_ptr<Agent>> Agent::Start(
   ASSIGN_OR_RETURN(auto loop, EventLoop::Create());
   std::unique_ptr<Agent> agent(new Agent(
       options, std::move(loop), std::move(lock), std::move(namespace_lock),
-      Kernel{std::move(nft), std::move(wireguard), std::move(rtnetlink)}));
+      UplinkKeeper::Kernel{std::move(nft), std::move(wireguard),
+                           std::move(rtnetlink)}));
   RETURN_IF_ERROR(agent->Begin());
   return agent;
 }
 
 Agent::Agent(const AgentOptions& options, std::unique_ptr<EventLoop> loop,
-             FileLock lock, NamespaceLock namespace_lock, Kernel kernel)
+             FileLock lock, NamespaceLock namespace_lock,
+             UplinkKeeper::Kernel kernel)
     : options_(options),
       loop_(std::move(loop)),
       lock_(std::move(lock)),
       namespace_lock_(std::move(namespace_lock)),
-      kernel_(std::move(kernel)),
       state_(options.state),
       keeper_(*loop_),
-      uplink_(*kernel_.nft, *kernel_.wireguard, kernel_.rtnetlink,
-              state_.LoadDevices(),
-              [this](const std::vector<std::string>& devices) {
-                keeper_.Keep("devices", [this, devices] {
-                  return state_.SaveDevices(devices);
-                });
-                return absl::OkStatus();
-              }),
+      uplink_(*loop_, *this, std::move(kernel),
+              {.uplink = options.uplink_name,
+               .mark_mask = options.mark_mask,
+               .devices = state_.LoadDevices(),
+               .switched_links = state_.LoadSwitchedLinks()}),
       resolver_(*loop_, AskSystem),
-      switched_links_(state_.LoadSwitchedLinks()),
       backoff_(milliseconds(250), std::chrono::seconds(10)) {}
 
 Agent::~Agent() = default;
@@ -87,18 +83,7 @@ absl::Status Agent::Begin() {
   for (const int signal : {SIGTERM, SIGINT}) {
     RETURN_IF_ERROR(loop_->OnSignal(signal, [this, signal] { Stop(signal); }));
   }
-  if (auto conntrack = netlink::Conntrack::Open(); conntrack.ok()) {
-    flows_.emplace(*std::move(conntrack));
-  } else {
-    spdlog::warn("{}: UDP flows keep their old targets",
-                 Message(conntrack.status()));
-  }
-  if (auto why = nftables::WhyNoTimeouts(*kernel_.nft); why.ok()) {
-    no_timeouts_ = *std::move(why);
-  } else {
-    spdlog::warn("{}", Message(why.status()));
-  }
-  StartWatching();
+  uplink_.Start();
   RETURN_IF_ERROR(OpenControlPlane());
   RETURN_IF_ERROR(control_plane_->Start(
       [this] {
@@ -109,11 +94,11 @@ absl::Status Agent::Begin() {
         if (plan_timer_ == 0) TellSoon();  // else after the plan
       }));
   spdlog::info("uplink {}, {} WireGuard", options_.uplink_name,
-               wireguard::ToString(kernel_.wireguard->backend()));
+               wireguard::ToString(uplink_.backend()));
   FollowTerm();
   PlanNow();
   loop_->After(kStarting + kTellDelay, [this] { TellSoon(); });
-  loop_->Every(kTrimInterval, [] { malloc_trim(0); });
+  loop_->Every(kTrimInterval, TrimHeap);
   return absl::OkStatus();
 }
 
@@ -194,11 +179,20 @@ absl::Status Agent::Run() {
 
 void Agent::FollowChangesSoon() {
   if (plan_timer_ != 0) return;
-  // A plan of everything takes half of the time at most, however often there is
-  // a reason for one.
-  const auto delay =
-      whole_ ? std::max<SteadyClock::duration>(kPlanDelay, took_) : kPlanDelay;
-  plan_timer_ = loop_->After(std::chrono::ceil<milliseconds>(delay),
+  plan_timer_ = loop_->After(kPlanDelay, [this] { PlanInTurn(); });
+}
+
+bool Agent::NeedsWholePlan() const {
+  return whole_ || !uplink_.applied() ||
+         control_plane_->objects().changes().everything;
+}
+
+// A plan of everything takes half of the time at most, however often there is a
+// reason for one.
+void Agent::PlanInTurn() {
+  const auto wait = whole_ended_ + whole_took_ - SteadyClock::now();
+  if (!NeedsWholePlan() || wait <= wait.zero()) return PlanNow();
+  plan_timer_ = loop_->After(std::chrono::ceil<milliseconds>(wait),
                              [this] { PlanNow(); });
 }
 
@@ -211,12 +205,14 @@ void Agent::PlanNow() {
   loop_->Cancel(std::exchange(plan_timer_, 0));
   loop_->Cancel(std::exchange(retry_timer_, 0));
   if (!control_plane_->ready()) return;
-  planned_ = std::chrono::steady_clock::now();
-  // What asks for everything meanwhile gets it with the next plan.
-  const bool whole = std::exchange(whole_, false) || !applied_ ||
-                     control_plane_->objects().changes().everything;
+  const auto begun = SteadyClock::now();
+  const bool whole = NeedsWholePlan();
+  whole_ = false;  // what asks for everything meanwhile gets it with the next
   const absl::Status status = TryPlan(whole);
-  if (whole) took_ = SteadyClock::now() - planned_;
+  if (whole) {
+    whole_ended_ = SteadyClock::now();
+    whole_took_ = whole_ended_ - begun;
+  }
   trouble_ = std::string(Message(status));
   if (status.ok()) {
     backoff_.Reset();
@@ -235,7 +231,7 @@ absl::Status Agent::TryPlan(bool whole) {
   FollowEdges(*difference, whole);
   std::set<std::string> carried = difference->edges;
   carried.insert(lingering_.begin(), lingering_.end());
-  return Annotate(whole ? ApplyUplink() : StepUplink(carried), "uplink");
+  return Annotate(whole ? CarryAll() : CarryThese(carried), "uplink");
 }
 
 void Agent::FollowEdges(const IslandPlanner::Difference& difference,
@@ -256,8 +252,8 @@ EdgeLink& Agent::LinkOf(const std::string& edge) {
   std::unique_ptr<EdgeLink>& link = links_[edge];
   if (!link) {
     link = std::make_unique<EdgeLink>(
-        EdgeLink::Context{*loop_, state_, resolver_, uplink_, *control_plane_,
-                          options_.uplink_name},
+        EdgeLink::Context{*loop_, state_, resolver_, uplink_.uplink(),
+                          *control_plane_, options_.uplink_name},
         edge, [this] { PlanSoon(); }, [this, edge] { HearOfEdge(edge); });
   }
   return *link;
@@ -270,21 +266,20 @@ void Agent::HearOfEdge(const std::string& edge) {
 }
 
 absl::StatusOr<Facts> Agent::GatherFacts(bool whole) {
-  if (whole || !host_) {
-    ASSIGN_OR_RETURN(host_, uplink_.Observe());
-  }
+  if (whole || uplink_.host() == nullptr) RETURN_IF_ERROR(uplink_.Observe());
+  const UplinkHost& host = *uplink_.host();
   Facts facts;
   facts.cluster_uid = control_plane_->identity().uid;
   facts.own_uplink = options_.uplink_name;
-  facts.local_addresses = host_->local_addresses;
-  facts.host_routes = host_->routes;
-  facts.ipv6 = host_->ipv6_trouble;
-  facts.no_timeouts = no_timeouts_;
+  facts.local_addresses = host.local_addresses;
+  facts.host_routes = host.routes;
+  facts.ipv6 = host.ipv6_trouble;
+  facts.no_timeouts = uplink_.no_timeouts();
   facts.mark_mask = options_.mark_mask;
   UplinkFacts& own = facts.uplinks.emplace_back();
   own.name = options_.uplink_name;
   own.labels = control_plane_->own_labels();
-  own.addresses = TellableAddresses(host_->local_addresses);
+  own.addresses = TellableAddresses(host.local_addresses);
   for (const auto& [name, link] : links_) {
     if (const auto key = link->own_key()) own.keys.emplace(name, *key);
     EdgeFacts& edge = facts.edges[name];
@@ -346,35 +341,71 @@ absl::StatusOr<IslandPlanner::Difference> Agent::Replan(bool whole) {
   return difference;
 }
 
-EdgePlan Agent::WithLingering(const EdgePlan& edge) const {
-  EdgePlan whole = edge;
-  const EdgePlan* before = carried_.Edge(edge.edge);
-  const auto link = links_.find(edge.edge);
-  if (!before || link == links_.end() || !link->second->syncer()) return whole;
-  const auto& answered = link->second->syncer()->progress().answered;
-  if (!answered || *answered == edge.wanted) return whole;
-  std::set<protocol::Listener> known;
-  for (const auto& mapping : edge.wanted.mappings) {
-    known.insert(mapping.listener);
+absl::Status Agent::CarryAll() {
+  std::vector<EdgePlan> edges;
+  lingering_.clear();
+  for (const EdgePlan& edge : planner_.plan().edges) {
+    edges.push_back(ToCarry(edge));
+    if (edges.back() != edge) lingering_.insert(edge.edge);
   }
-  std::set<protocol::Listener> at_edge;
-  for (const auto& mapping : answered->mappings) {
-    at_edge.insert(mapping.listener);
-  }
-  for (const PlannedMapping& mapping : before->mappings) {
-    const protocol::Listener& listener = mapping.mapping.listener;
-    const bool crosses = std::ranges::any_of(
-        edge.mappings, [&listener](const PlannedMapping& other) {
-          return other.mapping.listener.Overlaps(listener);
-        });
-    if (!known.contains(listener) && at_edge.contains(listener) && !crosses) {
-      whole.mappings.push_back(mapping);
+  std::map<std::string, EdgeAccess> access;
+  for (const auto& [name, link] : links_) access[name] = link->access();
+  return uplink_.Apply(std::move(edges), std::move(access));
+}
+
+absl::Status Agent::CarryThese(const std::set<std::string>& edges) {
+  std::vector<EdgePlan> next;
+  next.reserve(edges.size());
+  for (const std::string& name : edges) {
+    const EdgePlan* edge = planner_.plan().Edge(name);
+    if (edge == nullptr) continue;  // it has gone: everything is looked at
+    next.push_back(ToCarry(*edge));
+    if (next.back() == *edge) {
+      lingering_.erase(name);
+    } else {
+      lingering_.insert(name);
     }
   }
-  std::ranges::sort(whole.mappings, {}, [](const PlannedMapping& mapping) {
-    return mapping.mapping.listener;
-  });
-  return whole;
+  if (next.size() == edges.size() && uplink_.Step(std::move(next))) {
+    return absl::OkStatus();
+  }
+  RETURN_IF_ERROR(uplink_.Observe());
+  return CarryAll();
+}
+
+// An edge may have gone that is still carried.
+void Agent::Carry(const UplinkDevice& device, int link) {
+  const auto found = links_.find(device.edge);
+  if (found != links_.end()) found->second->Carry(device, link);
+}
+
+void Agent::CarryOn(const std::string& edge) {
+  const auto found = links_.find(edge);
+  if (found != links_.end()) found->second->CarryOn();
+}
+
+void Agent::Announce(const Happening& news) {
+  control_plane_->AnnounceOwn(news);
+}
+
+void Agent::KeepDevices(const std::vector<std::string>& devices) {
+  keeper_.Keep("devices",
+               [this, devices] { return state_.SaveDevices(devices); });
+}
+
+void Agent::KeepSwitched(const std::set<SwitchedLink>& links) {
+  keeper_.Keep("switched links",
+               [this, links] { return state_.SaveSwitchedLinks(links); });
+}
+
+EdgePlan Agent::ToCarry(const EdgePlan& edge) const {
+  const EdgePlan* before = uplink_.Carried(edge.edge);
+  const auto link = links_.find(edge.edge);
+  if (before == nullptr || link == links_.end() || !link->second->syncer()) {
+    return edge;
+  }
+  const auto& answered = link->second->syncer()->progress().answered;
+  return answered ? WithLingering(edge, *before, *answered) : edge;
 }
 
 }  // namespace edged::agent

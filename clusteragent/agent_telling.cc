@@ -37,7 +37,8 @@ std::string Agent::Metrics() const {
   gauge("mappings", "Listeners that are wanted on all edges.", mappings);
   gauge("objects", "Objects that have a status.", told_ready_.size());
   gauge("objects_ready", "Those that are Ready.", ready);
-  gauge("uplink_applied", "Whether this host is as planned.", applied_ ? 1 : 0);
+  gauge("uplink_applied", "Whether this host is as planned.",
+        uplink_.applied() ? 1 : 0);
   return page;
 }
 
@@ -97,12 +98,12 @@ void Agent::Tell() {
       {},
       joined_,
       MakeUplinkStatus(planner_.plan(), board_.reports(),
-                       {.applied = applied_,
+                       {.applied = uplink_.applied(),
                         .trouble = trouble_,
                         .draining = stopping_,
                         .starting = SteadyClock::now() - began_ < kStarting})};
-  if (host_) {
-    telling.own.addresses = TellableAddresses(host_->local_addresses);
+  if (const UplinkHost* host = uplink_.host()) {
+    telling.own.addresses = TellableAddresses(host->local_addresses);
   }
   for (const auto& [name, link] : links_) {
     if (const auto key = link->own_key()) telling.own_keys[name] = *key;

@@ -122,9 +122,11 @@ void EdgeLink::LookUp() {
         if (!address.ok()) {
           // Where it was last time may still be right.
           trouble_ = std::string(Message(address.status()));
+          unresolved_ = true;
           changed_.Ask();
           return;
         }
+        if (std::exchange(unresolved_, false)) trouble_.clear();
         if (std::exchange(address_, *address) != *address) replan_.Ask();
         IntroduceIfNew();
       });
@@ -156,6 +158,9 @@ void EdgeLink::CheckContact() {
     met_ = true;
     return;
   }
+  // The name may be another address's by now, or was not to be looked up.
+  if (plan_ && enrolled()) LookUp();
+  if (!heartbeats_ && carried_) replan_.Ask();
   IntroduceIfNew();
   const auto patience = adopted_ && !met_ ? kNotMet : kNoContact;
   if (!is_new_to_edge() && now - last_contact_ > patience) {
@@ -276,7 +281,7 @@ void EdgeLink::Carry(const UplinkDevice& device, int link) {
 
 void EdgeLink::CarryOn() {
   carried_ = wanted_;
-  if (!heartbeats_) return;  // the next Carry() tries again
+  if (!heartbeats_) return;  // CheckContact() has them tried again
   heartbeats_->Say({.ready = !draining_, .draining = draining_},
                    DigestOf(*carried_));
   StartSync();

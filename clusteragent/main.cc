@@ -16,6 +16,7 @@
 #include "clusteragent/kube/client_config.h"
 #include "clusteragent/uplink/host.h"
 #include "common/config/fields.h"
+#include "common/heap.h"
 #include "common/logging.h"
 #include "common/netlink/rtnetlink.h"
 #include "common/status.h"
@@ -107,6 +108,7 @@ std::string HostName() {
 }
 
 absl::Status RunAgent(const Arguments& arguments) {
+  KeepHeapSmall();
   RETURN_IF_ERROR(SetUpLogging("clusteragent"));
   AgentOptions options = arguments.agent;
   size_t used = 0;

@@ -1,11 +1,11 @@
 #include "edged/edge.h"
 
-#include <malloc.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <utility>
 
+#include "common/heap.h"
 #include "common/protocol/overlay.h"
 #include "common/status.h"
 
@@ -259,7 +259,7 @@ std::function<absl::Status()> Edge::SaveJob() {
         const absl::Status status = store.Save(state);
         const bool is_bulk = state.state.mappings.size() >= kBulk;
         state = {};
-        if (is_bulk) malloc_trim(0);
+        if (is_bulk) TrimHeap();
         return status;
       };
 }

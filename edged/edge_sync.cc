@@ -1,11 +1,11 @@
 // The part of Edge that takes what the agents want.
-#include <malloc.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <set>
 #include <utility>
 
+#include "common/heap.h"
 #include "common/protocol/epoch_refusal.h"
 #include "common/status.h"
 #include "edged/edge.h"
@@ -188,7 +188,7 @@ SyncResult Edge::Change(SyncStream& stream, ChangeCall call) {
       model_.mapping_count(),
       std::chrono::duration<double, std::milli>(result.apply_time).count());
   if (judged->accepted.mappings.size() >= kBulk) {
-    loop_.After({}, [] { malloc_trim(0); });
+    loop_.After({}, [] { TrimHeap(); });
   }
   return result;
 }

@@ -1,6 +1,5 @@
 // The edged program: its commands and what they print. Errors go to standard
 // error as one line, with exit status 1; wrong usage is 2.
-#include <malloc.h>
 #include <spdlog/spdlog.h>
 
 #include <CLI/CLI.hpp>
@@ -11,6 +10,7 @@
 #include <string>
 
 #include "common/files.h"
+#include "common/heap.h"
 #include "common/logging.h"
 #include "common/status.h"
 #include "common/version.h"
@@ -50,16 +50,8 @@ absl::StatusOr<Config> ConfigOf(const Arguments& arguments) {
   return config;
 }
 
-// The threads share one heap, whose end goes back to the kernel as soon as it
-// is free: glibc gives back nothing of the end of a thread's own heap, and a
-// snapshot of 60,000 would leave 20 MB there for good.
-void KeepMemorySmall() {
-  mallopt(M_ARENA_MAX, 1);
-  mallopt(M_TRIM_THRESHOLD, 1 << 20);
-}
-
 absl::Status RunDaemon(const Arguments& arguments) {
-  KeepMemorySmall();
+  KeepHeapSmall();
   ASSIGN_OR_RETURN(const Config config, ConfigOf(arguments));
   RETURN_IF_ERROR(SetUpLogging("edged", config.log));
   spdlog::info("edged {}", kVersion);

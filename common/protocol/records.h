@@ -83,7 +83,7 @@ inline constexpr char kAccessFeature[] = "access";
 
 // What mappings point to: a public address and the uplinks behind it. The name
 // is made of the definition (public address, selector, affinity, timeouts,
-// access), never of the members, so that it stays while uplinks come and go.
+// access, the target of holders), never of the members, which come and go.
 struct Group {
   std::string name;
   IpAddress public_address;

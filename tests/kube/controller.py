@@ -33,13 +33,14 @@ class Controller:
         self.name = name
         self.config = config or cluster.admin
         self.environment = environment
+        self.wireguard_go = WIREGUARD_GO  # or what stands in for it
         self.process = None
 
     def run(self, *options):
         command = [
             "env", *self.environment, CLUSTERAGENT, "run", "--kubeconfig", self.config,
             "--namespace", NAMESPACE, "--name", self.name, "--state", STATE,
-            "--wireguard-go", WIREGUARD_GO, "--health-probe-bind-address", PROBES,
+            "--wireguard-go", self.wireguard_go, "--health-probe-bind-address", PROBES,
             "--drain-time", "500ms", *options,
         ]
         self.process = self.host.start(command, f"clusteragent-{self.name}")

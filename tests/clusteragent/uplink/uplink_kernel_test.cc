@@ -1,5 +1,3 @@
-#include <unistd.h>
-
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstdio>
@@ -10,7 +8,7 @@
 
 #include "clusteragent/uplink/uplink.h"
 #include "common/status.h"
-#include "tests/clusteragent/core/objects_for_test.h"
+#include "tests/clusteragent/uplink/carried_edges.h"
 #include "tests/common/netlink/own_namespace.h"
 #include "tests/common/netlink/veth_pair.h"
 #include "tests/common/wireguard/namespaces.h"
@@ -20,23 +18,13 @@ namespace {
 
 using wireguard::Run;
 
-constexpr char kProgram[] = "/usr/bin/wireguard-go";
-
-// Why this host cannot carry an uplink; empty when it can.
-std::string WhyNot() {
-  if (access("/usr/sbin/nft", X_OK) != 0) return "there is no nft tool";
-  if (wireguard::OpenKernelClient().ok()) return "";
-  if (access(kProgram, X_OK) != 0) return "there is no wireguard-go";
-  return access("/dev/net/tun", R_OK | W_OK) == 0 ? "" : "no /dev/net/tun";
-}
-
 // A host in a network namespace of its own: near 10.9.0.1/24 on a veth, and an
 // uplink "home" on it. What it made goes with it.
 class Host {
  public:
   Host() {
     if (!own_) return;
-    if (const std::string reason = WhyNot(); !reason.empty()) {
+    if (const std::string reason = WhyNoUplink(); !reason.empty()) {
       std::printf("SKIPPED: %s\n", reason.c_str());
       return;
     }
@@ -45,7 +33,7 @@ class Host {
     Run("ip link set lo up");
     auto nft = nftables::Client::Open();
     auto wireguard =
-        wireguard::OpenClient(wireguard::BackendChoice::kAuto, kProgram);
+        wireguard::OpenClient(wireguard::BackendChoice::kAuto, kWireguardGo);
     if (!nft.ok() || !wireguard.ok()) {
       std::printf(
           "SKIPPED: %s\n",
@@ -76,25 +64,9 @@ class Host {
 
   // Two edges "a" and "b", or some of them, with a mapping to 10.9.0.5 each.
   UplinkPlan PlanFor(const std::vector<std::string>& edges) {
-    World world;
-    for (const std::string& name : edges) {
-      world.edge_nodes.push_back(
-          Edge(name, {name == "a" ? "203.0.113.1" : "203.0.113.129"}));
-      world.edge_nodes.back().meta.uid = run_ + name;
-      world.port_bindings.push_back(Object(
-          "web-" + name, name,
-          {Bind("http", "TCP", 80), BindRange("media", "UDP", 100, 200)}));
-      world.port_bindings.back().bindings[0].target.address = "10.9.0.5";
-    }
-    UplinkInput input{.uplink = "home"};
-    for (const std::string& name : edges) {
-      input.access[name] = {
-          .own_key = PrivateKey(KeyNumber(0x40).bytes()),
-          .edge_key = KeyNumber(7),
-          .endpoint = SocketAddress{netlink::Ip("10.9.0.2"), 51820}};
-    }
+    UplinkInput input{.uplink = "home", .access = AccessTo(edges)};
     input.target_links = uplink_->RoutesTo({netlink::Ip("10.9.0.5")})->used;
-    return MakeUplinkPlan(PlanOf(world, FactsFor(edges)), input).value();
+    return MakeUplinkPlan(PlanToCarry(edges, run_), input).value();
   }
   void Apply(const std::vector<std::string>& edges,
              Uplink::Compare compare = Uplink::Compare::kAll) {
@@ -179,6 +151,13 @@ TEST_CASE("uplink: a device that is as it was made is compared where asked for",
 
   // Its peers were taken away by ourselves.
   REQUIRE(host.uplink().ForgetPeers(device).ok());
+  const UplinkPlan plan = host.PlanFor({"a", "b"});
+  for (const UplinkDevice& one : plan.devices) {
+    CHECK(host.uplink().RepairPeers(one).written.empty());
+  }
+  CHECK(host.uplink().Tunnel(device)->peers.empty());
+  CHECK(host.uplink().Apply(plan, Uplink::Compare::kChanged).written.empty());
+  CHECK(host.uplink().Tunnel(device)->peers.size() == 1);
   host.Apply({"a", "b"}, Uplink::Compare::kChanged);
   CHECK(host.uplink().Tunnel(device)->peers.size() == 1);
   // Another plan of one is made so, and no longer than it is wanted.

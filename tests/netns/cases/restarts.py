@@ -6,7 +6,7 @@ import time
 import ask
 from case import case
 from expect import eventually, expect, expect_in, expect_not_in
-from product import Setup, tcp, udp
+from product import Setup, edge_node, tcp, udp
 from stream import Stream, Transfer
 from world import A, BACKEND, HOME_LAN
 
@@ -211,3 +211,18 @@ def home_reboots_without_a_network(setup):
     time.sleep(3)
     home.ip("route add default via 192.168.1.1")
     answers_within(setup, 2, "with a way")
+
+
+@case
+def home_reboots_without_a_name_server(setup):
+    """The same where the edge's name is known a while after the agent."""
+    home = setup.world.home
+    names = home.folder / "hosts"
+    names.write_text("127.0.0.1 localhost\n")
+    home.run(["mount", "--bind", names, "/etc/hosts"])
+    reboot_home(setup, lambda: setup.agent.write(
+        "edge-a", edge_node("a", "vps.example.com", (A,), tunnel={"network": "10.200.0.0/22"})
+    ))
+    time.sleep(2)
+    names.write_text(f"{A} vps.example.com\n")
+    answers_within(setup, 5, "with a name")

@@ -1,10 +1,10 @@
-// The part of Agent that puts right what others change.
+// The part of UplinkKeeper that puts right what others change.
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <utility>
 
-#include "clusteragent/agent.h"
+#include "clusteragent/uplink/uplink_keeper.h"
 #include "common/status.h"
 
 namespace edged::agent {
@@ -24,14 +24,14 @@ constexpr char kUnknown[] = "changes that the kernel could not tell";
 
 }  // namespace
 
-void Agent::StartWatching() {
+void UplinkKeeper::Start() {
   auto watch = KernelWatch::Start(
-      *loop_,
+      loop_,
       {.nft = kernel_.nft->port(),
        .rtnetlink = kernel_.rtnetlink.socket().port()},
       {.table =
            [this](const nftables::Event& event) {
-             if (event.table != uplink_plan_.table.name) return;
+             if (event.table != plan_.table.name) return;
              const Culprit by{event.pid, event.process, event.port};
              if (event.object == nftables::EventObject::kTable) {
                damage_.table.AddWhole(DescribeEvent(event), by);
@@ -42,7 +42,7 @@ void Agent::StartWatching() {
        .network =
            [this](const netlink::RouteEvent& event) {
              beside_ = true;
-             if (!ConcernsUplink(event, uplink_plan_, devices_)) return;
+             if (!ConcernsUplink(event, plan_, devices_)) return;
              damage_.network.Add(netlink::DescribeEvent(event),
                                  {.port = event.port});
            },
@@ -58,37 +58,37 @@ void Agent::StartWatching() {
   } else {
     spdlog::error("others' changes are not seen: {}", Message(watch.status()));
   }
-  loop_->After(kPeersInterval, [this] { CheckPeers(); });
+  loop_.After(kPeersInterval, [this] { CheckPeers(); });
 }
 
 // Repairs in a call of its own: this one may come from the middle of a write.
-void Agent::OnKernelEvents() {
+void UplinkKeeper::OnKernelEvents() {
   if (std::exchange(beside_, false) && beside_timer_ == 0) {
-    const auto pause = planned_ + kPlanPause - SteadyClock::now();
-    beside_timer_ = loop_->After(std::max(pause, pause.zero()), [this] {
+    const auto pause = begun_ + kPlanPause - SteadyClock::now();
+    beside_timer_ = loop_.After(std::max(pause, pause.zero()), [this] {
       beside_timer_ = 0;
       compare_all_ = true;
-      PlanSoon();
+      owner_.PlanSoon();
     });
   }
   const uint64_t changes = damage_.table.changes() + damage_.network.changes();
   if (changes == 0 || repair_timer_ != 0) return;
   damage_.since = SteadyClock::now();
-  repair_timer_ = loop_->After({}, [this] { Repair(); });
+  repair_timer_ = loop_.After({}, [this] { Repair(); });
 }
 
-void Agent::Repair() {
+void UplinkKeeper::Repair() {
   const bool was_flooded = pace_.flood() != nullptr;
   const auto wait = pace_.WaitFor(
       SteadyClock::now(),
       damage_.table.changes() > 0 ? damage_.table.by() : damage_.network.by());
   if (!was_flooded && pace_.flood()) {
     spdlog::warn("{}", pace_.flood()->ToString());
-    AnnounceRepair(*pace_.flood());
+    Announce(*pace_.flood());
   }
   if (wait > wait.zero()) {
     watch_->Pause();
-    repair_timer_ = loop_->After(wait, [this] { Repair(); });
+    repair_timer_ = loop_.After(wait, [this] { Repair(); });
     return;
   }
   watch_->Resume();  // what it reads belongs to this repair
@@ -99,18 +99,18 @@ void Agent::Repair() {
   if (!applied_) return;  // the next plan sees it all
   const auto start = SteadyClock::now();
   if (damage.table.changes() > 0) {
-    const Uplink::Outcome outcome = uplink_.RepairTable(uplink_plan_);
+    const Uplink::Outcome outcome = uplink_.RepairTable(plan_);
     flows_stand_ = outcome.status.ok();
     Conclude({DriftPart::kTable, damage.table.What(), damage.table.by()},
              outcome, damage.since);
     if (flows_timer_ == 0) {
       flows_timer_ =
-          loop_->After(kFlowsAfterDrift, [this] { DeleteStaleFlows(); });
+          loop_.After(kFlowsAfterDrift, [this] { DeleteStaleFlows(); });
     }
   }
   if (damage.network.changes() > 0) {
-    const Uplink::Outcome outcome = uplink_.RepairDevices(uplink_plan_);
-    Carry(outcome);
+    const Uplink::Outcome outcome = uplink_.RepairDevices(plan_);
+    TellCarried(outcome);
     Conclude({DriftPart::kNetwork, damage.network.What(), damage.network.by()},
              outcome, damage.since);
   }
@@ -121,14 +121,14 @@ void Agent::Repair() {
 
 // Of one tunnel after the other, so that no answer that takes its time holds up
 // more than itself.
-void Agent::CheckPeers() {
+void UplinkKeeper::CheckPeers() {
   const auto begun = SteadyClock::now();
   if (const auto flood = pace_.TakeEnd(begun)) {
     spdlog::warn("{}", flood->ToString());
-    AnnounceRepair(*flood);
+    Announce(*flood);
   }
   SteadyClock::duration pause = kPeersInterval;
-  const auto& devices = uplink_plan_.devices;
+  const auto& devices = plan_.devices;
   if (applied_ && !devices.empty()) {
     if (next_checked_ >= devices.size()) next_checked_ = 0;
     pause /= devices.size();
@@ -137,16 +137,16 @@ void Agent::CheckPeers() {
         uplink_.RepairPeers(devices[next_checked_++]), begun);
     pause = std::max(pause, (SteadyClock::now() - begun) * kPeersShare);
   }
-  loop_->After(std::chrono::ceil<std::chrono::milliseconds>(pause),
-               [this] { CheckPeers(); });
+  loop_.After(std::chrono::ceil<std::chrono::milliseconds>(pause),
+              [this] { CheckPeers(); });
 }
 
-void Agent::Conclude(Drift drift, const Uplink::Outcome& outcome,
-                     SteadyClock::time_point since) {
+void UplinkKeeper::Conclude(Drift drift, const Uplink::Outcome& outcome,
+                            SteadyClock::time_point since) {
   if (!outcome.status.ok()) {
     applied_ = false;
     unrepaired_ = Unrepaired{std::move(drift), since};
-    PlanSoon();
+    owner_.PlanSoon();
     return;
   }
   if (outcome.written.empty()) return;  // it was not ours, or is right again
@@ -154,33 +154,31 @@ void Agent::Conclude(Drift drift, const Uplink::Outcome& outcome,
   drift.took = SteadyClock::now() - since;
   if (pace_.flood()) return;
   spdlog::warn("{}", drift.ToString());
-  AnnounceRepair(drift);
+  Announce(drift);
 }
 
-void Agent::AnnounceRepair(const std::variant<Drift, Flood>& repair) {
+void UplinkKeeper::Announce(const std::variant<Drift, Flood>& repair) {
   const auto now = SteadyClock::now();
-  if (const auto news = repair_news_.Add(repair, now)) {
-    control_plane_->AnnounceOwn(*news);
+  if (const auto news = news_.Add(repair, now)) {
+    owner_.Announce(*news);
   }
-  if (news_timer_ != 0 || !repair_news_.due()) return;
-  news_timer_ =
-      loop_->After(*repair_news_.due() - now, [this] { AnnounceDueRepairs(); });
+  if (news_timer_ != 0 || !news_.due()) return;
+  news_timer_ = loop_.After(*news_.due() - now, [this] { AnnounceDue(); });
 }
 
-void Agent::AnnounceDueRepairs() {
+void UplinkKeeper::AnnounceDue() {
   news_timer_ = 0;
   const auto now = SteadyClock::now();
-  if (const auto news = repair_news_.Due(now)) {
-    control_plane_->AnnounceOwn(*news);
+  if (const auto news = news_.Due(now)) {
+    owner_.Announce(*news);
   }
-  if (!repair_news_.due()) return;  // else the clock was not there yet
-  news_timer_ =
-      loop_->After(*repair_news_.due() - now, [this] { AnnounceDueRepairs(); });
+  if (!news_.due()) return;  // else the clock was not there yet
+  news_timer_ = loop_.After(*news_.due() - now, [this] { AnnounceDue(); });
 }
 
 // What a plan has put right before the kernel's word of it was read.
-Drift Agent::DriftUnderPlan() {
-  watch_->CatchUp();
+Drift UplinkKeeper::DriftUnderPlan() {
+  if (watch_) watch_->CatchUp();
   if (damage_.network.changes() > 0) {
     return {DriftPart::kNetwork, damage_.network.What(), damage_.network.by()};
   }
@@ -188,37 +186,6 @@ Drift Agent::DriftUnderPlan() {
     return {DriftPart::kTable, damage_.table.What(), damage_.table.by()};
   }
   return {DriftPart::kNetwork, "something is not as it was left", {}};
-}
-
-// What a plan that is as before had to write was changed by somebody.
-void Agent::ConcludePlan(UplinkPlan plan, const Uplink::Outcome& outcome) {
-  // A link that leads to no target any more is guarded until it is switched
-  // back: the plan that does so is ours, though its table is as before.
-  const bool switches_back = std::ranges::any_of(
-      plan.links, [](const LinkConf& link) { return !link.forwarding; });
-  const bool as_before =
-      applied_ && !switches_back && plan.devices == uplink_plan_.devices &&
-      plan.rules == uplink_plan_.rules && plan.table == uplink_plan_.table;
-  uplink_plan_ = std::move(plan);
-  applied_ = outcome.status.ok();
-  if (applied_ && unrepaired_) {
-    Unrepaired unrepaired = *std::exchange(unrepaired_, std::nullopt);
-    Conclude(std::move(unrepaired.drift), outcome, unrepaired.since);
-  } else if (as_before && applied_) {
-    Conclude(DriftUnderPlan(), outcome, planned_);
-  } else if (!outcome.written.empty()) {
-    spdlog::info("uplink: {}", outcome.written);
-  }
-}
-
-void Agent::Carry(const Uplink::Outcome& outcome) {
-  devices_ = outcome.devices;
-  if (!outcome.returns) return;
-  for (const UplinkDevice& device : uplink_plan_.devices) {
-    const auto link = devices_.find(device.wireguard.name);
-    if (link == devices_.end()) continue;
-    LinkOf(device.edge).Carry(device, link->second);
-  }
 }
 
 }  // namespace edged::agent
