@@ -8,6 +8,7 @@
 #include <set>
 #include <utility>
 
+#include "clusteragent/core/lingering.h"
 #include "clusteragent/core/uplink_plan.h"
 #include "clusteragent/manifest_control_plane.h"
 #include "common/heap.h"
@@ -178,11 +179,20 @@ absl::Status Agent::Run() {
 
 void Agent::FollowChangesSoon() {
   if (plan_timer_ != 0) return;
-  // A plan of everything takes half of the time at most, however often there is
-  // a reason for one.
-  const auto delay =
-      whole_ ? std::max<SteadyClock::duration>(kPlanDelay, took_) : kPlanDelay;
-  plan_timer_ = loop_->After(std::chrono::ceil<milliseconds>(delay),
+  plan_timer_ = loop_->After(kPlanDelay, [this] { PlanInTurn(); });
+}
+
+bool Agent::NeedsWholePlan() const {
+  return whole_ || !uplink_.applied() ||
+         control_plane_->objects().changes().everything;
+}
+
+// A plan of everything takes half of the time at most, however often there is a
+// reason for one.
+void Agent::PlanInTurn() {
+  const auto wait = whole_ended_ + whole_took_ - SteadyClock::now();
+  if (!NeedsWholePlan() || wait <= wait.zero()) return PlanNow();
+  plan_timer_ = loop_->After(std::chrono::ceil<milliseconds>(wait),
                              [this] { PlanNow(); });
 }
 
@@ -195,12 +205,14 @@ void Agent::PlanNow() {
   loop_->Cancel(std::exchange(plan_timer_, 0));
   loop_->Cancel(std::exchange(retry_timer_, 0));
   if (!control_plane_->ready()) return;
-  planned_ = std::chrono::steady_clock::now();
-  // What asks for everything meanwhile gets it with the next plan.
-  const bool whole = std::exchange(whole_, false) || !uplink_.applied() ||
-                     control_plane_->objects().changes().everything;
+  const auto begun = SteadyClock::now();
+  const bool whole = NeedsWholePlan();
+  whole_ = false;  // what asks for everything meanwhile gets it with the next
   const absl::Status status = TryPlan(whole);
-  if (whole) took_ = SteadyClock::now() - planned_;
+  if (whole) {
+    whole_ended_ = SteadyClock::now();
+    whole_took_ = whole_ended_ - begun;
+  }
   trouble_ = std::string(Message(status));
   if (status.ok()) {
     backoff_.Reset();
@@ -269,7 +281,7 @@ absl::StatusOr<Facts> Agent::GatherFacts(bool whole) {
   own.labels = control_plane_->own_labels();
   own.addresses = TellableAddresses(host.local_addresses);
   for (const auto& [name, link] : links_) {
-    own.keys.emplace(name, link->own_key());
+    if (const auto key = link->own_key()) own.keys.emplace(name, *key);
     EdgeFacts& edge = facts.edges[name];
     edge.enrolled = link->enrolled();
     if (!link->syncer()) continue;
@@ -333,7 +345,7 @@ absl::Status Agent::CarryAll() {
   std::vector<EdgePlan> edges;
   lingering_.clear();
   for (const EdgePlan& edge : planner_.plan().edges) {
-    edges.push_back(WithLingering(edge));
+    edges.push_back(ToCarry(edge));
     if (edges.back() != edge) lingering_.insert(edge.edge);
   }
   std::map<std::string, EdgeAccess> access;
@@ -347,7 +359,7 @@ absl::Status Agent::CarryThese(const std::set<std::string>& edges) {
   for (const std::string& name : edges) {
     const EdgePlan* edge = planner_.plan().Edge(name);
     if (edge == nullptr) continue;  // it has gone: everything is looked at
-    next.push_back(WithLingering(*edge));
+    next.push_back(ToCarry(*edge));
     if (next.back() == *edge) {
       lingering_.erase(name);
     } else {
@@ -361,11 +373,16 @@ absl::Status Agent::CarryThese(const std::set<std::string>& edges) {
   return CarryAll();
 }
 
+// An edge may have gone that is still carried.
 void Agent::Carry(const UplinkDevice& device, int link) {
-  LinkOf(device.edge).Carry(device, link);
+  const auto found = links_.find(device.edge);
+  if (found != links_.end()) found->second->Carry(device, link);
 }
 
-void Agent::CarryOn(const std::string& edge) { LinkOf(edge).CarryOn(); }
+void Agent::CarryOn(const std::string& edge) {
+  const auto found = links_.find(edge);
+  if (found != links_.end()) found->second->CarryOn();
+}
 
 void Agent::Announce(const Happening& news) {
   control_plane_->AnnounceOwn(news);
@@ -381,35 +398,14 @@ void Agent::KeepSwitched(const std::set<SwitchedLink>& links) {
                [this, links] { return state_.SaveSwitchedLinks(links); });
 }
 
-EdgePlan Agent::WithLingering(const EdgePlan& edge) const {
-  EdgePlan whole = edge;
+EdgePlan Agent::ToCarry(const EdgePlan& edge) const {
   const EdgePlan* before = uplink_.Carried(edge.edge);
   const auto link = links_.find(edge.edge);
-  if (!before || link == links_.end() || !link->second->syncer()) return whole;
+  if (before == nullptr || link == links_.end() || !link->second->syncer()) {
+    return edge;
+  }
   const auto& answered = link->second->syncer()->progress().answered;
-  if (!answered || *answered == edge.wanted) return whole;
-  std::set<protocol::Listener> known;
-  for (const auto& mapping : edge.wanted.mappings) {
-    known.insert(mapping.listener);
-  }
-  std::set<protocol::Listener> at_edge;
-  for (const auto& mapping : answered->mappings) {
-    at_edge.insert(mapping.listener);
-  }
-  for (const PlannedMapping& mapping : before->mappings) {
-    const protocol::Listener& listener = mapping.mapping.listener;
-    const bool crosses = std::ranges::any_of(
-        edge.mappings, [&listener](const PlannedMapping& other) {
-          return other.mapping.listener.Overlaps(listener);
-        });
-    if (!known.contains(listener) && at_edge.contains(listener) && !crosses) {
-      whole.mappings.push_back(mapping);
-    }
-  }
-  std::ranges::sort(whole.mappings, {}, [](const PlannedMapping& mapping) {
-    return mapping.mapping.listener;
-  });
-  return whole;
+  return answered ? WithLingering(edge, *before, *answered) : edge;
 }
 
 }  // namespace edged::agent

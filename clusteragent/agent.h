@@ -71,7 +71,9 @@ class Agent : private UplinkKeeper::Owner {
   // From the objects to the kernel and the edges: of what changed alone, or of
   // everything.
   void FollowChangesSoon();
+  void PlanInTurn();
   void PlanNow();
+  bool NeedsWholePlan() const;
   absl::Status TryPlan(bool whole);
   absl::StatusOr<IslandPlanner::Difference> Replan(bool whole);
   void FollowTerm();
@@ -81,10 +83,8 @@ class Agent : private UplinkKeeper::Owner {
   void HearOfEdge(const std::string& edge);
   EdgeLink& LinkOf(const std::string& edge);
   void FollowEdges(const IslandPlanner::Difference& difference, bool whole);
-  // The edge's mappings and those that only it still has: a removal reaches the
-  // edge first.
-  EdgePlan WithLingering(const EdgePlan& edge) const;
 
+  EdgePlan ToCarry(const EdgePlan& edge) const;
   absl::Status CarryAll();  // the host as observed last
   absl::Status CarryThese(const std::set<std::string>& edges);
 
@@ -120,7 +120,9 @@ class Agent : private UplinkKeeper::Owner {
   IslandPlanner planner_;
   // The next plan is of everything, however little changed.
   bool whole_ = true;
-  std::chrono::steady_clock::duration took_{};  // the last one of that kind
+  // The last one of that kind.
+  std::chrono::steady_clock::time_point whole_ended_;
+  std::chrono::steady_clock::duration whole_took_{};
   // Edges of which the uplink carries more than is wanted.
   std::set<std::string> lingering_;
   std::vector<std::string> told_errors_;
@@ -132,7 +134,6 @@ class Agent : private UplinkKeeper::Owner {
   const std::chrono::steady_clock::time_point began_ =
       std::chrono::steady_clock::now();
   std::string trouble_;  // with the last plan; empty: none
-  std::chrono::steady_clock::time_point planned_;
   EventLoop::TimerId plan_timer_ = 0;
   EventLoop::TimerId retry_timer_ = 0;
   EventLoop::TimerId tell_timer_ = 0;

@@ -106,7 +106,7 @@ void Agent::Tell() {
     telling.own.addresses = TellableAddresses(host->local_addresses);
   }
   for (const auto& [name, link] : links_) {
-    telling.own_keys[name] = link->own_key();
+    if (const auto key = link->own_key()) telling.own_keys[name] = *key;
   }
   telling.settled = IsSettled();
   control_plane_->Tell(telling);

@@ -44,14 +44,48 @@ EdgeKeys::~EdgeKeys() {
   loop_.Cancel(look_timer_);
 }
 
-absl::Status EdgeKeys::Load() {
+absl::Status EdgeKeys::Load(const std::string& device,
+                            const std::optional<PublicKey>& token_key) {
   if (loaded_) return absl::OkStatus();
-  ASSIGN_OR_RETURN(key_, state_.LoadKey(edge_));
+  const auto key = state_.LoadKey(edge_);
+  if (key.ok()) {
+    Take(*key);
+    loaded_ = true;
+    return absl::OkStatus();
+  }
+  if (!known()) Recall(device, token_key);
+  if (!known() || !absl::IsDataLoss(key.status())) return key.status();
+  ASSIGN_OR_RETURN(const std::string aside, state_.MendKey(edge_, key_));
+  spdlog::warn("{}; kept as {}, written anew with the keys of device {}",
+               Message(key.status()), aside, device);
   loaded_ = true;
+  return absl::OkStatus();
+}
+
+void EdgeKeys::Take(const UplinkKey& key) {
+  key_ = key;
   own_ = key_.own.Public();
   follower_.known = key_.edge;
   Watch();
-  return absl::OkStatus();
+}
+
+// Of its peers the edge is that which everything is taken from; another one has
+// the other key that the edge may have.
+void EdgeKeys::Recall(const std::string& device,
+                      const std::optional<PublicKey>& token_key) {
+  const auto found = uplink_.Tunnel(device);
+  if (!found.ok() || found->private_key.Public() != found->public_key) return;
+  UplinkKey key{.own = found->private_key};
+  for (const wireguard::Peer& peer : found->peers) {
+    if (peer.allowed_ips.empty()) {
+      key.edge.other = peer.key;
+    } else {
+      key.edge.key = peer.key;
+    }
+  }
+  if (key.edge.key.is_zero()) return;
+  key.registered_with = token_key.value_or(key.edge.key);
+  Take(key);
 }
 
 void EdgeKeys::Registered(const PublicKey& token_key,

@@ -33,8 +33,15 @@ class EdgeKeys {
            std::string edge, Shell shell);
   ~EdgeKeys();
 
-  // Reads the key file when it was not read yet.
-  absl::Status Load();
+  // Reads the key file when it was not read yet. Where that fails the keys are
+  // those of `device` if there is one: a process before this one made it, and
+  // it carries traffic. A damaged file is then kept aside and written anew; one
+  // that cannot be read is left alone, and the next call tries again.
+  // `token_key`: the edge's, of the last token; it may be needed for that.
+  absl::Status Load(const std::string& device,
+                    const std::optional<PublicKey>& token_key);
+  // Our own one is known, from the file or from the device.
+  bool known() const { return !own_.is_zero(); }
   // The edge registered this uplink, while it had this key.
   void Registered(const PublicKey& token_key, const PublicKey& edge_key);
   // What other replicas know, where it is not from here.
@@ -59,6 +66,9 @@ class EdgeKeys {
   void FillAccess(EdgeAccess& access) const;
 
  private:
+  void Take(const UplinkKey& key);
+  void Recall(const std::string& device,
+              const std::optional<PublicKey>& token_key);
   void TakeNotice(const EdgeKeyNotice& notice);
   bool Become(const KeyFollower& next);
   void Watch();

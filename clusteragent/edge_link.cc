@@ -59,17 +59,35 @@ EdgeLink::~EdgeLink() {
   *alive_ = false;
   context_.loop.Cancel(contact_timer_);
   context_.loop.Cancel(introduce_timer_);
+  context_.loop.Cancel(settling_timer_);
   DropControlDevice();
 }
 
+// Also before there is a plan.
+std::string EdgeLink::OwnDevice() const {
+  EdgePlan plan{.edge = edge_};
+  const auto& nodes = context_.control_plane.objects().edge_nodes();
+  const auto node = nodes.find(edge_);
+  if (node != nodes.end()) plan.uid = node->second.meta.uid;
+  return DeviceName(plan, context_.uplink_name);
+}
+
+// What cannot be read stays as it was read last.
 void EdgeLink::LoadEnrolment() {
-  const absl::Status loaded = keys_.Load();
   auto token = context_.control_plane.Token(edge_);
-  if (!loaded.ok() || !token.ok()) {
-    trouble_ = std::string(Message(loaded.ok() ? token.status() : loaded));
-    spdlog::error("edge {}: {}", edge_, trouble_);
-    return;
+  std::optional<PublicKey> token_key;
+  if (token.ok() && *token) token_key = (*token)->edge_key;
+  const absl::Status loaded = keys_.Load(OwnDevice(), token_key);
+  const std::string trouble(Message(loaded.ok() ? token.status() : loaded));
+  if (std::exchange(file_trouble_, trouble) != trouble) {
+    if (trouble.empty()) {
+      spdlog::info("edge {}: its files can be read again", edge_);
+    } else {
+      spdlog::error("edge {}: {}", edge_, trouble);
+    }
+    changed_.Ask();
   }
+  if (!keys_.known()) return;
   // Who leads hears it from the edge itself, and tells the others; but what a
   // new process finds on its disk may be older.
   const bool first = !std::exchange(looked_, true);
@@ -79,7 +97,7 @@ void EdgeLink::LoadEnrolment() {
       keys_.Adopt(*shared);
     }
   }
-  if (token_ == *token) return;
+  if (!token.ok() || token_ == *token) return;
   if (token_) spdlog::info("edge {}: a new token was given out", edge_);
   token_ = *std::move(token);
 }
@@ -89,6 +107,7 @@ void EdgeLink::Follow(const EdgePlan& plan) {
   LoadEnrolment();
   if (!wanted_ || *wanted_ != plan.wanted) {
     wanted_ = std::make_shared<const protocol::EdgeState>(plan.wanted);
+    SeeWhetherSettled();
   }
   if (enrolled()) LookUp();
 }
@@ -103,9 +122,11 @@ void EdgeLink::LookUp() {
         if (!address.ok()) {
           // Where it was last time may still be right.
           trouble_ = std::string(Message(address.status()));
+          unresolved_ = true;
           changed_.Ask();
           return;
         }
+        if (std::exchange(unresolved_, false)) trouble_.clear();
         if (std::exchange(address_, *address) != *address) replan_.Ask();
         IntroduceIfNew();
       });
@@ -127,12 +148,19 @@ EdgeAccess EdgeLink::access() const {
 
 void EdgeLink::CheckContact() {
   WatchTunnel();
+  if (!file_trouble_.empty()) {
+    LoadEnrolment();
+    if (file_trouble_.empty()) replan_.Ask();
+  }
   const auto now = std::chrono::steady_clock::now();
   if (in_contact()) {
     last_contact_ = now;
     met_ = true;
     return;
   }
+  // The name may be another address's by now, or was not to be looked up.
+  if (plan_ && enrolled()) LookUp();
+  if (!heartbeats_ && carried_) replan_.Ask();
   IntroduceIfNew();
   const auto patience = adopted_ && !met_ ? kNotMet : kNoContact;
   if (!is_new_to_edge() && now - last_contact_ > patience) {
@@ -150,7 +178,7 @@ void EdgeLink::Introduce() {
   if (!control_device_.empty()) return;  // it is under way
   const auto epoch = context_.control_plane.epoch();
   if (!epoch || draining_) return;
-  if (in_contact() || !enrolled() || !address_ || !plan_ ||
+  if (in_contact() || !enrolled() || !keys_.known() || !address_ || !plan_ ||
       plan_->own_block == 0) {
     return;
   }
@@ -171,7 +199,7 @@ void EdgeLink::Introduce() {
   }
   introducer_ = DialEdge(context_.loop, ApiAddress(*plan_));
   introducer_->Register(
-      *epoch, {context_.uplink_name, own_key(), plan_->own_block}, edge_,
+      *epoch, {context_.uplink_name, keys_.own(), plan_->own_block}, edge_,
       [this, alive = alive_](const absl::Status& status) {
         if (*alive) OnRegistered(status);
       });
@@ -253,7 +281,7 @@ void EdgeLink::Carry(const UplinkDevice& device, int link) {
 
 void EdgeLink::CarryOn() {
   carried_ = wanted_;
-  if (!heartbeats_) return;  // the next Carry() tries again
+  if (!heartbeats_) return;  // CheckContact() has them tried again
   heartbeats_->Say({.ready = !draining_, .draining = draining_},
                    DigestOf(*carried_));
   StartSync();
@@ -370,6 +398,7 @@ void EdgeLink::HearEpoch(const std::string& trouble) {
 void EdgeLink::OnProgress() {
   HearEpoch(syncer_->progress().trouble);
   ConfirmCarried();
+  SeeWhetherSettled();
   if (syncer_->progress().connected && !repairs_) {
     repairs_ = std::make_unique<RepairWatch>(
         context_.loop, *client_, [this](const Happening& news) {
@@ -398,6 +427,21 @@ void EdgeLink::ConfirmCarried() {
   if (carried_ != wanted_) syncer_->Want(wanted_);
 }
 
+// What is said when the moment is over nobody else asks for.
+void EdgeLink::SeeWhetherSettled() {
+  using std::chrono::steady_clock;
+  const auto now = steady_clock::now();
+  settling_.Note(now, wanted_, syncer_ ? syncer_->progress().answered : nullptr,
+                 confirmed_);
+  if (!settling_.IsSettling(now) || settling_timer_ != 0) return;
+  settling_timer_ = context_.loop.After(
+      std::chrono::ceil<milliseconds>(*settling_.until() - now), [this] {
+        settling_timer_ = 0;
+        SeeWhetherSettled();
+        changed_.Ask();
+      });
+}
+
 void EdgeLink::OnHeartbeats() {
   if (heartbeats_->mtu() != path_mtu_) take_path_mtu_.Ask();
   changed_.Ask();
@@ -423,12 +467,15 @@ EdgeReport EdgeLink::Report() const {
         "token {}`",
         edge_);
   }
+  report.file_trouble = file_trouble_;
+  if (!keys_.known()) report.trouble = file_trouble_;
   if (!syncer_) return report;
   const EdgeSyncer::Progress& progress = syncer_->progress();
   if (!progress.trouble.empty()) report.trouble = progress.trouble;
   report.answered = progress.answered;
   report.refused = progress.refused;
   report.carried = confirmed_;
+  report.settling = settling_.IsSettling(std::chrono::steady_clock::now());
   if (progress.connected) {
     report.values["edgedVersion"] = progress.edge_version;
     uint32_t mtu = progress.report.mtu;

@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "clusteragent/control_plane.h"
 #include "clusteragent/core/planner.h"
+#include "clusteragent/core/settling.h"
 #include "clusteragent/core/status_plan.h"
 #include "clusteragent/core/uplink_plan.h"
 #include "clusteragent/edge/edge_client.h"
@@ -66,7 +67,10 @@ class EdgeLink {
   bool enrolled() const { return token_ || registered(); }
   bool registered() const { return keys_.registered(); }
   EdgeEnrolment enrolment() const { return keys_.enrolment(); }
-  PublicKey own_key() const { return keys_.own(); }
+  // Unset: it cannot be read.
+  std::optional<PublicKey> own_key() const {
+    return keys_.known() ? std::optional(keys_.own()) : std::nullopt;
+  }
   const EdgeSyncer* syncer() const { return syncer_.get(); }
   EdgeReport Report() const;
 
@@ -81,6 +85,7 @@ class EdgeLink {
   bool is_new_to_edge() const {
     return token_ && !keys_.registered_with(token_->edge_key);
   }
+  std::string OwnDevice() const;
   void LoadEnrolment();
   void LookUp();
   void IntroduceIfNew();
@@ -89,6 +94,7 @@ class EdgeLink {
   void HearEpoch(const std::string& trouble);
   void OnProgress();
   void ConfirmCarried();
+  void SeeWhetherSettled();
   void OnHeartbeats();
   void TakePathMtu();
   void CheckContact();
@@ -113,11 +119,13 @@ class EdgeLink {
   std::shared_ptr<const protocol::EdgeState> carried_;
   // The last one whose digest the edge has heard from an uplink.
   std::shared_ptr<const protocol::EdgeState> confirmed_;
+  Settling settling_;
   std::optional<IssuedToken> token_;
   EdgeKeys keys_;
   PublicKey introduced_to_;  // the edge's key, while we introduce ourselves
   std::optional<IpAddress> address_;
   bool looking_up_ = false;
+  bool unresolved_ = false;  // the last look-up failed, and is trouble_
   std::optional<Uplink::Way> way_;  // to the edge, as last seen
   bool had_no_way_ = false;         // since then
   std::string device_;              // as carried
@@ -128,9 +136,10 @@ class EdgeLink {
   uint32_t own_mtu_ = 0;   // as carried
   uint32_t path_mtu_ = 0;  // as planned with
   std::string trouble_;
-  bool looked_ = false;   // at what other replicas know
-  bool adopted_ = false;  // what is known of it came from other replicas
-  bool met_ = false;      // there was contact in this run
+  std::string file_trouble_;  // with its files; empty: none
+  bool looked_ = false;       // at what other replicas know
+  bool adopted_ = false;      // what is known of it came from other replicas
+  bool met_ = false;          // there was contact in this run
   bool draining_ = false;
 
   std::string control_device_;              // while we introduce ourselves
@@ -143,6 +152,7 @@ class EdgeLink {
   Backoff backoff_;
   EventLoop::TimerId introduce_timer_ = 0;
   EventLoop::TimerId contact_timer_ = 0;
+  EventLoop::TimerId settling_timer_ = 0;
   std::chrono::steady_clock::time_point last_contact_ =
       std::chrono::steady_clock::now();
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

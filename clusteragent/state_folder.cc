@@ -70,18 +70,17 @@ absl::StatusOr<Value> ReadSecretYaml(
         rest.substr(0, rest.find_first_not_of("0123456789"));
     if (!line.empty()) where += fmt::format(":{}", line);
   }
-  return FailedPrecondition(
-      "{}: damaged; it holds a private key, so it is not shown", where);
+  return absl::DataLossError(fmt::format(
+      "{}: damaged; it holds a private key, so it is not shown", where));
 }
 
-// Renames a file to the first name that is free; the new name.
+// Gives a file the first other name that is free, too; that name.
 absl::StatusOr<std::string> KeepAside(const std::string& path) {
   std::string aside = path + ".damaged";
   for (int i = 2; link(path.c_str(), aside.c_str()) != 0; ++i) {
     if (errno != EEXIST) return ErrnoStatus(errno, aside);
     aside = fmt::format("{}.damaged.{}", path, i);
   }
-  RETURN_IF_ERROR(RemoveFile(path));
   return aside;
 }
 
@@ -179,7 +178,9 @@ absl::StatusOr<Records> StateFolder::UpdateRecords(
   ASSIGN_OR_RETURN(const FileLock lock, LockRecords());
   auto before = LoadRecords();
   if (absl::IsDataLoss(before.status())) {
-    ASSIGN_OR_RETURN(const std::string aside, KeepAside(Path("records.json")));
+    const std::string path = Path("records.json");
+    ASSIGN_OR_RETURN(const std::string aside, KeepAside(path));
+    RETURN_IF_ERROR(RemoveFile(path));
     spdlog::warn("{}; kept as {}, beginning with none",
                  Message(before.status()), aside);
     before = Records();
@@ -249,6 +250,14 @@ absl::Status StateFolder::SaveKey(const std::string& edge,
     text += fmt::format("otherEdgePublicKey: {}\n", key.edge.other->ToString());
   }
   return WriteFileAtomically(Path("keys/" + edge + ".yaml"), text);
+}
+
+absl::StatusOr<std::string> StateFolder::MendKey(const std::string& edge,
+                                                 const UplinkKey& key) const {
+  ASSIGN_OR_RETURN(std::string aside,
+                   KeepAside(Path("keys/" + edge + ".yaml")));
+  RETURN_IF_ERROR(SaveKey(edge, key));
+  return aside;
 }
 
 std::vector<std::string> StateFolder::LoadDevices() const {

@@ -73,8 +73,13 @@ class StateFolder {
       const std::string& edge) const;
   absl::Status SaveToken(const std::string& edge,
                          const IssuedToken& token) const;
-  absl::StatusOr<UplinkKey> LoadKey(const std::string& edge) const;  // or made
+  // Or made. DataLoss names a damaged file.
+  absl::StatusOr<UplinkKey> LoadKey(const std::string& edge) const;
   absl::Status SaveKey(const std::string& edge, const UplinkKey& key) const;
+  // The same in the place of a damaged one, which is kept aside as
+  // UpdateRecords() does; its new name.
+  absl::StatusOr<std::string> MendKey(const std::string& edge,
+                                      const UplinkKey& key) const;
 
   std::vector<std::string> LoadDevices() const;
   absl::Status SaveDevices(const std::vector<std::string>& devices) const;

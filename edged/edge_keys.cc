@@ -18,6 +18,7 @@ using WallClock = std::chrono::system_clock;
 // From the word to the agent until the switch: the word leaves by the old key.
 constexpr auto kSwitchDelay = milliseconds(20);
 constexpr auto kLookInterval = milliseconds(100);
+constexpr auto kRemindInterval = std::chrono::seconds(10);
 constexpr auto kRestAfterFallBack = std::chrono::minutes(10);
 // Whoever reaches the API may ask, and each replacement holds back what goes to
 // all uplinks for a moment. An agent follows as many without a pause.
@@ -46,17 +47,21 @@ EdgeKeys::EdgeKeys(EventLoop& loop, std::string state_folder, Join join,
       rotations_(1.0 / kRotationPause.count(), kRotationsAtOnce),
       state_{.keys = {.key = join_.private_key}} {}
 
-EdgeKeys::~EdgeKeys() { loop_.Cancel(timer_); }
+EdgeKeys::~EdgeKeys() {
+  loop_.Cancel(timer_);
+  loop_.Cancel(remind_timer_);
+}
 
 void EdgeKeys::Start() {
+  remind_timer_ = loop_.Every(kRemindInterval, [this] { Remind(); });
   const auto keys = LoadKeys(state_folder_, join_);
   if (!keys.ok()) {
-    trouble_ = std::string(Message(keys.status()));
+    damaged_ = std::string(Message(keys.status()));
     const auto device = dataplane_.Tunnel();
     const bool has_key = device.ok() && !device->private_key.is_zero();
     if (has_key) state_.keys.key = device->private_key;
     dataplane_.UseKey(state_.DeviceKey());
-    spdlog::error("{}; trying {} key", trouble_,
+    spdlog::error("{}; trying {} key", damaged_,
                   has_key ? "the device's" : "the token's");
     return;
   }
@@ -79,10 +84,22 @@ KeyNotice EdgeKeys::Notice() const {
 
 KeyNotice EdgeKeys::Contact() {
   if (state_.keys.phase == Phase::kSwitching) Look();
-  if (IsTokens() && trouble_.empty() && SteadyClock::now() >= not_before_) {
+  contacted_ = true;
+  ReplaceTokens();
+  return Notice();
+}
+
+void EdgeKeys::ReplaceTokens() {
+  if (IsTokens() && damaged_.empty() && SteadyClock::now() >= not_before_) {
     Become(Propose(state_, PrivateKey::Generate()));
   }
-  return Notice();
+}
+
+// Either side may have been kept from its step: by its disk, or for want of an
+// API server to tell the other replicas by.
+void EdgeKeys::Remind() {
+  if (contacted_ && !not_saved_.empty()) ReplaceTokens();
+  if (state_.keys.phase == Phase::kProposed) tell_(Notice());
 }
 
 void EdgeKeys::AgentStored(const PublicKey& key) {
@@ -96,8 +113,9 @@ absl::StatusOr<Rotation> EdgeKeys::Rotate() {
         "the key was replaced {} times in a row; once more after {} s",
         kRotationsAtOnce, kRotationPause.count()));
   }
+  if (state_.keys.phase == Phase::kProposed) tell_(Notice());
   if (!Become(Propose(state_, PrivateKey::Generate()))) {
-    return Unavailable("the new key cannot be stored: {}", trouble_);
+    return Unavailable("the new key cannot be stored: {}", not_saved_);
   }
   return Rotation{.key = state_.keys.key.Public(), .next = state_.Subject()};
 }
@@ -107,11 +125,12 @@ bool EdgeKeys::Become(const KeyReplacement& next) {
   const OwnKeys before = state_.keys;
   if (next.keys != before) {
     const absl::Status saved = SaveKeys(state_folder_, join_, next.keys);
-    trouble_ = std::string(Message(saved));
+    not_saved_ = std::string(Message(saved));
     if (!saved.ok()) {
-      spdlog::error("key: {}", trouble_);
+      spdlog::error("key: {}", not_saved_);
       return false;
     }
+    damaged_.clear();
   }
   const KeyNotice notice = Notice();
   state_ = next;
@@ -180,7 +199,9 @@ void EdgeKeys::FillStatus(EdgeStatus& status) const {
   if (state_.keys.phase != Phase::kInUse) {
     status.next_public_key = state_.keys.next.Public();
   }
-  if (!trouble_.empty()) status.warnings.push_back(trouble_);
+  for (const std::string& trouble : {damaged_, not_saved_}) {
+    if (!trouble.empty()) status.warnings.push_back(trouble);
+  }
 }
 
 }  // namespace edged::edge

@@ -31,8 +31,9 @@ class EdgeKeys {
   KeyNotice Contact();
   // It has written this key down.
   void AgentStored(const PublicKey& key);
-  // Unavailable when the new key cannot be written down, ResourceExhausted when
-  // too many began in a row.
+  // One that was proposed already is proposed once more. Unavailable when the
+  // new key cannot be written down, ResourceExhausted when too many began in a
+  // row.
   absl::StatusOr<Rotation> Rotate();
 
   void FillStatus(EdgeStatus& status) const;
@@ -40,6 +41,8 @@ class EdgeKeys {
  private:
   KeyNotice Notice() const;
   bool IsTokens() const { return state_.keys.key == join_.private_key; }
+  void ReplaceTokens();
+  void Remind();
   bool Become(const KeyReplacement& next);
   void Watch();
   void Look();
@@ -52,12 +55,15 @@ class EdgeKeys {
   const std::function<void(const KeyNotice&)> tell_;
   RateLimit rotations_;
   KeyReplacement state_;
-  std::string trouble_;
+  std::string damaged_;    // the key file, as it was found
+  std::string not_saved_;  // what was to be written to it last
+  bool contacted_ = false;
   // The device has its key since then: what it shook hands by later is proof.
   std::chrono::system_clock::time_point since_{};
   // After a fall back the token's key is left alone for a while.
   std::chrono::steady_clock::time_point not_before_{};
   EventLoop::TimerId timer_ = 0;
+  EventLoop::TimerId remind_timer_ = 0;
 };
 
 }  // namespace edged::edge

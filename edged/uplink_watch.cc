@@ -67,7 +67,6 @@ void UplinkWatch::ArmTicks() {
 
 absl::StatusOr<bool> UplinkWatch::Hear(int link) {
   if (server_ && link_ == link) return false;
-  const bool is_other = std::exchange(link_, link) != link;
   server_.reset();
   ASSIGN_OR_RETURN(
       server_,
@@ -78,7 +77,7 @@ absl::StatusOr<bool> UplinkWatch::Hear(int link) {
           [this](const IpAddress& from, const protocol::PathProbe& probe) {
             return OnProbe(from, probe);
           }));
-  return is_other;
+  return std::exchange(link_, link) != link;
 }
 
 void UplinkWatch::Deafen() { server_.reset(); }

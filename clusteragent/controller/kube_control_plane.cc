@@ -89,7 +89,8 @@ absl::Status KubeControlPlane::Start(std::function<void()> changed,
                                   .alone = options_.alone},
       kube::LeaseClient::Told{
           .changed = [this](const auto& term) { FollowTerm(term); },
-          .trouble = [hear](const absl::Status& why) { hear("lease", why); }});
+          .trouble = [hear](const absl::Status& why) { hear("lease", why); },
+          .restored = [this] { BeginAnew(); }});
   source_->Start();
   uplinks_->Start();
   FindSecret();
@@ -128,6 +129,21 @@ void KubeControlPlane::ChangeEverything() {
 void KubeControlPlane::Hear(const ObjectKey& key) {
   untold_objects_.insert(key);
   if (ready()) heard_();
+}
+
+// The store is another one: what was read and written may not be in it.
+void KubeControlPlane::BeginAnew() {
+  spdlog::warn(
+      "Kubernetes: Lease {} is older than it was: the cluster came back from a "
+      "backup; reading everything anew",
+      lease_->LeaseName());
+  source_->Relist();
+  uplinks_->Relist();
+  FindSecret();
+  writer_->Clear();
+  told_own_.reset();
+  untold_ = true;
+  ChangeEverything();
 }
 
 // What was begun in another term ends with it.
@@ -240,15 +256,28 @@ EdgeMemory KubeControlPlane::MemoryOf(const std::string& edge) const {
   return object == nullptr ? EdgeMemory() : ReadMemory(object->status);
 }
 
-Records KubeControlPlane::StoredRecords() const {
+// A status that somebody emptied says nothing: the leader writes it again, and
+// until then a tunnel stays.
+Records KubeControlPlane::StoredRecords() {
   Records records;
+  std::map<std::string, Remembered> remembered;
   for (const auto& [name, object] : source_->edge_nodes()) {
     const EdgeMemory memory = ReadMemory(object.status);
-    if (!memory.record) continue;
     const std::string& edge = object.meta.name;
-    records.edges[edge] = *memory.record;
-    if (memory.number != 0) records.numbers.taken[edge] = memory.number;
+    const auto before = remembered_.find(edge);
+    if (memory.record) {
+      remembered[edge] = {object.meta.uid, *memory.record, memory.number};
+    } else if (before != remembered_.end() &&
+               before->second.uid == object.meta.uid) {
+      remembered[edge] = before->second;
+    } else {
+      continue;
+    }
+    records.edges[edge] = remembered[edge].record;
+    const uint32_t number = remembered[edge].number;
+    if (number != 0) records.numbers.taken[edge] = number;
   }
+  remembered_ = std::move(remembered);
   return records;
 }
 

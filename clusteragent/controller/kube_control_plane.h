@@ -107,6 +107,7 @@ class KubeControlPlane final : public ControlPlane {
   void Change();
   void ChangeEverything();
   void Hear(const ObjectKey& key);
+  void BeginAnew();
   void FollowTerm(const std::optional<kube::Term>& term);
   void NoteWriting(const kube::ObjectRef& object, const absl::Status& why);
   void NoteContest(const std::string& edge, uint64_t seen,
@@ -120,7 +121,7 @@ class KubeControlPlane final : public ControlPlane {
   void OnUplinks();
   const UplinkObject* OwnUplink() const;  // nullptr: not seen yet
   EdgeMemory MemoryOf(const std::string& edge) const;
-  Records StoredRecords() const;
+  Records StoredRecords();
 
   void TellOwn(const Telling& telling);
   std::set<ObjectKey> WhatToTell(const Telling& telling);
@@ -161,8 +162,15 @@ class KubeControlPlane final : public ControlPlane {
   bool has_uplink_ = false;
   bool saw_uplink_ = false;  // our own
   bool stands_ = false;      // for election
-  Records records_;          // as last allocated
-  bool led_ = false;         // `records_` are of this term
+  // What was given out for each EdgeNode, as its status said last.
+  struct Remembered {
+    std::string uid;  // of the EdgeNode
+    EdgeRecord record;
+    uint32_t number = 0;  // 0: none
+  };
+  std::map<std::string, Remembered> remembered_;  // by name
+  Records records_;                               // as last allocated
+  bool led_ = false;                              // `records_` are of this term
   // What was told of the own Uplink as it stood then.
   struct OwnWord {
     std::string resource_version;

@@ -2,8 +2,10 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "clusteragent/core/annotation_names.h"
@@ -29,7 +31,8 @@ struct Service {
   bool headless = false;               // clusterIP: None
   std::vector<IpAddress> cluster_ips;  // one of each family at most
   std::vector<ServicePort> ports;
-  bool client_ip_affinity = false;           // sessionAffinity: ClientIP
+  bool has_selector = false;        // else its endpoints are written by hand
+  bool client_ip_affinity = false;  // sessionAffinity: ClientIP
   std::vector<std::string> source_ranges;    // loadBalancerSourceRanges
   bool keeps_client_ip = false;              // externalTrafficPolicy: Local
   std::string load_balancer_class;           // empty: none
@@ -44,7 +47,8 @@ struct SliceEndpoint {
   bool ready = true;
   bool serving = true;
   bool terminating = false;
-  std::string node;  // where it runs; empty: not said
+  std::string node;     // where it runs; empty: not said
+  bool of_pod = false;  // a Pod of the slice's namespace, as the slice says
   bool operator==(const SliceEndpoint&) const = default;
 };
 
@@ -91,12 +95,26 @@ struct ReferenceGrant {
   bool operator==(const ReferenceGrant&) const = default;
 };
 
+// A Service that an address is of, and with it of its namespace
+// (address_index.h).
+struct AddressHolder {
+  std::string name_space;
+  std::string service;
+  // What the Service publishes there, sorted.
+  std::vector<std::pair<Protocol, uint16_t>> ports;
+  bool whole = true;  // all other ports are of its namespace, too
+  auto operator<=>(const AddressHolder&) const = default;
+};
+using AddressHolders = std::map<IpAddress, std::vector<AddressHolder>>;
+
 // The order of the lists means nothing.
 struct Cluster {
   std::vector<Service> services;
   std::vector<EndpointSlice> slices;
   std::vector<Namespace> namespaces;
   std::vector<ReferenceGrant> grants;
+  // Of the addresses that somebody may ask for; each sorted.
+  AddressHolders holders;
   AnnotationNames annotations;
   bool operator==(const Cluster&) const = default;
 };

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/numbers.h"
+#include "clusteragent/core/address_index.h"
 #include "common/protocol/records.h"
 #include "common/status.h"
 
@@ -38,11 +39,6 @@ std::vector<std::string> SplitList(std::string_view text) {
 
 bool CanBeTarget(const Service& service) {
   return !service.headless && service.type != "ExternalName";
-}
-
-bool IsApiServer(const Service& service) {
-  return service.meta.name_space == "default" &&
-         service.meta.name == "kubernetes";
 }
 
 bool Asks(const Service& service, const AnnotationNames& names,

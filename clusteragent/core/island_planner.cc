@@ -152,7 +152,8 @@ void IslandPlanner::PlanIsland(const ObjectStore& objects,
   }
 }
 
-// With the Services that its PortBindings lead to, and what these rest on.
+// With the Services that its PortBindings lead to, and what these and their
+// addresses rest on.
 World IslandPlanner::WorldOf(const ObjectStore& objects,
                              const Islands::Island& island) const {
   World world;
@@ -160,6 +161,7 @@ World IslandPlanner::WorldOf(const ObjectStore& objects,
     world.edge_nodes.push_back(objects.edge_nodes().at(edge));
   }
   std::set<Name> services;
+  std::set<IpAddress> addresses;
   for (const ObjectKey& key : island.objects) {
     const Name name{key.name_space, key.name};
     if (key.kind == Kind::kService) {
@@ -169,10 +171,19 @@ World IslandPlanner::WorldOf(const ObjectStore& objects,
     world.port_bindings.push_back(objects.port_bindings().at(name));
     const auto& targets = islands_.TargetsOf(name);
     services.insert(targets.begin(), targets.end());
+    const auto& named = islands_.AddressesOf(name);
+    addresses.insert(named.begin(), named.end());
   }
   if (!objects.has_cluster()) return world;
-  Cluster& cluster = world.cluster.emplace();
-  cluster.annotations = objects.annotations();
+  world.cluster = ClusterOf(objects, services, std::move(addresses));
+  return world;
+}
+
+// `addresses` are those that bindings name.
+Cluster IslandPlanner::ClusterOf(const ObjectStore& objects,
+                                 const std::set<Name>& services,
+                                 std::set<IpAddress> addresses) {
+  Cluster cluster{.annotations = objects.annotations()};
   std::set<std::string> namespaces;
   for (const Name& name : services) {
     namespaces.insert(name.first);
@@ -181,6 +192,16 @@ World IslandPlanner::WorldOf(const ObjectStore& objects,
     cluster.services.push_back(service->second);
     const auto& slices = objects.SlicesOf(name);
     cluster.slices.insert(cluster.slices.end(), slices.begin(), slices.end());
+    const auto& strangers = objects.addresses().strangers().Of(name);
+    addresses.insert(strangers.begin(), strangers.end());
+  }
+  for (const IpAddress& address : addresses) {
+    const auto& holders = objects.addresses().HoldersOf(address);
+    if (holders.empty()) continue;
+    cluster.holders[address] = holders;
+    for (const AddressHolder& holder : holders) {
+      namespaces.insert(holder.name_space);
+    }
   }
   for (const std::string& name : namespaces) {
     const auto found = objects.namespaces().find(name);
@@ -190,7 +211,7 @@ World IslandPlanner::WorldOf(const ObjectStore& objects,
     const auto& grants = objects.GrantsOf(name);
     cluster.grants.insert(cluster.grants.end(), grants.begin(), grants.end());
   }
-  return world;
+  return cluster;
 }
 
 std::set<ObjectKey> IslandPlanner::ObjectsOf(const std::string& edge) const {

@@ -34,6 +34,9 @@ class IslandPlanner {
  private:
   World WorldOf(const ObjectStore& objects,
                 const Islands::Island& island) const;
+  static Cluster ClusterOf(const ObjectStore& objects,
+                           const std::set<ObjectStore::Name>& services,
+                           std::set<IpAddress> addresses);
   void PlanIsland(const ObjectStore& objects, const Islands::Island& island,
                   Difference& difference);
   Difference PlanEverything(const ObjectStore& objects);

@@ -26,6 +26,16 @@ std::set<Name> TargetsIn(const PortBinding& object) {
   return targets;
 }
 
+std::set<IpAddress> AddressesIn(const PortBinding& object) {
+  std::set<IpAddress> addresses;
+  for (const Binding& binding : object.bindings) {
+    if (!binding.target.address) continue;
+    const auto address = IpAddress::Parse(*binding.target.address);
+    if (address.ok()) addresses.insert(*address);
+  }
+  return addresses;
+}
+
 std::vector<std::string> EdgesOf(const ObjectStore& objects,
                                  const PortBinding& object) {
   std::vector<std::string> edges;
@@ -68,15 +78,16 @@ void Islands::Build(const ObjectStore& objects) {
   islands_.clear();
   by_edge_.clear();
   by_object_.clear();
-  targets_.clear();
-  users_.clear();
+  targets_ = {};
+  addresses_ = {};
   for (const auto& [name, node] : objects.edge_nodes()) {
     by_edge_[name] = next_;
     islands_[next_++].edges.insert(name);
   }
   for (const auto& [name, object] : objects.port_bindings()) {
     Add(object.Key(), Join(IslandsOf(EdgesOf(objects, object))));
-    NoteTargets(name, TargetsIn(object));
+    targets_.Set(name, TargetsIn(object));
+    addresses_.Set(name, AddressesIn(object));
   }
   for (const auto& [name, service] : objects.services()) {
     const auto exposure = ExposureOf(objects, name);
@@ -98,6 +109,12 @@ std::optional<std::set<Islands::Id>> Islands::Update(
   for (const Name& name : changes.services) {
     if (!TouchService(objects, name, touched)) return std::nullopt;
   }
+  for (const Name& name : ServicesOn(objects, changes)) {
+    if (!TouchService(objects, name, touched)) return std::nullopt;
+  }
+  for (const Name& name : PortBindingsOn(objects, changes)) {
+    AddIslandOf(KeyOf(Kind::kPortBinding, name), touched);
+  }
   std::erase_if(touched, [this](Id id) { return !islands_.contains(id); });
   return touched;
 }
@@ -107,7 +124,8 @@ bool Islands::Touch(const ObjectStore& objects, const Name& port_binding,
   const ObjectKey key = KeyOf(Kind::kPortBinding, port_binding);
   const auto found = objects.port_bindings().find(port_binding);
   if (found == objects.port_bindings().end()) {
-    NoteTargets(port_binding, {});
+    targets_.Set(port_binding, {});
+    addresses_.Set(port_binding, {});
     Leave(key, touched);
     return true;
   }
@@ -116,7 +134,8 @@ bool Islands::Touch(const ObjectStore& objects, const Name& port_binding,
   for (const Name& target : targets) {
     AddIslandOf(KeyOf(Kind::kService, target), neighbours);
   }
-  NoteTargets(port_binding, std::move(targets));
+  targets_.Set(port_binding, std::move(targets));
+  addresses_.Set(port_binding, AddressesIn(found->second));
   return Settle(key, neighbours, touched);
 }
 
@@ -162,18 +181,44 @@ void Islands::Leave(const ObjectKey& object, std::set<Id>& touched) {
   if (island.edges.empty() && island.objects.empty()) islands_.erase(id);
 }
 
-void Islands::NoteTargets(const Name& port_binding, std::set<Name> targets) {
-  for (const Name& target : std::exchange(targets_[port_binding], {})) {
-    const auto users = users_.find(target);
-    users->second.erase(port_binding);
-    if (users->second.empty()) users_.erase(users);
+// A namespace that consents, or does not any more, is asked for its Services
+// and for its addresses.
+std::set<Name> Islands::ServicesOn(const ObjectStore& objects,
+                                   const ObjectStore::Changes& changes) const {
+  const auto& strangers = objects.addresses().strangers();
+  std::set<Name> services;
+  for (const IpAddress& address : changes.addresses) {
+    const std::set<Name>& namers = strangers.UsersOf(address);
+    services.insert(namers.begin(), namers.end());
   }
-  if (targets.empty()) {
-    targets_.erase(port_binding);
-    return;
+  for (const std::string& name_space : changes.consents) {
+    const auto& used = targets_.users();
+    for (auto at = used.lower_bound({name_space, ""});
+         at != used.end() && at->first.first == name_space; ++at) {
+      services.insert(at->first);
+    }
+    for (const auto& [address, namers] : strangers.users()) {
+      if (!objects.addresses().Holds(name_space, address)) continue;
+      services.insert(namers.begin(), namers.end());
+    }
   }
-  for (const Name& target : targets) users_[target].insert(port_binding);
-  targets_[port_binding] = std::move(targets);
+  return services;
+}
+
+std::set<Name> Islands::PortBindingsOn(
+    const ObjectStore& objects, const ObjectStore::Changes& changes) const {
+  std::set<Name> port_bindings;
+  const auto add_users = [&](const IpAddress& address) {
+    const std::set<Name>& users = addresses_.UsersOf(address);
+    port_bindings.insert(users.begin(), users.end());
+  };
+  for (const IpAddress& address : changes.addresses) add_users(address);
+  for (const std::string& name_space : changes.consents) {
+    for (const auto& [address, users] : addresses_.users()) {
+      if (objects.addresses().Holds(name_space, address)) add_users(address);
+    }
+  }
+  return port_bindings;
 }
 
 std::set<Islands::Id> Islands::IslandsOf(
@@ -189,9 +234,7 @@ void Islands::AddIslandOf(const ObjectKey& object, std::set<Id>& ids) const {
 }
 
 void Islands::AddUsers(const Name& service, std::set<Id>& ids) const {
-  const auto users = users_.find(service);
-  if (users == users_.end()) return;
-  for (const Name& user : users->second) {
+  for (const Name& user : targets_.UsersOf(service)) {
     AddIslandOf(KeyOf(Kind::kPortBinding, user), ids);
   }
 }
@@ -223,12 +266,6 @@ void Islands::Add(const ObjectKey& object, Id id) {
 const Islands::Island* Islands::OfEdge(const std::string& edge) const {
   const auto found = by_edge_.find(edge);
   return found == by_edge_.end() ? nullptr : &islands_.at(found->second);
-}
-
-const std::set<Name>& Islands::TargetsOf(const Name& port_binding) const {
-  static const std::set<Name> kNone;
-  const auto found = targets_.find(port_binding);
-  return found == targets_.end() ? kNone : found->second;
 }
 
 }  // namespace edged::agent

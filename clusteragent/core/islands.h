@@ -9,6 +9,7 @@
 
 #include "clusteragent/core/object_store.h"
 #include "clusteragent/core/objects.h"
+#include "clusteragent/core/uses.h"
 
 namespace edged::agent {
 
@@ -37,9 +38,15 @@ class Islands {
   }
   // That of an edge; nullptr: there is no such edge.
   const Island* OfEdge(const std::string& edge) const;
-  // The Services that it leads to.
+  // What it leads to: Services, and addresses that it names itself.
   const std::set<ObjectStore::Name>& TargetsOf(
-      const ObjectStore::Name& port_binding) const;
+      const ObjectStore::Name& port_binding) const {
+    return targets_.Of(port_binding);
+  }
+  const std::set<IpAddress>& AddressesOf(
+      const ObjectStore::Name& port_binding) const {
+    return addresses_.Of(port_binding);
+  }
 
  private:
   using Name = ObjectStore::Name;
@@ -48,12 +55,17 @@ class Islands {
              std::set<Id>& touched);
   bool TouchService(const ObjectStore& objects, const Name& service,
                     std::set<Id>& touched);
+  // The Services and PortBindings that rest on who has an address, or on what a
+  // namespace consents to.
+  std::set<Name> ServicesOn(const ObjectStore& objects,
+                            const ObjectStore::Changes& changes) const;
+  std::set<Name> PortBindingsOn(const ObjectStore& objects,
+                                const ObjectStore::Changes& changes) const;
   // Puts it on the one island of `neighbours`, or one of its own. False where
   // they are several.
   bool Settle(const ObjectKey& object, const std::set<Id>& neighbours,
               std::set<Id>& touched);
   void Leave(const ObjectKey& object, std::set<Id>& touched);
-  void NoteTargets(const Name& port_binding, std::set<Name> targets);
   std::set<Id> IslandsOf(const std::vector<std::string>& edges) const;
   void AddIslandOf(const ObjectKey& object, std::set<Id>& ids) const;
   // Of the PortBindings that lead to it.
@@ -65,8 +77,8 @@ class Islands {
   Id next_ = 0;
   std::map<std::string, Id> by_edge_;
   std::map<ObjectKey, Id> by_object_;
-  std::map<Name, std::set<Name>> targets_;  // by PortBinding: its Services
-  std::map<Name, std::set<Name>> users_;    // by Service: PortBindings
+  Uses<Name, Name> targets_;         // PortBindings, and the Services of each
+  Uses<Name, IpAddress> addresses_;  // likewise
 };
 
 }  // namespace edged::agent

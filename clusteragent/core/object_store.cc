@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "clusteragent/core/consent.h"
+#include "clusteragent/core/exposure.h"
+
 namespace edged::agent {
 namespace {
 
@@ -20,17 +23,35 @@ bool Put(const Key& key, const T& object, std::map<Key, T>& objects) {
   return true;
 }
 
-// The same for all of a kind that has no namespaces.
+// Of a kind that has no namespaces.
 template <typename T>
-bool Become(std::vector<T> objects, std::map<std::string, T>& held) {
+std::map<std::string, T> Named(std::vector<T> objects) {
   std::map<std::string, T> named;
   for (T& object : objects) {
     std::string name = object.meta.name;
     named.emplace(std::move(name), std::move(object));
   }
-  if (named == held) return false;
-  held = std::move(named);
-  return true;
+  return named;
+}
+
+// Calls `differs` with the key of each value that only one has, or that is
+// another in both, and with the values; nullptr: there is none.
+template <typename Key, typename T, typename Differs>
+void Compare(const std::map<Key, T>& before, const std::map<Key, T>& after,
+             Differs differs) {
+  for (const auto& [key, value] : before) {
+    const auto now = after.find(key);
+    if (now == after.end()) {
+      differs(key, &value, static_cast<const T*>(nullptr));
+    } else if (now->second != value) {
+      differs(key, &value, &now->second);
+    }
+  }
+  for (const auto& [key, value] : after) {
+    if (!before.contains(key)) {
+      differs(key, static_cast<const T*>(nullptr), &value);
+    }
+  }
 }
 
 // Of those that `there` does not have.
@@ -62,11 +83,29 @@ void ObjectStore::UseCluster(const AnnotationNames& annotations) {
 }
 
 void ObjectStore::SetEdgeNodes(std::vector<EdgeNode> nodes) {
-  if (Become(std::move(nodes), edge_nodes_)) changes_.everything = true;
+  auto named = Named(std::move(nodes));
+  if (named == edge_nodes_) return;
+  edge_nodes_ = std::move(named);
+  changes_.everything = true;
 }
 
+// Others write labels and annotations that mean nothing here.
 void ObjectStore::SetNamespaces(std::vector<Namespace> namespaces) {
-  if (Become(std::move(namespaces), namespaces_)) changes_.everything = true;
+  auto named = Named(std::move(namespaces));
+  Compare(namespaces_, named,
+          [this](const std::string& name, const Namespace* before,
+                 const Namespace* after) {
+            const auto is = [this](const Namespace* one, auto what) {
+              return one != nullptr && what(*one, annotations_);
+            };
+            if (is(before, IsExposed) != is(after, IsExposed)) {
+              changes_.everything = true;
+            }
+            if (is(before, IsOpen) != is(after, IsOpen)) {
+              changes_.consents.insert(name);
+            }
+          });
+  namespaces_ = std::move(named);
 }
 
 void ObjectStore::SetGrants(const std::vector<ReferenceGrant>& grants) {
@@ -74,9 +113,10 @@ void ObjectStore::SetGrants(const std::vector<ReferenceGrant>& grants) {
   for (const ReferenceGrant& grant : grants) {
     held[grant.meta.name_space].push_back(grant);
   }
-  if (held == grants_) return;
+  Compare(grants_, held, [this](const std::string& name, auto, auto) {
+    changes_.consents.insert(name);
+  });
   grants_ = std::move(held);
-  changes_.everything = true;
 }
 
 void ObjectStore::Put(const PortBinding& object) {
@@ -92,11 +132,15 @@ void ObjectStore::RemovePortBinding(const Name& name) {
 
 void ObjectStore::Put(const Service& service) {
   const Name name = NameOf(service.meta);
-  if (agent::Put(name, service, services_)) changes_.services.insert(name);
+  if (!agent::Put(name, service, services_)) return;
+  changes_.services.insert(name);
+  NoteAddresses(name);
 }
 
 void ObjectStore::RemoveService(const Name& name) {
-  if (services_.erase(name) > 0) changes_.services.insert(name);
+  if (services_.erase(name) == 0) return;
+  changes_.services.insert(name);
+  NoteAddresses(name);
 }
 
 void ObjectStore::SetSlices(const Name& service,
@@ -108,6 +152,14 @@ void ObjectStore::SetSlices(const Name& service,
     slices_[service] = std::move(slices);
   }
   changes_.services.insert(service);
+  NoteAddresses(service);
+}
+
+void ObjectStore::NoteAddresses(const Name& service) {
+  const auto found = services_.find(service);
+  changes_.addresses.merge(addresses_.Note(
+      service, found == services_.end() ? nullptr : &found->second,
+      SlicesOf(service)));
 }
 
 void ObjectStore::Replace(const World& world) {

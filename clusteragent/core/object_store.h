@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "clusteragent/core/address_index.h"
 #include "clusteragent/core/cluster.h"
 #include "clusteragent/core/objects.h"
 
@@ -18,13 +19,19 @@ class ObjectStore {
   using Name = std::pair<std::string, std::string>;  // namespace, name
 
   struct Changes {
-    // What every object may rest on: EdgeNodes, Namespaces, ReferenceGrants.
+    // What every object may rest on: EdgeNodes, and Namespaces that are
+    // exposed.
     bool everything = true;
     std::set<Name> port_bindings;
     std::set<Name> services;  // or their EndpointSlices
+    // Whose holders are others.
+    std::set<IpAddress> addresses;
+    // Whose consent to bindings of others is another: labels, ReferenceGrants.
+    std::set<std::string> consents;
 
     bool empty() const {
-      return !everything && port_bindings.empty() && services.empty();
+      return !everything && port_bindings.empty() && services.empty() &&
+             addresses.empty() && consents.empty();
     }
   };
 
@@ -60,6 +67,7 @@ class ObjectStore {
   const std::map<std::string, Namespace>& namespaces() const {
     return namespaces_;
   }
+  const AddressIndex& addresses() const { return addresses_; }
   // Those of one Service.
   const std::vector<EndpointSlice>& SlicesOf(const Name& service) const;
   // Those of one namespace.
@@ -69,6 +77,8 @@ class ObjectStore {
   World EdgeWorld() const;
 
  private:
+  void NoteAddresses(const Name& service);
+
   Changes changes_;
   std::map<std::string, EdgeNode> edge_nodes_;
   std::map<Name, PortBinding> port_bindings_;
@@ -76,6 +86,7 @@ class ObjectStore {
   AnnotationNames annotations_;
   std::map<Name, Service> services_;
   std::map<Name, std::vector<EndpointSlice>> slices_;  // by Service
+  AddressIndex addresses_;
   std::map<std::string, Namespace> namespaces_;
   std::map<std::string, std::vector<ReferenceGrant>> grants_;  // by namespace
 };

@@ -66,6 +66,7 @@ class Placer {
   // Fills `backends` and `without`.
   std::optional<Refusal> FindTarget(Candidate& candidate) const;
   std::optional<Refusal> FindService(Candidate& candidate) const;
+  static TargetUser UserOf(const Candidate& candidate);
   // Leaves of the backend what clientIP allows.
   std::optional<Refusal> JudgeBackend(Candidate& candidate, Family family,
                                       Backend& backend) const;

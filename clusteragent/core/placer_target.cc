@@ -15,6 +15,10 @@ std::optional<Refusal> Placer::FindTarget(Candidate& candidate) const {
     if (auto refusal = FindService(candidate)) return refusal;
   } else {
     const SocketAddress& target = candidate.valid.target;
+    if (services_) {
+      auto refusal = services_->JudgeAddress(target, UserOf(candidate));
+      if (refusal) return refusal;
+    }
     candidate.backends[target.address.family()].endpoints = {target};
   }
   for (auto& [family, backend] : candidate.backends) {
@@ -33,6 +37,13 @@ std::optional<Refusal> Placer::FindTarget(Candidate& candidate) const {
   return std::nullopt;
 }
 
+TargetUser Placer::UserOf(const Candidate& candidate) {
+  return {.name_space = candidate.ref.name_space,
+          .protocol = candidate.valid.protocol,
+          .ports = candidate.valid.ports,
+          .where = candidate.Where()};
+}
+
 std::optional<Refusal> Placer::FindService(Candidate& candidate) const {
   ServiceTarget& service = candidate.service.emplace(*candidate.valid.service);
   if (service.name_space.empty()) {
@@ -45,11 +56,7 @@ std::optional<Refusal> Placer::FindService(Candidate& candidate) const {
                                "target.address",
                                candidate.Where(), service.name)};
   }
-  auto found =
-      services_->Resolve(service, {.name_space = candidate.ref.name_space,
-                                   .protocol = candidate.valid.protocol,
-                                   .ports = candidate.valid.ports,
-                                   .where = candidate.Where()});
+  auto found = services_->Resolve(service, UserOf(candidate));
   if (auto* refusal = std::get_if<Refusal>(&found)) return std::move(*refusal);
   candidate.backends = std::get<Backends>(std::move(found));
   if (!candidate.backends.empty()) return std::nullopt;

@@ -7,12 +7,11 @@
 #include <optional>
 #include <string_view>
 
+#include "clusteragent/core/address_index.h"
 #include "clusteragent/core/target_address.h"
 
 namespace edged::agent {
 namespace {
-
-constexpr char kApiGroup[] = "edged.dev";
 
 std::string Named(const Service& service) {
   return fmt::format("Service {}/{}", service.meta.name_space,
@@ -64,22 +63,6 @@ std::optional<Refusal> JudgeType(const Service& service,
   return std::nullopt;
 }
 
-// Whoever may write a Service without a selector writes its endpoints, too.
-std::optional<Refusal> JudgeEndpoints(const EndpointSlice& slice,
-                                      const Service& service,
-                                      const TargetUser& user) {
-  for (const SliceEndpoint& endpoint : slice.endpoints) {
-    const std::string_view why = WhyNoTarget(endpoint.address);
-    if (why.empty()) continue;
-    return Refusal{
-        reason::kInvalidTarget,
-        fmt::format("{}: {}: endpoint {} of EndpointSlice {} {}", user.where,
-                    Named(service), endpoint.address.ToString(),
-                    slice.meta.name, why)};
-  }
-  return std::nullopt;
-}
-
 // The port of a slice that serves `port`: they share the name.
 const SlicePort* PortOf(const EndpointSlice& slice, const ServicePort& port) {
   const auto found =
@@ -88,6 +71,12 @@ const SlicePort* PortOf(const EndpointSlice& slice, const ServicePort& port) {
                candidate.protocol == port.protocol;
       });
   return found == slice.ports.end() ? nullptr : &*found;
+}
+
+// What a listener on `ports` leads to from `first` on.
+PortRange PortsFrom(uint16_t first, PortRange ports) {
+  const int last = first + (ports.last - ports.first);
+  return {first, static_cast<uint16_t>(std::min(last, 65535))};
 }
 
 // Candidates of one family, by how fit they are.
@@ -112,19 +101,12 @@ std::string ServiceTarget::ToString() const {
                      port);
 }
 
-ServiceTargets::ServiceTargets(const Cluster& cluster)
-    : allow_label_(cluster.annotations.allow_port_bindings()) {
+ServiceTargets::ServiceTargets(const Cluster& cluster) : consents_(cluster) {
   for (const Service& service : cluster.services) {
     services_[{service.meta.name_space, service.meta.name}] = &service;
   }
   for (const EndpointSlice& slice : cluster.slices) {
     slices_[{slice.meta.name_space, slice.service}].push_back(&slice);
-  }
-  for (const Namespace& name_space : cluster.namespaces) {
-    namespaces_[name_space.meta.name] = &name_space;
-  }
-  for (const ReferenceGrant& grant : cluster.grants) {
-    grants_[grant.meta.name_space].push_back(&grant);
   }
 }
 
@@ -138,13 +120,11 @@ std::variant<Backends, Refusal> ServiceTargets::Resolve(
                                target.name_space, target.name)};
   }
   const Service& service = *found->second;
-  if (!MayPoint(user.name_space, name)) {
+  if (!consents_.ToService(user.name_space, name)) {
     return Refusal{
         reason::kTargetDenied,
-        fmt::format("{}: {} is in another namespace, which has neither the "
-                    "label {}=true nor a ReferenceGrant for PortBindings of "
-                    "namespace \"{}\"",
-                    user.where, Named(service), allow_label_, user.name_space)};
+        fmt::format("{}: {} is in another namespace, which {}", user.where,
+                    Named(service), consents_.Lack(user.name_space))};
   }
   if (auto refusal = JudgeType(service, user)) return *std::move(refusal);
   // A range keeps its ports, so every one of them must be published.
@@ -156,31 +136,47 @@ std::variant<Backends, Refusal> ServiceTargets::Resolve(
     if (auto* refusal = std::get_if<Refusal>(&published)) return *refusal;
     ports.push_back(std::get<ServicePort>(std::move(published)));
   }
-  if (target.via_cluster_ip) return ThroughClusterIp(service, ports.front());
+  if (target.via_cluster_ip) return ThroughClusterIp(service, ports, user);
   return ToEndpoints(service, ports, user);
 }
 
-bool ServiceTargets::MayPoint(const std::string& from,
-                              const Name& service) const {
-  const auto& name_space = service.first;
-  const auto& name = service.second;
-  if (from == name_space) return true;
-  const auto target = namespaces_.find(name_space);
-  if (target != namespaces_.end()) {
-    const Labels& labels = target->second->meta.labels;
-    const auto label = labels.find(allow_label_);
-    if (label != labels.end() && label->second == "true") return true;
+std::optional<Refusal> ServiceTargets::JudgeAddress(
+    const SocketAddress& target, const TargetUser& user) const {
+  const std::string against =
+      consents_.AgainstAddress(user.name_space, target.address, user.protocol,
+                               PortsFrom(target.port, user.ports));
+  if (against.empty()) return std::nullopt;
+  return Refusal{reason::kTargetDenied,
+                 fmt::format("{}: target.address: {} is of namespace \"{}\", "
+                             "which {}",
+                             user.where, target.address.ToString(), against,
+                             consents_.Lack(user.name_space))};
+}
+
+std::optional<Refusal> ServiceTargets::JudgeEndpoints(
+    const Service& service, const EndpointSlice& slice, PortRange ports,
+    const TargetUser& user) const {
+  const auto refuse = [&](const char* reason, const SliceEndpoint& endpoint,
+                          std::string_view why) {
+    return Refusal{
+        reason, fmt::format("{}: {}: endpoint {} of EndpointSlice {} {}",
+                            user.where, Named(service),
+                            endpoint.address.ToString(), slice.meta.name, why)};
+  };
+  // Who wrote them asks for them.
+  const std::string& from = service.meta.name_space;
+  for (const SliceEndpoint& endpoint : slice.endpoints) {
+    const std::string_view why = WhyNoTarget(endpoint.address);
+    if (!why.empty()) return refuse(reason::kInvalidTarget, endpoint, why);
+    if (IsOwnEndpoint(service, slice, endpoint)) continue;
+    const std::string against =
+        consents_.AgainstAddress(from, endpoint.address, user.protocol, ports);
+    if (against.empty()) continue;
+    return refuse(reason::kTargetDenied, endpoint,
+                  fmt::format("is of namespace \"{}\", which {}", against,
+                              consents_.Lack(from)));
   }
-  const auto grants = grants_.find(name_space);
-  if (grants == grants_.end()) return false;
-  const ReferenceGrant::From wanted{kApiGroup, "PortBinding", from};
-  return std::ranges::any_of(grants->second, [&](const ReferenceGrant* grant) {
-    return std::ranges::find(grant->from, wanted) != grant->from.end() &&
-           std::ranges::any_of(grant->to, [&](const ReferenceGrant::To& to) {
-             return to.group.empty() && to.kind == "Service" &&
-                    (to.name.empty() || to.name == name);
-           });
-  });
+  return std::nullopt;
 }
 
 std::variant<ServicePort, Refusal> ServiceTargets::FindPort(
@@ -200,14 +196,32 @@ std::variant<ServicePort, Refusal> ServiceTargets::FindPort(
 }
 
 std::variant<Backends, Refusal> ServiceTargets::ThroughClusterIp(
-    const Service& service, const ServicePort& first) const {
+    const Service& service, const std::vector<ServicePort>& ports,
+    const TargetUser& user) const {
+  for (const EndpointSlice* slice : SlicesOf(service)) {
+    for (const ServicePort& port : ports) {
+      const SlicePort* at = PortOf(*slice, port);
+      if (at == nullptr) continue;
+      const PortRange leads_to{at->port, at->port};
+      if (auto refusal = JudgeEndpoints(service, *slice, leads_to, user)) {
+        return *std::move(refusal);
+      }
+    }
+  }
   Backends backends;
   for (const IpAddress& address : service.cluster_ips) {
     if (!WhyNoTarget(address).empty()) continue;
     // kube-proxy keeps the affinity, and sees one client: us.
-    backends[address.family()] = {.endpoints = {{address, first.port}}};
+    backends[address.family()] = {.endpoints = {{address, ports.front().port}}};
   }
   return backends;
+}
+
+const std::vector<const EndpointSlice*>& ServiceTargets::SlicesOf(
+    const Service& service) const {
+  static const std::vector<const EndpointSlice*> kNone;
+  const auto found = slices_.find({service.meta.name_space, service.meta.name});
+  return found == slices_.end() ? kNone : found->second;
 }
 
 std::variant<Backends, Refusal> ServiceTargets::ToEndpoints(
@@ -217,8 +231,6 @@ std::variant<Backends, Refusal> ServiceTargets::ToEndpoints(
   for (const IpAddress& address : service.cluster_ips) {
     candidates[address.family()];
   }
-  const auto slices =
-      slices_.find({service.meta.name_space, service.meta.name});
   const auto add = [&](const EndpointSlice& slice, uint16_t port) {
     for (const SliceEndpoint& endpoint : slice.endpoints) {
       const SocketAddress at{endpoint.address, port};
@@ -230,26 +242,26 @@ std::variant<Backends, Refusal> ServiceTargets::ToEndpoints(
       }
     }
   };
-  if (slices != slices_.end()) {
-    for (const EndpointSlice* slice : slices->second) {
-      size_t served = 0;
-      for (const ServicePort& port : ports) {
-        const SlicePort* at = PortOf(*slice, port);
-        if (at == nullptr) continue;
-        ++served;
-        if (ports.size() == 1 || at->port == port.port) continue;
-        return Refusal{
-            reason::kInvalidRange,
-            fmt::format("{}: a range keeps its ports, but {} leads from port "
-                        "{} to {}",
-                        user.where, Named(service), port.port, at->port)};
-      }
-      if (served != ports.size()) continue;
-      if (auto refusal = JudgeEndpoints(*slice, service, user)) {
-        return *std::move(refusal);
-      }
-      add(*slice, PortOf(*slice, ports.front())->port);
+  for (const EndpointSlice* slice : SlicesOf(service)) {
+    size_t served = 0;
+    for (const ServicePort& port : ports) {
+      const SlicePort* at = PortOf(*slice, port);
+      if (at == nullptr) continue;
+      ++served;
+      if (ports.size() == 1 || at->port == port.port) continue;
+      return Refusal{
+          reason::kInvalidRange,
+          fmt::format("{}: a range keeps its ports, but {} leads from port "
+                      "{} to {}",
+                      user.where, Named(service), port.port, at->port)};
     }
+    if (served != ports.size()) continue;
+    const uint16_t first_port = PortOf(*slice, ports.front())->port;
+    if (auto refusal = JudgeEndpoints(
+            service, *slice, PortsFrom(first_port, user.ports), user)) {
+      return *std::move(refusal);
+    }
+    add(*slice, first_port);
   }
   Backends backends;
   for (auto& [family, found] : candidates) {

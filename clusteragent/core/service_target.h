@@ -1,12 +1,14 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
 #include <vector>
 
 #include "clusteragent/core/cluster.h"
+#include "clusteragent/core/consent.h"
 #include "clusteragent/core/objects.h"
 #include "clusteragent/core/verdict.h"
 #include "common/net_types.h"
@@ -47,7 +49,8 @@ struct TargetUser {
   std::string where;  // "PortBinding a/b: spec.bindings[0] \"web\""
 };
 
-// Looks targets up. Borrows the cluster.
+// Looks targets up, and asks for the consent of other namespaces. Borrows the
+// cluster.
 class ServiceTargets {
  public:
   explicit ServiceTargets(const Cluster& cluster);
@@ -57,25 +60,34 @@ class ServiceTargets {
   std::variant<Backends, Refusal> Resolve(const ServiceTarget& target,
                                           const TargetUser& user) const;
 
+  // What speaks against an address as a target; of a range with its first port.
+  std::optional<Refusal> JudgeAddress(const SocketAddress& target,
+                                      const TargetUser& user) const;
+
  private:
   using Name = std::pair<std::string, std::string>;  // namespace, name
 
-  bool MayPoint(const std::string& from, const Name& service) const;
+  // Whoever may write a Service without a selector writes its endpoints, too.
+  std::optional<Refusal> JudgeEndpoints(const Service& service,
+                                        const EndpointSlice& slice,
+                                        PortRange ports,
+                                        const TargetUser& user) const;
   // The port of `service` that is named or numbered `port`.
   std::variant<ServicePort, Refusal> FindPort(const Service& service,
                                               const std::string& port,
                                               const TargetUser& user) const;
   std::variant<Backends, Refusal> ThroughClusterIp(
-      const Service& service, const ServicePort& first) const;
+      const Service& service, const std::vector<ServicePort>& ports,
+      const TargetUser& user) const;
+  const std::vector<const EndpointSlice*>& SlicesOf(
+      const Service& service) const;
   std::variant<Backends, Refusal> ToEndpoints(
       const Service& service, const std::vector<ServicePort>& ports,
       const TargetUser& user) const;
 
-  const std::string allow_label_;
+  const Consents consents_;
   std::map<Name, const Service*> services_;
   std::map<Name, std::vector<const EndpointSlice*>> slices_;  // by Service
-  std::map<std::string, const Namespace*> namespaces_;
-  std::map<std::string, std::vector<const ReferenceGrant*>> grants_;
 };
 
 }  // namespace edged::agent

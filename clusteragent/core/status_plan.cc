@@ -113,7 +113,8 @@ std::optional<Refusal> StatusMaker::AgainstEdgeProgrammed(
                    fmt::format("EdgeNode {}: cannot be served", name)};
   }
   const EdgeReport& report = Report(name);
-  if (report.answered == nullptr || *report.answered != plan->wanted) {
+  if (report.answered == nullptr ||
+      (!report.settling && *report.answered != plan->wanted)) {
     return Refusal{reason::kNotProgrammed,
                    fmt::format("EdgeNode {}: has not confirmed the wanted "
                                "state yet{}",
@@ -138,7 +139,7 @@ std::optional<Refusal> StatusMaker::AgainstEdgeReady(
   if (auto refusal = AgainstEdgeProgrammed(edge)) return refusal;
   const EdgeReport& report = Report(name);
   if (report.carried != nullptr &&
-      *report.carried == plan_.Edge(name)->wanted) {
+      (report.settling || *report.carried == plan_.Edge(name)->wanted)) {
     return std::nullopt;
   }
   return Refusal{reason::kNotCarried,
@@ -236,6 +237,10 @@ ObjectStatus StatusMaker::OfEdge(const PlannedEdge& edge) const {
       Make("Programmed", "Programmed", AgainstEdgeProgrammed(edge)),
       Make("Ready", "Ready", AgainstEdgeReady(edge)),
   };
+  Condition& enrolled = status.conditions.front();
+  if (enrolled.status == ConditionStatus::kTrue) {
+    enrolled.message = Report(name).file_trouble;
+  }
   if (const EdgePlan* plan = plan_.Edge(name)) status.values = ValuesOf(*plan);
   return status;
 }

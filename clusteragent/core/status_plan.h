@@ -29,12 +29,17 @@ struct EdgeReport {
   bool enrolled = false;
   bool tunnel_up = false;
   std::string trouble;  // the last error towards this edge, for people
+  // A file of this uplink's own that cannot be read; it goes on without.
+  std::string file_trouble;
   // The state that the edge last answered with an ACK or a partial refusal, and
   // what it refused of it; null: none in this run.
   std::shared_ptr<const protocol::EdgeState> answered;
   std::map<protocol::Listener, std::string> refused;
   // The state that an uplink carries and whose digest its heartbeat has told.
   std::shared_ptr<const protocol::EdgeState> carried;
+  // What is wanted was another a moment ago (settling.h): that the edge does
+  // not have it yet says nothing against the edge.
+  bool settling = false;
   // Facts for the EdgeNode's status, for example "backend": "userspace".
   std::map<std::string, std::string> values;
   bool operator==(const EdgeReport&) const = default;
@@ -64,7 +69,8 @@ using ObjectStatuses = std::map<ObjectKey, ObjectStatus>;
 // EdgeNodes have Enrolled, TunnelUp, Programmed, Ready; PortBindings and
 // exposed Services have Accepted, Programmed, Ready. A binding is Ready when
 // every listener of it is programmed by its edge and carried by an uplink; an
-// object when all of its bindings are.
+// object when all of its bindings are. An EdgeNode stays what it is while a
+// change is under way.
 ObjectStatuses MakeStatus(const Plan& plan, const EdgeReports& reports);
 std::vector<ObjectStatus> Listed(const ObjectStatuses& statuses);  // by key
 

@@ -27,7 +27,8 @@ std::optional<Refusal> Against(const EdgePlan& edge, const EdgeReport& report) {
 }
 
 Condition Ready(const UplinkStatus& status,
-                const std::optional<Refusal>& against, const OwnUplink& own) {
+                const std::optional<Refusal>& against,
+                const std::string& file_trouble, const OwnUplink& own) {
   const auto no = [](std::string reason, std::string message) {
     return Condition{"Ready", ConditionStatus::kFalse, std::move(reason),
                      std::move(message)};
@@ -40,7 +41,7 @@ Condition Ready(const UplinkStatus& status,
   }
   if (status.joined == 0) return no("NoEdge", "no edge has joined yet");
   if (against) return no(against->reason, against->message);
-  return {"Ready", ConditionStatus::kTrue, "Carrying", ""};
+  return {"Ready", ConditionStatus::kTrue, "Carrying", file_trouble};
 }
 
 }  // namespace
@@ -49,6 +50,7 @@ UplinkStatus MakeUplinkStatus(const Plan& plan, const EdgeReports& reports,
                               const OwnUplink& own) {
   UplinkStatus status;
   std::optional<Refusal> first;
+  std::string file_trouble;
   for (const EdgePlan& edge : plan.edges) {
     UplinkStatus::Edge& told = status.edges[edge.edge];
     told = {.name = edge.edge, .uid = edge.uid, .block = edge.own_block};
@@ -58,6 +60,7 @@ UplinkStatus MakeUplinkStatus(const Plan& plan, const EdgeReports& reports,
       continue;
     }
     ++status.joined;
+    if (file_trouble.empty()) file_trouble = found->second.file_trouble;
     auto against = Against(edge, found->second);
     if (!against) {
       ++status.carrying;
@@ -66,7 +69,7 @@ UplinkStatus MakeUplinkStatus(const Plan& plan, const EdgeReports& reports,
     told.trouble = against->message;
     if (!first) first = std::move(against);
   }
-  status.ready = Ready(status, first, own);
+  status.ready = Ready(status, first, file_trouble, own);
   const bool ready = status.ready.status == ConditionStatus::kTrue;
   if (own.starting && !own.draining && !ready) {
     status.ready.status = ConditionStatus::kUnknown;

@@ -59,6 +59,11 @@ void AddClusterIp(const json& value, agent::Service& service) {
   service.cluster_ips.push_back(*address);
 }
 
+bool IsPodOf(const std::string& name_space, const json& target) {
+  return Text(Field(target, "kind")) == "Pod" &&
+         Text(Field(target, "namespace"), name_space) == name_space;
+}
+
 // Whether the load balancer's part of the status is ours, as the API server
 // remembers it.
 bool WroteLoadBalancerStatus(const json& object) {
@@ -101,6 +106,7 @@ std::optional<agent::Service> ReadService(const json& object) {
       .meta = *std::move(meta),
       .type = Text(Field(spec, "type"), "ClusterIP"),
       .ports = ReadPorts<agent::ServicePort>(Field(spec, "ports")),
+      .has_selector = !ReadLabels(Field(spec, "selector")).empty(),
       .client_ip_affinity = Text(Field(spec, "sessionAffinity")) == "ClientIP",
       .keeps_client_ip = Text(Field(spec, "externalTrafficPolicy")) == "Local",
       .load_balancer_class = Text(Field(spec, "loadBalancerClass"))};
@@ -143,7 +149,8 @@ std::optional<agent::EndpointSlice> ReadEndpointSlice(const json& object) {
          .ready = ready,
          .serving = Truth(Field(conditions, "serving"), ready),
          .terminating = Truth(Field(conditions, "terminating"), false),
-         .node = Text(Field(from, "nodeName"))});
+         .node = Text(Field(from, "nodeName")),
+         .of_pod = IsPodOf(slice.meta.name_space, Field(from, "targetRef"))});
   }
   return slice;
 }

@@ -33,6 +33,11 @@ void HurryAll(Mirrors& mirrors) {
 }
 
 template <typename Mirrors>
+void RelistAll(Mirrors& mirrors) {
+  for (auto& mirror : mirrors) mirror->Relist();
+}
+
+template <typename Mirrors>
 bool AreComplete(const Mirrors& mirrors) {
   return std::ranges::all_of(
       mirrors, [](const auto& mirror) { return mirror->complete(); });
@@ -115,6 +120,13 @@ void ClusterMirror::Hurry() {
   HurryAll(slices_);
   HurryAll(namespaces_);
   HurryAll(grants_);
+}
+
+void ClusterMirror::Relist() {
+  RelistAll(services_);
+  RelistAll(slices_);
+  RelistAll(namespaces_);
+  RelistAll(grants_);
 }
 
 bool ClusterMirror::HeardAll() const {

@@ -53,7 +53,8 @@ class ClusterMirror {
   ~ClusterMirror();
 
   void Start();
-  void Hurry();  // as Reflector::Hurry()
+  void Hurry();   // as Reflector::Hurry()
+  void Relist();  // likewise
   // Every kind was told once, and is in the store: before, what is missing
   // would look deleted.
   bool complete() const { return complete_; }

@@ -57,6 +57,7 @@ class KindMirror {
 
   void Start() { reflector_.Start(); }
   void Hurry() { reflector_.Hurry(); }
+  void Relist() { reflector_.Relist(); }
   // All of them were told once, or there is no such kind: then none is held
   // until there is.
   bool complete() const { return complete_; }

@@ -8,6 +8,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "clusteragent/kube/json_reading.h"
+#include "clusteragent/kube/watch_progress.h"
 #include "common/status.h"
 
 namespace edged::kube {
@@ -124,6 +125,7 @@ void LeaseClient::Take(absl::StatusOr<nlohmann::json> object) {
   std::optional<LeaseRecord> seen;
   if (object.ok()) {
     object_ = *std::move(object);
+    NoteVersion(*object_);
     seen = ReadLease(*object_);
   }
   auto record = election_.Observe(Now(), seen);
@@ -150,6 +152,7 @@ void LeaseClient::Write(std::optional<nlohmann::json> object,
     if (written.ok()) {
       election_.Written(sent, record);
       object_ = *std::move(written);
+      NoteVersion(*object_);
       if (settings_.alone && !election_.must_rise()) return Judge();
     }
     LookIn(settings_.timing.retry);
@@ -166,6 +169,15 @@ void LeaseClient::Write(std::optional<nlohmann::json> object,
        {{"name", settings_.name}, {"namespace", settings_.name_space}}}};
   WriteLease(record, body);
   call_ = client_.Create(lease_, std::move(body), done);
+}
+
+// What is read of a single object is what the store has, not a server's memory
+// of it.
+void LeaseClient::NoteVersion(const nlohmann::json& object) {
+  std::string version = Text(Field(object, "metadata", "resourceVersion"));
+  const bool is_older = IsOlderVersion(version, version_);
+  version_ = std::move(version);
+  if (is_older) told_.restored();
 }
 
 void LeaseClient::Judge() {

@@ -38,11 +38,14 @@ class LeaseClient {
     bool alone = false;  // see LeaderElection: written once, for each term
   };
   // `changed`: we lead in this term, or do not any more. `trouble`: why the
-  // lease cannot be kept, once for each word; OK when it can again. Neither may
-  // destroy the client.
+  // lease cannot be kept, once for each word; OK when it can again. `restored`:
+  // the lease has an older version than before, so the cluster came back from a
+  // backup; a watch from before may wait without a word until versions are
+  // where they were. None may destroy the client.
   struct Told {
     std::function<void(const std::optional<Term>&)> changed;
     std::function<void(const absl::Status&)> trouble;
+    std::function<void()> restored;
   };
 
   LeaseClient(EventLoop& loop, RestClient& client, Settings settings,
@@ -70,6 +73,7 @@ class LeaseClient {
   void Look();
   void Take(absl::StatusOr<nlohmann::json> object);
   void Write(std::optional<nlohmann::json> object, LeaseRecord record);
+  void NoteVersion(const nlohmann::json& object);
   void LookIn(LeaderElection::Duration pause);
   // Tells when we began or ceased to lead, and looks again when a term ends
   // without a renewal.
@@ -84,6 +88,7 @@ class LeaseClient {
   LeaderElection election_;
   std::string cluster_uid_;
   std::optional<nlohmann::json> object_;  // as it was last read or written
+  std::string version_;                   // of the last one
   std::optional<Term> term_;
   RestClient::CallId call_ = 0;
   EventLoop::TimerId look_timer_ = 0;

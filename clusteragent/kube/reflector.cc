@@ -64,6 +64,12 @@ void Reflector::Hurry() {
   Follow(next_);
 }
 
+void Reflector::Relist() {
+  client_.Cancel(std::exchange(call_, 0));
+  loop_.Cancel(std::exchange(timer_, 0));
+  Follow(progress_.BeginAnew());
+}
+
 void Reflector::List() {
   call_ = client_.List(collection_, [this](absl::StatusOr<ObjectList> list) {
     call_ = 0;

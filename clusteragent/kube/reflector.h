@@ -38,6 +38,9 @@ class Reflector {
   // The API server answers again, as another collection heard: whatever waits
   // longer tries within a second.
   void Hurry();
+  // Lists at once, whatever version was known. Only once it was started, and
+  // not from what is told.
+  void Relist();
 
  private:
   void Follow(const WatchProgress::Next& next);

@@ -30,6 +30,13 @@ bool IsOlderVersion(std::string_view a, std::string_view b) {
   return a.size() != b.size() ? a.size() < b.size() : a < b;
 }
 
+WatchProgress::Next WatchProgress::BeginAnew() {
+  version_.clear();
+  behind_since_.reset();
+  fruitless_ = 0;
+  return Begin();
+}
+
 bool WatchProgress::Takes(TimePoint now, const std::string& resource_version) {
   if (!IsOlderVersion(resource_version, version_)) return true;
   if (!behind_since_) behind_since_ = now;

@@ -55,6 +55,8 @@ class WatchProgress {
       : pace_(pace), backoff_(pace.first, pace.most) {}
 
   Next Begin() const { return {}; }
+  // The store is another one: versions that were known say nothing about its.
+  Next BeginAnew();
   // Whether a list of this version is to be taken. Not one that is older than
   // what was heard before, from a server that is behind, unless lists stay
   // older for a while: the cluster came back from a backup.

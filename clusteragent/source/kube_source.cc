@@ -112,6 +112,12 @@ void KubeSource::Hurry() {
   cluster_.Hurry();
 }
 
+void KubeSource::Relist() {
+  edge_nodes_->Relist();
+  for (const auto& mirror : port_bindings_) mirror->Relist();
+  cluster_.Relist();
+}
+
 bool KubeSource::HeardAll() const {
   return edge_nodes_->known() &&
          std::ranges::all_of(

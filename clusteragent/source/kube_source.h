@@ -54,7 +54,8 @@ class KubeSource {
              const kube::WatchProgress::Pace& pace = {});
 
   void Start();
-  void Hurry();  // as kube::Reflector::Hurry()
+  void Hurry();   // as kube::Reflector::Hurry()
+  void Relist();  // likewise
   // Every kind was told once, ours are there, and the store has all of them.
   // Before, what is missing would look deleted.
   bool complete() const { return complete_; }

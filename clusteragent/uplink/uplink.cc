@@ -68,10 +68,16 @@ absl::Status Uplink::Remember(const std::string& device) {
 
 absl::Status Uplink::RemoveDevice(const std::string& device) {
   made_.erase(device);
+  disturbed_.erase(device);
   RETURN_IF_ERROR(wireguard_.Remove(device));
   std::erase(devices_, device);
   dialled_.erase(device);
   return save_devices_(devices_);
+}
+
+void Uplink::Disturb(const std::string& device) {
+  made_.erase(device);
+  disturbed_.insert(device);
 }
 
 absl::StatusOr<UplinkHost> Uplink::Observe() {
@@ -202,8 +208,16 @@ Uplink::Outcome Uplink::ApplyDevices(const UplinkPlan& plan, Compare compare) {
         continue;
       }
       made_.erase(name);
+      std::vector<std::string> before = std::exchange(written_, {});
       const auto link = ApplyDevice(device, *observed);
+      if (disturbed_.contains(name)) {
+        if (!written_.empty()) spdlog::info("{}", Joined(written_));
+        written_ = std::move(before);
+      } else {
+        written_.insert(written_.begin(), before.begin(), before.end());
+      }
       if (link.ok()) {
+        disturbed_.erase(name);
         made_.emplace(name, Made{device, *link});
         outcome.devices.emplace(name, *link);
       } else {
@@ -220,6 +234,7 @@ Uplink::Outcome Uplink::ApplyDevices(const UplinkPlan& plan, Compare compare) {
 
 Uplink::Outcome Uplink::RepairPeers(const UplinkDevice& device) {
   Outcome outcome;
+  if (disturbed_.contains(device.wireguard.name)) return outcome;
   outcome.status = ApplyPeers(device);
   outcome.written = Joined(std::exchange(written_, {}));
   return outcome;
@@ -395,13 +410,13 @@ absl::Status Uplink::ApplyRules(const std::vector<netlink::Rule>& rules) {
 
 bool Uplink::IsTakenByControlDevice(const IpPrefix& destination) const {
   return std::ranges::any_of(control_devices_, [&](const auto& entry) {
-    return entry.second.contains(destination);
+    return entry.second.destinations.contains(destination);
   });
 }
 
 absl::Status Uplink::RemoveOldDevices(const UplinkPlan& plan) {
   std::set<std::string> wanted;
-  for (const auto& [name, destinations] : control_devices_) wanted.insert(name);
+  for (const auto& [name, control] : control_devices_) wanted.insert(name);
   for (const UplinkDevice& device : plan.devices) {
     wanted.insert(device.wireguard.name);
   }
@@ -417,12 +432,19 @@ absl::Status Uplink::RemoveOldDevices(const UplinkPlan& plan) {
 // The tunnel's own route gives way to that of the control device, and comes
 // back after it: no tunnel is as it was made.
 absl::Status Uplink::AddControlDevice(const UplinkDevice& device) {
-  made_.clear();
   const std::string& name = device.wireguard.name;
-  std::set<IpPrefix>& destinations = control_devices_[name];
+  ControlDevice& control = control_devices_[name];
   for (const netlink::Route& route : device.routes) {
-    destinations.insert(route.destination);
+    control.destinations.insert(route.destination);
   }
+  for (const auto& [other, made] : made_) {
+    const bool led_there = std::ranges::any_of(
+        made.device.routes, [&control](const netlink::Route& route) {
+          return control.destinations.contains(route.destination);
+        });
+    if (led_there) control.displaced.insert(other);
+  }
+  for (const std::string& displaced : control.displaced) Disturb(displaced);
   ASSIGN_OR_RETURN(const Observed observed, ObserveNetwork());
   const absl::Status status = ApplyDevice(device, observed).status();
   spdlog::info("{}", Joined(std::exchange(written_, {})));
@@ -430,8 +452,10 @@ absl::Status Uplink::AddControlDevice(const UplinkDevice& device) {
 }
 
 absl::Status Uplink::RemoveControlDevice(const std::string& name) {
-  made_.clear();
-  control_devices_.erase(name);
+  const auto control = control_devices_.extract(name);
+  if (!control.empty()) {
+    for (const auto& displaced : control.mapped().displaced) Disturb(displaced);
+  }
   return RemoveDevice(name);
 }
 
@@ -440,7 +464,7 @@ absl::StatusOr<wireguard::Device> Uplink::Tunnel(const std::string& device) {
 }
 
 absl::Status Uplink::ForgetPeers(const std::string& device) {
-  made_.erase(device);
+  Disturb(device);
   ASSIGN_OR_RETURN(const wireguard::Device observed, wireguard_.Get(device));
   wireguard::DeviceChange change;
   for (const wireguard::Peer& peer : observed.peers) {

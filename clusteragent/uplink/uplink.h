@@ -83,6 +83,9 @@ class Uplink {
   Outcome RepairTable(const UplinkPlan& plan);
   Outcome RepairDevices(const UplinkPlan& plan);  // with routes and rules
   Outcome RepairPeers(const UplinkDevice& device);
+  // What we take from a device of a plan ourselves, by the following, the next
+  // Apply() gives back; it is in no Outcome::written.
+
   // The short-lived device that introduces us; it takes over the route to the
   // edge's API address.
   absl::Status AddControlDevice(const UplinkDevice& device);
@@ -91,7 +94,7 @@ class Uplink {
   // Of one device of ours. NotFound when it is not there.
   absl::StatusOr<wireguard::Device> Tunnel(const std::string& device);
   // Takes the peers of one device of ours away, and their sessions with them:
-  // the next Apply() adds them anew, and they shake hands anew.
+  // added anew, they shake hands anew.
   absl::Status ForgetPeers(const std::string& device);
 
   const std::vector<std::string>& devices() const { return devices_; }
@@ -121,6 +124,7 @@ class Uplink {
   bool IsTakenByControlDevice(const IpPrefix& destination) const;
   absl::Status Remember(const std::string& device);
   absl::Status RemoveDevice(const std::string& device);
+  void Disturb(const std::string& device);
   template <typename... Arguments>
   void Wrote(fmt::format_string<Arguments...> format, Arguments&&... arguments);
 
@@ -129,8 +133,13 @@ class Uplink {
   netlink::Rtnetlink& rtnetlink_;
   SaveDevices save_devices_;
   std::vector<std::string> devices_;
-  // Of these the control devices in use, and where alone they lead.
-  std::map<std::string, std::set<IpPrefix>> control_devices_;
+  // Of these the control devices in use: where alone they lead, and the devices
+  // that led there before.
+  struct ControlDevice {
+    std::set<IpPrefix> destinations;
+    std::set<std::string> displaced;
+  };
+  std::map<std::string, ControlDevice> control_devices_;
   // How each device's peer was last dialled. Only a change of it is written to
   // a live peer, which may have roamed since.
   struct Dialled {
@@ -145,8 +154,9 @@ class Uplink {
     int link;
   };
   std::map<std::string, Made> made_;
-  std::map<int, netlink::Link> links_;        // by index, as last observed
-  std::vector<std::string> written_;          // by the call under way
+  std::set<std::string> disturbed_;     // by ourselves, since they were made
+  std::map<int, netlink::Link> links_;  // by index, as last observed
+  std::vector<std::string> written_;    // by the call under way
   std::map<IpAddress, std::string> nowhere_;  // as last told
 };
 

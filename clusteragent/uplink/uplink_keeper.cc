@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 #include <utility>
 
@@ -30,15 +31,18 @@ std::set<IpAddress> TargetsOf(const EdgePlan& edge) {
   return targets;
 }
 
-bool HasTarget(const Plan& plan, const IpAddress& target) {
-  return std::ranges::any_of(plan.edges, [&target](const EdgePlan& edge) {
-    return std::ranges::any_of(
-        edge.mappings, [&target](const PlannedMapping& mapping) {
-          return std::ranges::find(mapping.backend.endpoints, target,
-                                   &SocketAddress::address) !=
-                 mapping.backend.endpoints.end();
-        });
-  });
+// Those of `targets` that no mapping leads to.
+std::set<IpAddress> WithoutMappings(std::set<IpAddress> targets,
+                                    const Plan& plan) {
+  for (const EdgePlan& edge : plan.edges) {
+    for (const PlannedMapping& mapping : edge.mappings) {
+      for (const SocketAddress& endpoint : mapping.backend.endpoints) {
+        if (targets.empty()) return targets;
+        targets.erase(endpoint.address);
+      }
+    }
+  }
+  return targets;
 }
 
 }  // namespace
@@ -147,8 +151,11 @@ bool UplinkKeeper::Step(std::vector<EdgePlan> edges) {
     step->TakeInto(plan_);
     spdlog::info("uplink: {}", Summary(step->change()));
   }
-  std::set<IpAddress> targets;
-  for (const EdgeStep& edge : steps) targets.merge(TargetsOf(*edge.before));
+  std::set<IpAddress> left;
+  for (const EdgeStep& edge : steps) {
+    std::ranges::set_difference(TargetsOf(*edge.before), TargetsOf(*edge.after),
+                                std::inserter(left, left.end()));
+  }
   std::set<std::string> stepped;
   for (EdgePlan& edge : edges) {
     stepped.insert(edge.edge);
@@ -156,7 +163,7 @@ bool UplinkKeeper::Step(std::vector<EdgePlan> edges) {
         std::ranges::find(carried_.edges, edge.edge, &EdgePlan::edge);
     *held = std::move(edge);
   }
-  ForgetTargets(targets);
+  ForgetTargets(WithoutMappings(std::move(left), carried_));
   DeleteStaleFlows();
   for (const UplinkDevice& device : plan_.devices) {
     const bool is_there = devices_.contains(device.wireguard.name);
@@ -221,12 +228,11 @@ bool UplinkKeeper::FindTargets(const std::vector<EdgeStep>& edges) {
   return true;
 }
 
-// Those of `targets` that nothing leads to any more. A link that led to no
-// other one need not forward any more.
+// A link that led to no other target need not forward any more.
 void UplinkKeeper::ForgetTargets(const std::set<IpAddress>& targets) {
   for (const IpAddress& target : targets) {
     const auto found = target_links_.find(target);
-    if (found == target_links_.end() || HasTarget(carried_, target)) continue;
+    if (found == target_links_.end()) continue;
     const std::string link = found->second;
     target_links_.erase(found);
     const bool is_used =

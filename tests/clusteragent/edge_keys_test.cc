@@ -1,6 +1,7 @@
 #include "clusteragent/edge_keys.h"
 
 #include <catch2/catch.hpp>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -40,7 +41,7 @@ struct Keys {
                   return KeyFollower::SteadyTime(std::chrono::hours(1)) +
                          loop.now();
                 }});
-    REQUIRE(keys->Load().ok());
+    REQUIRE(keys->Load(kDevice, std::nullopt).ok());
     keys->Registered(in_use, in_use);
   }
 
@@ -82,6 +83,23 @@ struct Keys {
   std::vector<PublicKey> told;  // that its key is stored, to the edge
   const PublicKey in_use = Fresh();
   std::optional<EdgeKeys> keys;
+
+  // As by a process that starts.
+  EdgeKeys Others() {
+    return {loop, state, *uplink, "eu",
+            EdgeKeys::Shell{.say_stored = [](const PublicKey&) {},
+                            .hears = [] { return true; },
+                            .replan = [] {}}};
+  }
+  // What carries the traffic, with a second peer of `other`.
+  void PutDevice(const PublicKey& other) {
+    const PrivateKey own = state.LoadKey("eu")->own;
+    wireguard->Put({.name = kDevice,
+                    .private_key = own,
+                    .public_key = own.Public(),
+                    .peers = {{.key = in_use, .allowed_ips = {IpPrefix()}},
+                              {.key = other}}});
+  }
 };
 
 TEST_CASE("edge_keys: a proposed key is stored, and the edge told, at once",
@@ -165,6 +183,55 @@ TEST_CASE("edge_keys: an edge is sought anew while neither key shakes hands",
   keys.loop.Advance(std::chrono::seconds(60));
   CHECK(!is_forgotten());
   CHECK(keys.ReachedBy() == next);
+}
+
+TEST_CASE("edge_keys: a damaged key is that of the device, and written anew",
+          "[edge_keys]") {
+  Keys keys;
+  const PublicKey other = Fresh();
+  const PublicKey token = Fresh();
+  keys.PutDevice(other);
+  const std::string path = keys.folder / "keys/eu.yaml";
+  const UplinkKey before = *keys.state.LoadKey("eu");
+  REQUIRE(WriteFileAtomically(path, "privateKey: x\n").ok());
+  EdgeKeys next = keys.Others();
+  REQUIRE(next.Load(kDevice, token).ok());
+  CHECK(next.own() == before.own.Public());
+  CHECK(next.enrolment() == EdgeEnrolment{token, {keys.in_use, other}});
+  CHECK(keys.state.LoadKey("eu")->own == before.own);
+  CHECK(ReadFile(path + ".damaged").value() == "privateKey: x\n");
+}
+
+TEST_CASE(
+    "edge_keys: a key that cannot be read is that of the device, until it "
+    "can",
+    "[edge_keys]") {
+  Keys keys;
+  keys.PutDevice(Fresh());
+  const std::string path = keys.folder / "keys/eu.yaml";
+  const std::string text = ReadFile(path).value();
+  REQUIRE(RemoveFile(path).ok());
+  REQUIRE(MakeFolders(path).ok());
+  EdgeKeys next = keys.Others();
+  CHECK_FALSE(next.Load(kDevice, std::nullopt).ok());
+  CHECK(next.known());
+  CHECK(next.registered());
+  CHECK(next.own() == keys.keys->own());
+  REQUIRE(std::filesystem::remove(path));
+  REQUIRE(WriteFileAtomically(path, text).ok());
+  CHECK(next.Load(kDevice, std::nullopt).ok());
+  CHECK(next.enrolment() == keys.keys->enrolment());
+}
+
+TEST_CASE("edge_keys: without a device a damaged key stays as it is",
+          "[edge_keys]") {
+  Keys keys;
+  const std::string path = keys.folder / "keys/eu.yaml";
+  REQUIRE(WriteFileAtomically(path, "privateKey: x\n").ok());
+  EdgeKeys next = keys.Others();
+  CHECK_FALSE(next.Load(kDevice, std::nullopt).ok());
+  CHECK_FALSE(next.known());
+  CHECK(ReadFile(path).value() == "privateKey: x\n");
 }
 
 }  // namespace

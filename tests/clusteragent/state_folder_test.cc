@@ -264,7 +264,7 @@ TEST_CASE("state_folder: a damaged key names its file and line, never the key",
     Write(path, text);
     const auto key = state.LoadKey("vps");
     INFO(text);
-    CHECK(absl::IsFailedPrecondition(key.status()));
+    CHECK(absl::IsDataLoss(key.status()));
     const std::string error = Error(key.status());
     CHECK(error.starts_with(path + where));
     CHECK(error.ends_with(

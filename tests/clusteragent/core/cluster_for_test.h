@@ -1,8 +1,10 @@
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
+#include "clusteragent/core/address_index.h"
 #include "clusteragent/core/cluster.h"
 #include "tests/clusteragent/core/uplink_for_test.h"
 
@@ -42,6 +44,32 @@ inline EndpointSlice SliceOf(const Service& service, const std::string& name,
           .service = service.meta.name,
           .endpoints = std::move(endpoints),
           .ports = std::move(ports)};
+}
+
+// Makes it one that Kubernetes fills with Pods.
+inline void SelectPods(Service& service, EndpointSlice& slice) {
+  service.has_selector = true;
+  slice.meta.labels["endpointslice.kubernetes.io/managed-by"] =
+      "endpointslice-controller.k8s.io";
+  for (SliceEndpoint& endpoint : slice.endpoints) endpoint.of_pod = true;
+}
+
+// Who has the addresses, as an ObjectStore would know it.
+inline void FillHolders(Cluster& cluster) {
+  cluster.holders.clear();
+  for (const Service& service : cluster.services) {
+    std::vector<EndpointSlice> slices;
+    for (const EndpointSlice& slice : cluster.slices) {
+      if (slice.meta.name_space == service.meta.name_space &&
+          slice.service == service.meta.name) {
+        slices.push_back(slice);
+      }
+    }
+    for (const auto& [address, holder] : AddressesOf(service, slices)) {
+      cluster.holders[address].push_back(holder);
+    }
+  }
+  for (auto& [address, holders] : cluster.holders) std::ranges::sort(holders);
 }
 
 // Edge "a" as in TwoEdges(), whose bindings lead to a Service of both families

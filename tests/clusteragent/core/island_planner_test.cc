@@ -39,6 +39,7 @@ World WorldOf(const ObjectStore& store) {
       cluster.grants.push_back(grant);
     }
   }
+  FillHolders(cluster);
   return world;
 }
 
@@ -101,6 +102,19 @@ class Chance {
     Namespace b{.meta = {.name = "b"}};
     if (Below(2) == 0) b.meta.labels["edged.dev/allow-port-bindings"] = "true";
     store_.SetNamespaces({a, b});
+    ReferenceGrant grant{.meta = {.name_space = "a", .name = "g"},
+                         .from = {{"edged.dev", "PortBinding", "b"}},
+                         .to = {{"", "Service", AnyName("s").second}}};
+    if (Below(2) == 0) grant.to[0].name.clear();
+    store_.SetGrants(Below(2) == 0 ? std::vector<ReferenceGrant>()
+                                   : std::vector{grant});
+  }
+
+  // One that Services and Pods have, and one that they have not.
+  std::string SomeAddress() {
+    static const std::vector<std::string> kAddresses = {
+        "10.0.0.5", "10.96.0.10", "10.1.0.1", "10.1.0.2"};
+    return kAddresses[Below(kAddresses.size())];
   }
 
   void ChangeEndpoints() {
@@ -111,6 +125,8 @@ class Chance {
     for (size_t i = Below(3); i > 0; --i) {
       slice.endpoints.push_back(Ready(fmt::format("10.1.0.{}", i)));
     }
+    Service ignored;
+    if (Below(2) == 0) SelectPods(ignored, slice);
     store_.SetSlices(name, {slice});
   }
 
@@ -127,6 +143,7 @@ class Chance {
     }
     for (size_t i = 0; i <= Below(2); ++i) {
       Binding binding = Bind(fmt::format("b{}", i), "TCP", Port());
+      binding.target.address = SomeAddress();
       if (Below(2) == 0) {
         binding.target = {};
         const Name target = AnyName("s");
@@ -145,6 +162,8 @@ class Chance {
                   {{"", Protocol::kTcp, static_cast<uint16_t>(Port())}});
     service.meta.created = At(static_cast<int64_t>(Below(50)));
     service.meta.deleting = Below(10) == 0;
+    service.has_selector = Below(2) == 0;
+    if (Below(2) == 0) service.cluster_ips.clear();
     auto& annotations = service.meta.annotations;
     if (Below(3) > 0) {
       service.type = "LoadBalancer";
@@ -236,6 +255,64 @@ TEST_CASE("island_planner: a change touches its own edge alone",
   CHECK(difference.objects == std::set<ObjectKey>{one});
   const ObjectKey node{Kind::kEdgeNode, "", "e1"};
   CHECK(planner.ObjectsOf("e1") == std::set<ObjectKey>{node, one});
+}
+
+// A binding of each edge to an address of one namespace.
+ObjectStore ToShop() {
+  ObjectStore store = TwoIslands();
+  store.UseCluster({});
+  for (const char* name : {"zero", "one"}) {
+    PortBinding object = store.port_bindings().at({"default", name});
+    object.bindings[0].target.address =
+        name == std::string("zero") ? "10.96.0.1" : "10.96.0.2";
+    store.Put(object);
+  }
+  store.SetNamespaces({{.meta = {.name = "shop"}}, {.meta = {.name = "x"}}});
+  store.Put(
+      ServiceOf("shop", "api", {{"", Protocol::kTcp, 80}}, {"10.96.0.1"}));
+  return store;
+}
+
+TEST_CASE("island_planner: who gets an address touches those that lead there",
+          "[island_planner]") {
+  ObjectStore store = ToShop();
+  const Facts facts = FactsFor({"e0", "e1"});
+  const Allocation allocation = Allocate({}, store.EdgeWorld(), facts);
+  IslandPlanner planner;
+  planner.Replan(store, allocation, facts);
+  store.ForgetChanges();
+  const auto denied = [&planner](const char* name) {
+    const auto& planned =
+        *planner.plan().Object({Kind::kPortBinding, "default", name});
+    return planned.bindings[0].refused ? planned.bindings[0].refused->reason
+                                       : std::string();
+  };
+  CHECK(denied("zero") == "TargetDenied");
+  CHECK(denied("one").empty());
+  const auto touched = [&] {
+    CHECK_FALSE(store.changes().everything);
+    auto difference = planner.Replan(store, allocation, facts);
+    store.ForgetChanges();
+    return difference.edges;
+  };
+  using Edges = std::set<std::string>;
+
+  store.Put(ServiceOf("x", "new", {{"", Protocol::kTcp, 80}}, {"10.96.0.2"}));
+  CHECK(touched() == Edges{"e1"});
+  CHECK(denied("one") == "TargetDenied");
+  store.RemoveService({"x", "new"});
+  CHECK(touched() == Edges{"e1"});
+  CHECK(denied("one").empty());
+
+  Namespace shop{.meta = {.name = "shop"}};
+  shop.meta.labels["edged.dev/allow-port-bindings"] = "true";
+  store.SetNamespaces({shop, {.meta = {.name = "x"}}});
+  CHECK(touched() == Edges{"e0"});
+  CHECK(denied("zero").empty());
+  shop.meta.labels["edged.dev/allow-port-bindings"] = "false";
+  store.SetNamespaces({shop, {.meta = {.name = "x"}}});
+  CHECK(touched() == Edges{"e0"});
+  CHECK(denied("zero") == "TargetDenied");
 }
 
 TEST_CASE("island_planner: other facts are a change of everything",

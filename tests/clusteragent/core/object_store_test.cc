@@ -65,12 +65,45 @@ TEST_CASE("object_store: names what changed", "[object_store]") {
     CHECK(store.changes().services.empty());
     CHECK(store.port_bindings().empty());
   }
+  SECTION("a Namespace's consent") {
+    const std::set<std::string> shop = {"shop"};
+    Namespace open{.meta = {.name = "shop"}};
+    world.cluster->namespaces = {open};
+    store.Replace(world);
+    CHECK(store.changes().empty());  // as little as without it
+    open.meta.labels["edged.dev/allow-port-bindings"] = "true";
+    world.cluster->namespaces = {open};
+    store.Replace(world);
+    CHECK(store.changes().consents == shop);
+    store.ForgetChanges();
+    open.meta.labels["of-others"] = "x";
+    world.cluster->namespaces = {open};
+    store.Replace(world);
+    CHECK(store.changes().empty());
+    world.cluster->namespaces.clear();
+    store.Replace(world);
+    CHECK(store.changes().consents == shop);
+    store.ForgetChanges();
+    world.cluster->grants = {{.meta = {.name_space = "shop", .name = "g"}}};
+    store.Replace(world);
+    CHECK(store.changes().consents == shop);
+    CHECK_FALSE(store.changes().everything);
+  }
+  SECTION("an address") {
+    world.cluster->services[0].cluster_ips = {Ip("10.96.0.11"), Ip("fd00::10")};
+    store.Replace(world);
+    CHECK(store.changes().addresses ==
+          std::set<IpAddress>{Ip("10.96.0.10"), Ip("10.96.0.11")});
+    CHECK(store.addresses().HoldersOf(Ip("10.96.0.10")).empty());
+    CHECK(store.addresses().Holds("default", Ip("10.96.0.11")));
+  }
   SECTION("what all objects rest on is everything") {
-    const int kind = GENERATE(0, 1, 2, 3);
+    const int kind = GENERATE(0, 1, 2);
     if (kind == 0) world.edge_nodes[0].address = "192.0.2.99";
-    if (kind == 1) world.cluster->namespaces = {{.meta = {.name = "new"}}};
-    if (kind == 2) world.cluster->grants = {{.meta = {.name = "new"}}};
-    if (kind == 3) world.cluster->annotations.prefix = "example.com";
+    const ObjectMeta exposed{.name = "new",
+                             .annotations = {{"edged.dev/expose", "true"}}};
+    if (kind == 1) world.cluster->namespaces = {{.meta = exposed}};
+    if (kind == 2) world.cluster->annotations.prefix = "example.com";
     store.Replace(world);
     CHECK(store.changes().everything);
   }

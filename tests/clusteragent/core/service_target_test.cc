@@ -221,5 +221,135 @@ TEST_CASE("service_target: another namespace must consent",
   }
 }
 
+// Namespace "shop" with a Service whose Pod is 10.1.0.9, and one without Pods.
+Cluster WithPod() {
+  Service api = ServiceOf("shop", "api", {{"", kTcp, 80}}, {"10.96.0.20"});
+  EndpointSlice slice =
+      SliceOf(api, "api-1", {{"", kTcp, 8080}}, {Ready("10.1.0.9")});
+  SelectPods(api, slice);
+  Cluster cluster{.services = {api, ServiceOf("shop", "empty", {{"", kTcp, 80}},
+                                              {"10.96.0.21"})},
+                  .slices = {slice}};
+  FillHolders(cluster);
+  return cluster;
+}
+
+std::string AskAddress(const Cluster& cluster, const std::string& address,
+                       uint16_t port, const std::string& from = "default") {
+  const auto refusal = ServiceTargets(cluster).JudgeAddress(
+      {Ip(address), port}, User({443, 443}, kTcp, from));
+  return refusal ? refusal->reason : "";
+}
+
+TEST_CASE("service_target: another namespace's address needs its consent",
+          "[service_target]") {
+  Cluster cluster = WithPod();
+  for (const char* address : {"10.1.0.9", "10.96.0.20", "10.96.0.21"}) {
+    INFO(address);
+    CHECK(AskAddress(cluster, address, 9999) == "TargetDenied");
+    CHECK(AskAddress(cluster, address, 9999, "shop").empty());
+  }
+  CHECK(AskAddress(cluster, "10.1.0.8", 80).empty());
+  CHECK(ServiceTargets(cluster)
+            .JudgeAddress({Ip("10.1.0.9"), 8080}, User({443, 443}))
+            ->message ==
+        "PortBinding default/b: spec.bindings[0] \"x\": target.address: "
+        "10.1.0.9 is of namespace \"shop\", which has neither the label "
+        "edged.dev/allow-port-bindings=true nor a ReferenceGrant for "
+        "PortBindings of namespace \"default\"");
+
+  SECTION("by its label") {
+    cluster.namespaces = {{.meta = {.name = "shop"}}};
+    cluster.namespaces[0].meta.labels["edged.dev/allow-port-bindings"] = "true";
+    CHECK(AskAddress(cluster, "10.1.0.9", 9999).empty());
+  }
+  SECTION("by a grant: of one Service for what it publishes") {
+    cluster.grants = {{.meta = {.name_space = "shop", .name = "g"},
+                       .from = {{"edged.dev", "PortBinding", "default"}},
+                       .to = {{"", "Service", "api"}}}};
+    CHECK(AskAddress(cluster, "10.1.0.9", 8080).empty());
+    CHECK(AskAddress(cluster, "10.1.0.9", 9999) == "TargetDenied");
+    CHECK(AskAddress(cluster, "10.96.0.20", 80).empty());
+    CHECK(AskAddress(cluster, "10.96.0.21", 80) == "TargetDenied");
+    CHECK(AskAddress(cluster, "10.1.0.9", 8080, "other") == "TargetDenied");
+    cluster.grants[0].to[0].name = "";
+    CHECK(AskAddress(cluster, "10.1.0.9", 9999).empty());
+  }
+  SECTION("of each namespace that has it") {
+    // A Pod on its node's network, as that of "shop".
+    Service own = ServiceOf("default", "own", {{"", kTcp, 80}}, {});
+    EndpointSlice slice =
+        SliceOf(own, "own-1", {{"", kTcp, 8080}}, {Ready("10.1.0.9")});
+    SelectPods(own, slice);
+    cluster.services.push_back(own);
+    cluster.slices.push_back(slice);
+    FillHolders(cluster);
+    CHECK(AskAddress(cluster, "10.1.0.9", 8080) == "TargetDenied");
+    CHECK(AskAddress(cluster, "10.1.0.9", 8080, "shop") == "TargetDenied");
+    // Its own endpoints are no question of addresses.
+    CHECK(Shown(ServiceTargets(cluster).Resolve({"default", "own", "80", false},
+                                                User({443, 443}))) ==
+          "4: 10.1.0.9:8080\n");
+  }
+}
+
+TEST_CASE("service_target: nobody gets an address by writing it down",
+          "[service_target]") {
+  Cluster cluster = WithPod();
+  Service claim = ServiceOf("evil", "claim", {{"", kTcp, 80}}, {});
+  EndpointSlice slice =
+      SliceOf(claim, "claim-1", {{"", kTcp, 80}}, {Ready("192.168.1.20")});
+  SelectPods(claim, slice);
+  SECTION("in a slice that no controller has") { slice.meta.labels.clear(); }
+  SECTION("behind a Service that no controller fills") {
+    claim.has_selector = false;
+  }
+  SECTION("as what is no Pod of that namespace") {
+    slice.endpoints[0].of_pod = false;
+  }
+  cluster.services.push_back(claim);
+  cluster.slices.push_back(slice);
+  FillHolders(cluster);
+  CHECK(AskAddress(cluster, "192.168.1.20", 80).empty());
+}
+
+TEST_CASE("service_target: an endpoint written by hand is no way round it",
+          "[service_target]") {
+  Cluster cluster = WithPod();
+  const Service mine = ServiceOf("default", "mine", {{"", kTcp, 80}}, {});
+  cluster.services.push_back(mine);
+  cluster.slices.push_back(
+      SliceOf(mine, "mine-1", {{"", kTcp, 8080}}, {Ready("10.1.0.9")}));
+  FillHolders(cluster);
+  for (const bool via_cluster_ip : {false, true}) {
+    const auto asked = ServiceTargets(cluster).Resolve(
+        {"default", "mine", "80", via_cluster_ip}, User({443, 443}));
+    CHECK(Shown(asked) == "TargetDenied");
+    CHECK(MessageOf(asked).find(
+              "Service default/mine: endpoint 10.1.0.9 of EndpointSlice mine-1 "
+              "is of namespace \"shop\"") != std::string::npos);
+  }
+}
+
+TEST_CASE("service_target: of the API servers' addresses the API is theirs",
+          "[service_target]") {
+  const Service api =
+      ServiceOf("default", "kubernetes", {{"https", kTcp, 443}}, {"10.96.0.1"});
+  Cluster cluster{.services = {api},
+                  .slices = {SliceOf(api, "kubernetes", {{"https", kTcp, 6443}},
+                                     {Ready("192.168.1.10")})}};
+  FillHolders(cluster);
+  const auto ask = [&cluster](const std::string& address, uint16_t port) {
+    return AskAddress(cluster, address, port, "shop");
+  };
+  CHECK(ask("10.96.0.1", 443) == "TargetDenied");
+  CHECK(ask("192.168.1.10", 6443) == "TargetDenied");
+  CHECK(ask("192.168.1.10", 22).empty());
+  CHECK(ServiceTargets(cluster)
+            .JudgeAddress({Ip("192.168.1.10"), 6440},
+                          User({5000, 5010}, kTcp, "shop"))
+            ->reason == "TargetDenied");
+}
+
 }  // namespace
 }  // namespace edged::agent

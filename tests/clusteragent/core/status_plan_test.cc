@@ -231,5 +231,46 @@ default/web    https    vps 203.0.113.1 tcp/443  True   -
 )");
 }
 
+TEST_CASE(
+    "status_plan: a change under way is said of bindings, not of the edge",
+    "[status_plan]") {
+  const Facts facts = FactsFor({"vps"});
+  EdgeReport report = Healthy(PlanOf(WebWorld(), facts), "vps");
+  World world = WebWorld();
+  world.port_bindings.push_back(
+      Object("more", "vps", {Bind("http", "TCP", 81)}));
+  const Plan plan = PlanOf(world, facts);
+  report.settling = true;
+  auto statuses = MakeStatus(plan, {{"vps", report}});
+  const auto ready = [&statuses](const ObjectKey& key) {
+    return statuses.at(key).Find("Ready")->reason;
+  };
+  const ObjectKey edge{Kind::kEdgeNode, "", "vps"};
+  const ObjectKey more{Kind::kPortBinding, "default", "more"};
+  CHECK(ready(edge) == "Ready");
+  CHECK(statuses.at(edge).Find("Programmed")->status == ConditionStatus::kTrue);
+  CHECK(ready(more) == "NotProgrammed");
+  CHECK(ready({Kind::kPortBinding, "default", "web"}) == "Ready");
+
+  report.settling = false;  // it takes too long
+  statuses = MakeStatus(plan, {{"vps", report}});
+  CHECK(ready(edge) == "NotProgrammed");
+  report.settling = true;
+  report.tunnel_up = false;  // what is wrong with the edge is said at once
+  statuses = MakeStatus(plan, {{"vps", report}});
+  CHECK(ready(edge) == "TunnelDown");
+}
+
+TEST_CASE("status_plan: a file that cannot be read is told of a healthy edge",
+          "[status_plan]") {
+  const Plan plan = PlanOf(WebWorld(), FactsFor({"vps"}));
+  EdgeReport report = Healthy(plan, "vps");
+  report.file_trouble = "keys/vps.yaml: Is a directory";
+  CHECK(
+      Text(Statuses(plan, {{"vps", report}}), "vps")
+          .starts_with("Enrolled=True Enrolled: keys/vps.yaml: Is a directory\n"
+                       "TunnelUp=True TunnelUp\n"));
+}
+
 }  // namespace
 }  // namespace edged::agent

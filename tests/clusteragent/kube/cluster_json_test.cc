@@ -14,7 +14,7 @@ TEST_CASE("cluster_json: a Service", "[cluster_json]") {
       "annotations": {"edged.dev/expose": "true"}},
     "spec": {"type": "LoadBalancer", "clusterIP": "10.96.0.10",
       "clusterIPs": ["10.96.0.10", "fd00::10"], "sessionAffinity": "ClientIP",
-      "loadBalancerClass": "edged.dev/edge",
+      "loadBalancerClass": "edged.dev/edge", "selector": {"app": "web"},
       "loadBalancerSourceRanges": ["192.0.2.0/24 ", 7],
       "externalTrafficPolicy": "Local",
       "ports": [{"name": "http", "port": 80, "targetPort": "web"},
@@ -28,6 +28,7 @@ TEST_CASE("cluster_json: a Service", "[cluster_json]") {
   CHECK(service->type == "LoadBalancer");
   CHECK_FALSE(service->headless);
   CHECK(service->cluster_ips.size() == 2);
+  CHECK(service->has_selector);
   CHECK(service->client_ip_affinity);
   CHECK(service->keeps_client_ip);
   CHECK(service->load_balancer_class == "edged.dev/edge");
@@ -42,6 +43,9 @@ TEST_CASE("cluster_json: a Service", "[cluster_json]") {
           ParseJson(
               R"({"metadata": {"name": "a"}, "spec": {"clusterIP": "None"}})"))
           ->headless);
+  CHECK_FALSE(
+      ReadService(ParseJson(R"({"metadata": {"name": "a"}, "spec": {}})"))
+          ->has_selector);
 }
 
 TEST_CASE("cluster_json: conditions of an endpoint that are not said",
@@ -52,9 +56,11 @@ TEST_CASE("cluster_json: conditions of an endpoint that are not said",
     "addressType": "IPv4",
     "ports": [{"name": "", "port": 8080, "protocol": "TCP"}, {"port": null}],
     "endpoints": [
-      {"addresses": ["10.1.0.1"]},
-      {"addresses": ["10.1.0.2"], "conditions": {"ready": false}},
-      {"addresses": ["10.1.0.3"], "nodeName": "n1", "conditions":
+      {"addresses": ["10.1.0.1"],
+        "targetRef": {"kind": "Pod", "namespace": "shop", "name": "w"}},
+      {"addresses": ["10.1.0.2"], "conditions": {"ready": false},
+        "targetRef": {"kind": "Pod", "namespace": "other", "name": "w"}},
+      {"addresses": ["10.1.0.3"], "targetRef": {"kind": "Node"}, "nodeName": "n1", "conditions":
         {"ready": false, "serving": true, "terminating": true}},
       {"addresses": ["web.example"]}, {"addresses": []}, {}, 7]})"));
   REQUIRE(slice);
@@ -66,6 +72,9 @@ TEST_CASE("cluster_json: conditions of an endpoint that are not said",
   CHECK_FALSE(slice->endpoints[1].serving);
   CHECK(slice->endpoints[2].terminating);
   CHECK(slice->endpoints[2].node == "n1");
+  CHECK(slice->endpoints[0].of_pod);
+  CHECK_FALSE(slice->endpoints[1].of_pod);
+  CHECK_FALSE(slice->endpoints[2].of_pod);
 }
 
 TEST_CASE("cluster_json: namespaces, grants and secrets", "[cluster_json]") {

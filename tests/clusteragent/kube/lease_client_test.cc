@@ -46,6 +46,12 @@ class LeaseServer {
     const std::lock_guard lock(mutex_);
     down_ = down;
   }
+  // Versions begin anew, as in a store from a backup.
+  void Restore(const json& lease) {
+    const std::lock_guard lock(mutex_);
+    version_ = 0;
+    Set(lease);
+  }
   void Delete() {
     const std::lock_guard lock(mutex_);
     lease_ = nullptr;
@@ -102,13 +108,15 @@ struct Replica {
                                                   ";"
                                             : "none;";
                               },
-                          .trouble = [](const absl::Status&) {}});
+                          .trouble = [](const absl::Status&) {},
+                          .restored = [this] { ++restored; }});
     lease->Start();
   }
 
   std::unique_ptr<RestClient> rest;
   std::unique_ptr<LeaseClient> lease;
   std::string told;
+  int restored = 0;
 };
 
 TEST_CASE("lease_client: leads, keeps leading, and lets go", "[lease_client]") {
@@ -162,6 +170,27 @@ TEST_CASE("lease_client: a lease deleted by hand", "[lease_client]") {
   CHECK(a.lease->term()->number == 2);
   a.lease->Exceed(40);
   CHECK(runner.Until([&] { return api.Shown() == "a 41 1"; }));
+}
+
+TEST_CASE("lease_client: a lease that is older than it was tells of a backup",
+          "[lease_client]") {
+  LeaseServer api;
+  FakeHttpServer server(std::ref(api));
+  agent::LoopRunner runner;
+  Replica a(runner.loop(), server.Url(), "a");
+  REQUIRE(runner.Until([&] { return a.lease->term().has_value(); }));
+  const json backup = api.Lease();
+  Replica b(runner.loop(), server.Url(), "b");
+  runner.For(milliseconds(600));
+  api.Delete();  // made anew by one of them: no backup
+  CHECK(runner.Until([&] { return !api.Lease().is_null(); }));
+  runner.For(milliseconds(300));
+  CHECK(a.restored + b.restored == 0);
+  api.Restore(backup);
+  CHECK(runner.Until([&] { return a.restored == 1 && b.restored == 1; }));
+  runner.For(milliseconds(500));
+  CHECK(a.restored == 1);
+  CHECK(b.restored == 1);
 }
 
 TEST_CASE("lease_client: one that is alone writes a term once, and keeps it",

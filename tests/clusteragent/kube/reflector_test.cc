@@ -281,6 +281,21 @@ TEST_CASE("reflector: one that waits for a server is hurried when it is there",
   CHECK(script.watches == 2);
 }
 
+TEST_CASE("reflector: a store from a backup is listed, however old it is",
+          "[reflector]") {
+  Script script;
+  script.SetList({Object("a", 5), Object("b", 9)}, 10);
+  script.SetWatches({Forever});
+  Mirror mirror(script);
+  CHECK(mirror.Becomes("a=5 b=9"));
+  CHECK(mirror.runner.Until([&] { return script.watches == 1; }));
+  script.SetList({Object("a", 5)}, 6);
+  mirror.reflector->Relist();
+  CHECK(mirror.Becomes("a=5"));
+  CHECK(mirror.runner.Until([&] { return script.versions() == " 10 6"; }));
+  CHECK(mirror.troubles.empty());
+}
+
 TEST_CASE("reflector: what is no event ends the watch, not the agent",
           "[reflector]") {
   Script script;

@@ -151,6 +151,13 @@ TEST_CASE("uplink: a device that is as it was made is compared where asked for",
 
   // Its peers were taken away by ourselves.
   REQUIRE(host.uplink().ForgetPeers(device).ok());
+  const UplinkPlan plan = host.PlanFor({"a", "b"});
+  for (const UplinkDevice& one : plan.devices) {
+    CHECK(host.uplink().RepairPeers(one).written.empty());
+  }
+  CHECK(host.uplink().Tunnel(device)->peers.empty());
+  CHECK(host.uplink().Apply(plan, Uplink::Compare::kChanged).written.empty());
+  CHECK(host.uplink().Tunnel(device)->peers.size() == 1);
   host.Apply({"a", "b"}, Uplink::Compare::kChanged);
   CHECK(host.uplink().Tunnel(device)->peers.size() == 1);
   // Another plan of one is made so, and no longer than it is wanted.

@@ -1,11 +1,12 @@
 """Several replicas: each is an uplink, one of them leads."""
 
 import signal
+import time
 
 from case import case
 from controller import A, Controller, Setup, add_node
 from expect import eventually, expect, expect_in
-from product import port_binding, tcp
+from product import EDGED, port_binding, tcp
 from world import BACKEND, CLIENT, HOME_LAN
 
 LIMIT_SECONDS = 120
@@ -87,6 +88,28 @@ def a_new_key_is_for_every_replica(setup):
         expect_in("backend:8080 saw 10.244.", setup.page())
 
 
+@case
+def a_status_that_was_emptied(setup):
+    """What an EdgeNode's status remembers, removed by somebody, is written again; meanwhile the
+    tunnel of a replica that does not lead stays as it is."""
+    def link():
+        links = setup.second.host.run(["ip", "-o", "link"]).stdout.splitlines()
+        return next(line.split()[:2] for line in links if " eu-" in line)
+
+    def remembered():
+        status = setup.cluster.get("edgenode", "a")["status"]
+        return [status.get(field) for field in ("allocation", "keys")]
+
+    eventually(lambda: expect(alive(setup), ["home", "second"]), 15, pause=0.2)
+    before, known = link(), remembered()
+    gone = '{"status": {"allocation": null, "keys": null}}'
+    setup.cluster.kubectl("patch", "edgenode", "a", "--subresource=status", "--type=merge",
+                          "-p", gone)
+    eventually(lambda: expect(remembered(), known), 10)
+    expect(link(), before, "the device of the second replica")
+    expect_in("saw", setup.page())
+
+
 def peers_of(host):
     """The edge's keys that a replica knows."""
     links = host.run(["ip", "-o", "link"]).stdout.split()
@@ -116,3 +139,33 @@ def a_killed_leader_is_followed(setup):
     setup.wait_ready("pb", "last")
     eventually(lambda: expect_in("saw 10.244.1.1", setup.page(82)), 10)
     expect_in(A, setup.cluster.kubectl("get", "en", "a", "--no-headers").stdout)
+
+
+@case
+def another_one_leads_while_a_key_is_replaced(setup):
+    """The leader goes at some moment of a replacement: whoever leads next goes on with it, and
+    both replicas reach the edge by the key that it has."""
+    leader, other = setup.agent, setup.second.run()
+    eventually(lambda: expect(alive(setup), ["home", "second"]), 20, pause=0.2)
+    for pause in (0, 0.02, 0.05, 0.1, 0.3):
+        terms = other.log().count("leading cluster")
+        before = setup.edge.status()["tunnel"]["publicKey"]
+        setup.edge.host.start([EDGED, "rotate-key"], "rotate-key")
+        time.sleep(pause)
+        leader.process.signal(signal.SIGTERM)
+        eventually(lambda o=other, t=terms: o.leads(t + 1), 10)
+        leader.process.wait(10)
+        leader.run()
+
+        def replaced(before=before):
+            tunnel = setup.edge.status()["tunnel"]
+            expect(tunnel["publicKey"] != before, True, "another key")
+            expect(tunnel.get("nextPublicKey", ""), "", "no further one")
+            for host in (setup.world.home, setup.second.host):
+                expect(peers_of(host), {tunnel["publicKey"]}, host.name)
+            expect(alive(setup), ["home", "second"])
+
+        eventually(replaced, 20, pause=0.1)
+        for _ in range(8):
+            expect_in("backend:8080 saw 10.244.", setup.page())
+        leader, other = other, leader

@@ -1,6 +1,7 @@
 """An API server that comes back as another one, and a store from a backup."""
 
 import shutil
+import signal
 
 from case import case
 from configs import kubeconfig
@@ -16,6 +17,23 @@ def serve(setup, name, port):
     setup.cluster.apply(port_binding(name, tcp(port, f"{BACKEND}:8080")))
     setup.wait_ready("pb", name, seconds=40)
     setup.becomes_served(port)
+
+
+def keep(cluster, store, backup):
+    """A backup of what etcd has."""
+    cluster.stop("etcd")
+    shutil.copytree(store, backup)
+    cluster.start_again("etcd")
+
+
+def put_back(cluster, store, backup):
+    cluster.stop("kube-apiserver")
+    cluster.stop("etcd")
+    shutil.rmtree(store)
+    backup.rename(store)
+    cluster.start_again("etcd")
+    cluster.start_again("kube-apiserver")
+    cluster.wait_ready()
 
 
 @case
@@ -63,9 +81,7 @@ def a_store_from_a_backup(lab):
     setup.join()
     serve(setup, "old", 80)
     store, backup = setup.cluster.folder / "etcd", setup.cluster.folder / "backup"
-    setup.cluster.stop("etcd")
-    shutil.copytree(store, backup)
-    setup.cluster.start_again("etcd")
+    keep(setup.cluster, store, backup)
     serve(setup, "young", 81)
     setup.agent.process.stop()
     setup.agent.run()
@@ -74,13 +90,7 @@ def a_store_from_a_backup(lab):
         return int(setup.edge.status()["epoch"]["number"])
 
     becomes(term, 2, 30)
-    setup.cluster.stop("kube-apiserver")
-    setup.cluster.stop("etcd")
-    shutil.rmtree(store)
-    backup.rename(store)
-    setup.cluster.start_again("etcd")
-    setup.cluster.start_again("kube-apiserver")
-    setup.cluster.wait_ready()
+    put_back(setup.cluster, store, backup)
 
     def followed():
         expect(setup.page(80), SAW)
@@ -91,3 +101,23 @@ def a_store_from_a_backup(lab):
     expect(setup.page(80), SAW)
     expect(term() > 2, True, f"term {term()}")
     expect_in("Ready", dict(events_of(setup.cluster, "PortBinding", "later")))
+
+
+@case
+def a_backup_that_no_watch_was_told_of(lab):
+    """The same where the agent heard nothing of it: a watch that goes on from a version that is
+    not there yet tells nothing, so the older Lease alone says that there is another store."""
+    setup = Setup(lab)
+    setup.agent.run()
+    setup.join()
+    serve(setup, "old", 80)
+    store, backup = setup.cluster.folder / "etcd", setup.cluster.folder / "backup"
+    keep(setup.cluster, store, backup)
+    serve(setup, "young", 81)
+    setup.agent.process.signal(signal.SIGSTOP)
+    put_back(setup.cluster, store, backup)
+    setup.agent.process.signal(signal.SIGCONT)
+    becomes(lambda: setup.page(81)[:3], "no:", 20)
+    expect_in("the cluster came back from a backup", setup.agent.log())
+    setup.becomes_served(80)
+    serve(setup, "later", 82)

@@ -5,8 +5,8 @@ import time
 
 import ask
 from case import case
-from expect import eventually, expect, expect_not_in
-from product import Setup, tcp, udp
+from expect import eventually, expect, expect_in, expect_not_in
+from product import Setup, edge_node, tcp, udp
 from stream import Stream, Transfer
 from world import A, BACKEND, HOME_LAN
 
@@ -126,6 +126,55 @@ def killed_again_and_again(setup):
     flowing(setup, "edged killed in its start", disturb)
 
 
+def restart_with(setup, what, spoil):
+    """clusteragent, killed and started with its key file spoiled, under load."""
+    def disturb():
+        process = setup.agent.process
+        process.kill()
+        spoil()
+        restart(setup.agent.run, process, signal.SIGKILL)
+
+    flowing(setup, what, disturb)
+
+
+@case
+def clusteragent_finds_its_key_damaged(setup):
+    """An agent that finds its key file damaged takes the key from the device that carries the
+    traffic, writes it anew, and keeps the other file: nothing is lost, nor is it with the next
+    start."""
+    path = setup.agent.state / "keys/a.yaml"
+    key = path.read_text()
+    restart_with(setup, "key damaged", lambda: path.write_text(key[: len(key) // 2]))
+    expect_in(key.splitlines()[1], path.read_text(), "its key")
+    expect(path.with_name("a.yaml.damaged").read_text(), key[: len(key) // 2])
+    path.write_text("")
+    restart_with(setup, "key empty", lambda: None)
+    expect_in(key.splitlines()[1], path.read_text(), "its key")
+    restart_with(setup, "key whole again", lambda: None)
+
+
+@case
+def clusteragent_cannot_read_its_key(setup):
+    """The same where the file cannot be read at all: the EdgeNode says so until it can be."""
+    path = setup.agent.state / "keys/a.yaml"
+    key = path.read_text()
+
+    def spoil():
+        path.unlink()
+        path.mkdir()
+
+    def told():
+        return setup.agent.edge_condition("a", "Enrolled")[2]
+
+    restart_with(setup, "key unreadable", spoil)
+    eventually(lambda: expect_in("keys/a.yaml", told()), 10)
+    expect(path.is_dir(), True, "left alone")
+    path.rmdir()
+    path.write_text(key)
+    eventually(lambda: expect(told(), ""), 10)
+    restart_with(setup, "key readable again", lambda: None)
+
+
 def reboot_home(setup, meanwhile=lambda: None):
     """All that a kernel forgets when it reboots, but for the network that the lab made."""
     home = setup.world.home
@@ -162,3 +211,18 @@ def home_reboots_without_a_network(setup):
     time.sleep(3)
     home.ip("route add default via 192.168.1.1")
     answers_within(setup, 2, "with a way")
+
+
+@case
+def home_reboots_without_a_name_server(setup):
+    """The same where the edge's name is known a while after the agent."""
+    home = setup.world.home
+    names = home.folder / "hosts"
+    names.write_text("127.0.0.1 localhost\n")
+    home.run(["mount", "--bind", names, "/etc/hosts"])
+    reboot_home(setup, lambda: setup.agent.write(
+        "edge-a", edge_node("a", "vps.example.com", (A,), tunnel={"network": "10.200.0.0/22"})
+    ))
+    time.sleep(2)
+    names.write_text(f"{A} vps.example.com\n")
+    answers_within(setup, 5, "with a name")

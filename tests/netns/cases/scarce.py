@@ -202,3 +202,21 @@ def agent_with_read_only_state(lab):
     goes_on_without_disk(setup, "Read-only file system")
     make_writable(host, STATE)
     is_durable_again(setup)
+
+
+@case
+def a_new_key_waits_for_the_agents_disk(lab):
+    """A key that the agent could not write down is in use as soon as it can."""
+    setup = serving(lab)
+    tunnel = lambda: setup.edge.status()["tunnel"]  # noqa: E731
+    eventually(lambda: expect(tunnel().get("keyOfToken", False), False, "key of the token"), 10)
+    before = tunnel()["publicKey"]
+    make_read_only(setup.agent.host, STATE)
+    setup.edge.call("RotateKey")
+    eventually(lambda: expect_in("Read-only file system", setup.agent.process.output()))
+    time.sleep(0.5)
+    expect(tunnel()["publicKey"], before, "the key meanwhile")
+    make_writable(setup.agent.host, STATE)
+    eventually(lambda: expect(tunnel()["publicKey"] != before, True, "another key"), 15)
+    eventually(lambda: expect(tunnel().get("nextPublicKey", ""), "", "the key after it"), 15)
+    becomes_served(setup)
