@@ -1,5 +1,7 @@
 """What ends, dies or is away in a cluster, and what clients on the internet see of it."""
 
+import contextlib
+import http.client
 import threading
 import time
 
@@ -31,13 +33,14 @@ def answered(site, port=80, seconds=20):
     )
 
 
-def both_carry(site):
-    """Two uplinks are alive and carry what the edge has."""
+def both_carry(site, count=2):
+    """So many uplinks there are, alive, and carry what the edge has."""
 
     def look():
-        alive = [one.get("appliedDigest") for one in site.edges["a"].status()["uplinks"]
-                 if one.get("alive")]
-        expect((len(alive), len(set(alive))), (2, 1), "uplinks, digests")
+        uplinks = site.edges["a"].status()["uplinks"]
+        alive = [one.get("appliedDigest") for one in uplinks if one.get("alive")]
+        expect((len(uplinks), len(alive), len(set(alive))), (count, count, 1),
+               "uplinks, alive ones, their digests")
 
     eventually(look, 60, pause=0.2)
 
@@ -130,6 +133,54 @@ def a_leader_that_dies_is_replaced(setup):
     print(f"    longest wait {clients.longest:.2f} s, {len(clients.failures)} failures")
     expect(clients.longest < 2.5 * SLOWNESS, True, f"longest wait {clients.longest:.2f} s")
     both_carry(setup)
+
+
+def scale(site, count):
+    site.cluster.kubectl("-n", "edged", "scale", "deployment", "clusteragent",
+                         f"--replicas={count}")
+
+
+def gets(connection):
+    connection.request("GET", "/")
+    return connection.getresponse().read().decode()[:7]
+
+
+def tunnel(site):
+    """Peers and routes of the edge's device, as the kernel has them."""
+    edge = site.edges["a"].host
+    peers = edge.run(["wg", "show", "edged0", "peers"]).stdout.split()
+    routes = edge.run(["ip", "-4", "route", "show", "dev", "edged0"]).stdout.splitlines()
+    return len(peers), len(routes)
+
+
+@case
+def a_third_replica_comes_and_goes(setup):
+    """C16: with a third uplink that comes and goes again, connections by the other two go on,
+    no client that connects is refused, and its peer and route go with it."""
+    before = tunnel(setup)
+    with contextlib.ExitStack() as stack, Clients(setup) as clients:
+        with setup.world.client.network():
+            held = [http.client.HTTPConnection(A, 80, timeout=Clients.PATIENCE * 4)
+                    for _ in range(12)]
+            for one in held:
+                stack.callback(one.close)
+                expect(gets(one), "web saw")
+        sockets = [one.sock for one in held]
+        two = pods(setup)
+        scale(setup, 3)
+        both_carry(setup, 3)
+        peers, routes = tunnel(setup)
+        expect((peers, routes), (before[0] + 1, before[1] + 1), "peers, routes of three")
+        [third] = pods(setup) - two
+        setup.cluster.kubectl("-n", "edged", "annotate", "pod", third,
+                              "controller.kubernetes.io/pod-deletion-cost=-100")
+        scale(setup, 2)
+        eventually(lambda: expect(pods(setup), two), 60, pause=0.2)
+        both_carry(setup)
+        expect([gets(one) for one in held], ["web saw"] * len(held), "connections from before")
+        expect([one.sock for one in held], sockets, "the same connections")
+    expect(tunnel(setup), before, "peers, routes")
+    expect(clients.failures, [], f"after {clients.answers} answers")
 
 
 @case
