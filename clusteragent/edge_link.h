@@ -125,7 +125,7 @@ class EdgeLink {
   PublicKey introduced_to_;  // the edge's key, while we introduce ourselves
   std::optional<IpAddress> address_;
   bool looking_up_ = false;
-  bool unresolved_ = false;  // the last look-up failed, and is trouble_
+  bool unresolved_ = false;         // the last look-up failed, and is trouble_
   std::optional<Uplink::Way> way_;  // to the edge, as last seen
   bool had_no_way_ = false;         // since then
   std::string device_;              // as carried
