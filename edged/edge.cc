@@ -58,6 +58,7 @@ Edge::Edge(EventLoop& loop, const KernelClients& kernel, StateStore& store,
                      dataplane_.facts().device, std::move(receive),
                      std::move(probed));
                }),
+      overflow_(kernel.conntrack),
       backoff_(milliseconds(200), std::chrono::seconds(10)),
       flows_(loop, [this](const FlowSearch& search) {
         return dataplane_.DeleteStaleFlows(model_, uplinks_.LongDead(), search);

@@ -25,6 +25,7 @@
 #include "edged/flow_sweep.h"
 #include "edged/join.h"
 #include "edged/system/dataplane.h"
+#include "edged/system/overflow.h"
 #include "edged/system/quiet_loader.h"
 #include "edged/system/state_store.h"
 #include "edged/uplink_watch.h"
@@ -111,6 +112,7 @@ class Edge : private UplinkWatch::Owner {
   void Tell(std::variant<Drift, Flood> what);
   void CheckTunnel();
   void CheckConntrack();
+  std::vector<HeardUplink> HeardUplinks() const;
   absl::StatusOr<protocol::Digest> Audit();
   void AuditNowAndThen();
   void AuditWhenQuiet();
@@ -182,6 +184,7 @@ class Edge : private UplinkWatch::Owner {
   std::set<std::string> stored_switched_;
   Astray told_astray_;  // in the log
   ConntrackRoom room_;
+  Overflow overflow_;
   uint64_t applied_version_ = 0;
   std::optional<WallTime> applied_at_;
   std::chrono::nanoseconds apply_time_{};

@@ -164,15 +164,37 @@ void Edge::CheckTunnel() {
   if (mtu_changed_) uplinks_.HeedSoon();
 }
 
+std::vector<HeardUplink> Edge::HeardUplinks() const {
+  const HostFacts& facts = dataplane_.facts();
+  std::vector<HeardUplink> heard;
+  for (const auto& [name, uplink] : model_.uplinks()) {
+    const auto outer = endpoints_.find(uplink.key);
+    if (outer == endpoints_.end() ||
+        HealthOf(facts.health, name) == Health::kDead) {
+      continue;
+    }
+    heard.push_back(
+        {limits_.overlay.UplinkAddress(uplink.block), outer->second});
+  }
+  return heard;
+}
+
 void Edge::CheckConntrack() {
-  const std::string before = room_.Warning();
+  const std::string before = room_.Warning(overflow_.held());
   room_.Saw(ReadConntrackFill());
-  const std::string now = room_.Warning();
-  if (now.empty() == before.empty()) return;
+  absl::Status held;
+  if (room_.is_full()) {
+    held = overflow_.Hold(dataplane_.facts(), HeardUplinks());
+  } else {
+    overflow_.End();
+  }
+  const std::string now = room_.Warning(overflow_.held());
+  if (now == before) return;
   if (now.empty()) {
     spdlog::info("the table of connections has room again");
   } else {
     spdlog::warn("{}", now);
+    if (!held.ok()) spdlog::warn("table {}: {}", kOverflowTable, Message(held));
   }
   SendReportIfChanged();
 }

@@ -57,7 +57,7 @@ Report Edge::MakeReport() const {
   if (!not_durable_.empty()) {
     report.warnings.push_back("StateNotDurable: " + not_durable_);
   }
-  if (std::string full = room_.Warning(); !full.empty()) {
+  if (std::string full = room_.Warning(overflow_.held()); !full.empty()) {
     report.warnings.push_back(std::move(full));
   }
   if (const Flood* flood = pace_.flood()) {

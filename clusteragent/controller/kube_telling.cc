@@ -79,6 +79,8 @@ void KubeControlPlane::Tell(const Telling& telling) {
   if (telling.changed) {
     untold_objects_.insert(telling.changed->begin(), telling.changed->end());
   }
+  // Whoever begins to lead tells everything.
+  if (!epoch()) untold_objects_.clear();
   // What was planned before this term is another leader's word.
   if (!epoch() || !led_ || !telling.settled) return;
   for (const ObjectKey& key : WhatToTell(telling)) TellObject(telling, key);

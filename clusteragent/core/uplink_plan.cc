@@ -329,7 +329,7 @@ absl::StatusOr<UplinkPlan> MakeUplinkPlan(const Plan& plan,
   ASSIGN_OR_RETURN(const auto marks, MarkMask::Create(input.mark_mask));
   UplinkPlan result;
   std::vector<TunnelOfEdge> tunnels;
-  HostGuard guard{.user = input.user};
+  HostGuard guard{.user = input.user, .has_timeouts = input.has_timeouts};
   for (const EdgePlan& edge : plan.edges) {
     guard.control_devices.push_back(HashedName("ec-", edge, input.uplink));
     ASSIGN_OR_RETURN(auto tunnel, MakeTunnelOfEdge(edge, input));

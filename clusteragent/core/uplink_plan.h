@@ -83,7 +83,8 @@ struct UplinkInput {
   std::set<Family> without_default;        // families without a default route
   std::vector<IpAddress> local_addresses;  // of this host
   uint32_t mark_mask = 0xff;
-  uint32_t user = 0;  // as whom this agent runs
+  uint32_t user = 0;          // as whom this agent runs
+  bool has_timeouts = false;  // the kernel keeps them for single connections
 };
 
 // Addresses and routes have link 0: the shell puts the device's index there.

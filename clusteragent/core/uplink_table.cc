@@ -28,6 +28,16 @@ using nftables::Verdict;
 using nftables::VerdictKind;
 
 constexpr char kTunnels[] = "tunnels";
+constexpr char kHalfOpen[] = "tcp-half-open";
+// Each of all clients' connections to a target takes one of 64,512 ports of
+// this host's address: strangers who answer nothing must not keep them. What a
+// client sends again later begins a new entry (the kernel lets no SYN prolong
+// one), by the same hash to the same endpoint.
+constexpr uint32_t kHalfOpenSeconds = 10;
+// What IPv6 never goes below, and a tunnel only where its way forces it. For
+// all clients' sake: to a target they are one address, and the kernel there
+// would keep to the least that any of them tells of.
+constexpr uint16_t kLeastPathMtu = 1280;
 
 constexpr int kMangle = -150;
 // Before the -100 of kube-proxy and docker, which would otherwise win or lose
@@ -207,14 +217,16 @@ Chain MasqueradeForwarded() {
 
 Chain Forward(const MarkMask& marks,
               const std::vector<UplinkFamily>& families) {
-  Chain chain{"forward",
-              {{ChainType::kFilter, HookPoint::kForward, 0}},
-              {Rule{{kFromTunnel, kTranslated, kAccept}},
-               Rule{{kFromTunnel, kTcp,
-                     nftables::Reject{nftables::RejectKind::kTcpReset}}},
-               Rule{{kFromTunnel, nftables::Reject()}},
-               Rule{{kToTunnel, kKnownFlow, HasAnyMark(marks), kAccept}},
-               Rule{{kToTunnel, kDrop}}}};
+  Chain chain{
+      "forward",
+      {{ChainType::kFilter, HookPoint::kForward, 0}},
+      {Rule{{nftables::MatchPathMtu{kLeastPathMtu}, kFromTunnel, kDrop}},
+       Rule{{kFromTunnel, kTranslated, kAccept}},
+       Rule{{kFromTunnel, kTcp,
+             nftables::Reject{nftables::RejectKind::kTcpReset}}},
+       Rule{{kFromTunnel, nftables::Reject()}},
+       Rule{{kToTunnel, kKnownFlow, HasAnyMark(marks), kAccept}},
+       Rule{{kToTunnel, kDrop}}}};
   for (const UplinkFamily& family : families) {
     if (family.guarded_links.empty()) continue;
     const Names& names = NamesOf(family);
@@ -300,14 +312,28 @@ std::vector<nftables::Type> ListenerTypes(const Names& names) {
           nftables::Type::kInetService};
 }
 
-nftables::CtTimeout TimeoutOf(const UplinkTarget& target) {
-  return nftables::IdleTimeout(target.protocol,
-                               static_cast<uint32_t>(target.timeout.count()));
+void ShortenHalfOpen(nftables::CtTimeout& timeout) {
+  timeout.seconds[nftables::kTcpSynSent] = kHalfOpenSeconds;
+  timeout.seconds[nftables::kTcpSynRecv] = kHalfOpenSeconds;
 }
 
-// Bindings' own timeouts: an object and a chain that gives it for each, and
-// maps that lead listeners to these chains. A set for each would do without
-// chains, but the kernel seeks sets one by one, and each packet would too.
+nftables::CtTimeout TimeoutOf(const UplinkTarget& target) {
+  auto timeout = nftables::IdleTimeout(
+      target.protocol, static_cast<uint32_t>(target.timeout.count()));
+  if (target.protocol == Protocol::kTcp) ShortenHalfOpen(timeout);
+  return timeout;
+}
+
+nftables::CtTimeout HalfOpenTimeout() {
+  nftables::CtTimeout timeout{.name = kHalfOpen, .protocol = Protocol::kTcp};
+  ShortenHalfOpen(timeout);
+  return timeout;
+}
+
+// The one of all TCP, and bindings' own: an object and a chain that gives it
+// for each, and maps that lead listeners to these chains. A set for each would
+// do without chains, but the kernel seeks sets one by one, and each packet
+// would too.
 struct Timeouts {
   std::vector<nftables::CtTimeout> objects;
   std::vector<Chain> chains;
@@ -348,7 +374,7 @@ nftables::SetWithElements TimeoutMap(const std::vector<TunnelOfEdge>& tunnels,
 }
 
 Timeouts TimeoutsOf(const std::vector<TunnelOfEdge>& tunnels,
-                    const std::vector<UplinkFamily>& families) {
+                    const HostGuard& guard) {
   std::map<std::pair<Protocol, std::chrono::seconds>, const UplinkTarget*>
       classes;
   for (const TunnelOfEdge& tunnel : tunnels) {
@@ -358,6 +384,11 @@ Timeouts TimeoutsOf(const std::vector<TunnelOfEdge>& tunnels,
     }
   }
   Timeouts timeouts;
+  if (guard.has_timeouts) {
+    timeouts.objects.push_back(HalfOpenTimeout());
+    timeouts.rules.push_back(
+        {{kFromTunnel, kTcp, nftables::SetCtTimeout{kHalfOpen}}});
+  }
   for (const auto& [name, target] : classes) {
     const nftables::CtTimeout object = TimeoutOf(*target);
     timeouts.chains.push_back(
@@ -367,7 +398,7 @@ Timeouts TimeoutsOf(const std::vector<TunnelOfEdge>& tunnels,
                nftables::SetCtTimeout{object.name}}}}});
     timeouts.objects.push_back(object);
   }
-  for (const UplinkFamily& family : families) {
+  for (const UplinkFamily& family : guard.families) {
     const Names& names = NamesOf(family);
     for (const bool ranges : {false, true}) {
       auto map = TimeoutMap(tunnels, names, ranges);
@@ -423,7 +454,7 @@ nftables::Table MakeUplinkTable(const std::vector<TunnelOfEdge>& tunnels,
   for (const TunnelOfEdge& tunnel : tunnels) devices.push_back(tunnel.device);
   nftables::Table table{.name = kUplinkTable};
   table.sets.push_back(NameSet(kTunnels, std::move(devices)));
-  Timeouts timeouts = TimeoutsOf(tunnels, guard.families);
+  Timeouts timeouts = TimeoutsOf(tunnels, guard);
   nftables::Chain translate =
       Translate(guard.families, std::move(timeouts.rules));
   std::vector<nftables::Chain> chains;  // that maps lead to

@@ -61,13 +61,16 @@ struct HostGuard {
   std::vector<UplinkFamily> families;
   // As whom the agent runs: nobody else on this host reaches an edge's API.
   uint32_t user = 0;
+  // This kernel has timeouts of single connections.
+  bool has_timeouts = false;
 };
 
 // The table of an uplink: connections are marked with their edge so that each
 // reply leaves by the tunnel it came in; what is mapped on that edge goes to
 // its target, all else from a tunnel is refused, also what others on this host
-// would translate, and what others here begin into one. Chains that maps lead
-// to come last, by name. Pure.
+// would translate, and what others here begin into one. Where the kernel can, a
+// TCP connection that nobody goes on with is forgotten after 10 s. Chains that
+// maps lead to come last, by name. Pure.
 nftables::Table MakeUplinkTable(const std::vector<TunnelOfEdge>& tunnels,
                                 const MarkMask& marks, const HostGuard& guard);
 

@@ -68,6 +68,7 @@ UplinkKeeper::UplinkKeeper(EventLoop& loop, Owner& owner, Kernel kernel,
                  Message(conntrack.status()));
   }
   if (auto why = nftables::WhyNoTimeouts(*kernel_.nft); why.ok()) {
+    has_timeouts_ = why->empty();
     no_timeouts_ = *std::move(why);
   } else {
     spdlog::warn("{}", Message(why.status()));
@@ -88,7 +89,8 @@ absl::StatusOr<UplinkInput> UplinkKeeper::GatherInput(
                     .without_default = host_->without_default,
                     .local_addresses = host_->local_addresses,
                     .mark_mask = mark_mask_,
-                    .user = ::geteuid()};
+                    .user = ::geteuid(),
+                    .has_timeouts = has_timeouts_};
   std::set<IpAddress> targets;
   for (const EdgePlan& edge : carried_.edges) targets.merge(TargetsOf(edge));
   ASSIGN_OR_RETURN(Uplink::TargetRoutes routes, uplink_.RoutesTo(targets));

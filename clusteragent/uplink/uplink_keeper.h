@@ -128,6 +128,7 @@ class UplinkKeeper {
   Uplink uplink_;
   std::optional<UplinkFlows> flows_;  // unset: this kernel lists none
   std::string no_timeouts_;
+  bool has_timeouts_ = false;  // it was asked, and has
   std::optional<UplinkHost> host_;
 
   // As last applied.

@@ -220,6 +220,10 @@ class RuleCheck {
         !match.negate && std::ranges::count(match.key, Field::kL4proto) > 0;
     return CheckKey(match.key, match.set);
   }
+  absl::Status CheckOne(const MatchPathMtu& match) {
+    if (match.below > 0) return absl::OkStatus();
+    return InvalidArgument("no MTU is below 0");
+  }
   absl::Status CheckOne(const VerdictMap& map) {
     return CheckKey(map.key, map.map);
   }
@@ -305,6 +309,7 @@ class RuleCheck {
     return CheckName(set.object);
   }
   absl::Status CheckOne(const SetTrace&) { return absl::OkStatus(); }
+  absl::Status CheckOne(const NoTrack&) { return absl::OkStatus(); }
 
   RuleContext context_;
   bool ended_ = false;

@@ -87,6 +87,7 @@ constexpr Shape kShapes[] = {
     {"nat", NFTA_NAT_REG_PROTO_MIN, Kind::kU32},
     {"nat", NFTA_NAT_REG_PROTO_MAX, Kind::kU32},
     {"nat", NFTA_NAT_FLAGS, Kind::kU32},
+    {"notrack", 0, Kind::kU32},  // it has no attribute
     {"objref", NFTA_OBJREF_IMM_TYPE, Kind::kU32},
     {"objref", NFTA_OBJREF_IMM_NAME, Kind::kText},
     {"objref", NFTA_OBJREF_SET_SREG, Kind::kU32},

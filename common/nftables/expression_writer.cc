@@ -13,7 +13,7 @@ namespace {
 constexpr uint32_t kIpSaddrOffset = 12, kIpDaddrOffset = 16;
 constexpr uint32_t kIp6SaddrOffset = 8, kIp6DaddrOffset = 24;
 constexpr uint32_t kSportOffset = 0, kDportOffset = 2, kTcpFlagsOffset = 13,
-                   kIcmpTypeOffset = 0;
+                   kIcmpTypeOffset = 0, kIcmpMtuOffset = 6;
 // The TCP option maxseg: its number, and where its value lies in it.
 constexpr uint32_t kMaxsegOption = 2, kMaxsegOffset = 2, kMaxsegSize = 2;
 
@@ -139,11 +139,24 @@ void ExpressionWriter::LoadPart(Field field, size_t size, uint32_t word) {
   }
 }
 
-void ExpressionWriter::Compare(const Bytes& value, bool negate) {
+void ExpressionWriter::LoadIcmpMtu() {
+  LoadFrom(NFT_PAYLOAD_TRANSPORT_HEADER, kIcmpMtuOffset, sizeof(uint16_t),
+           kWork);
+}
+
+void ExpressionWriter::CompareAs(uint32_t comparison, const Bytes& value) {
   Begin("cmp");
   U32(NFTNL_EXPR_CMP_SREG, kWork);
-  U32(NFTNL_EXPR_CMP_OP, negate ? NFT_CMP_NEQ : NFT_CMP_EQ);
+  U32(NFTNL_EXPR_CMP_OP, comparison);
   Data(NFTNL_EXPR_CMP_DATA, value);
+}
+
+void ExpressionWriter::Compare(const Bytes& value, bool negate) {
+  CompareAs(negate ? NFT_CMP_NEQ : NFT_CMP_EQ, value);
+}
+
+void ExpressionWriter::CompareBelow(const Bytes& value) {
+  CompareAs(NFT_CMP_LT, value);
 }
 
 void ExpressionWriter::Mask(const Bytes& mask, const Bytes& flip) {
@@ -268,6 +281,8 @@ void ExpressionWriter::SetTimeout(const std::string& object) {
   U32(NFTNL_EXPR_OBJREF_IMM_TYPE, NFT_OBJECT_CT_TIMEOUT);
   Text(NFTNL_EXPR_OBJREF_IMM_NAME, object);
 }
+
+void ExpressionWriter::NoTrack() { Begin("notrack"); }
 
 void ExpressionWriter::Decide(const Verdict& verdict) {
   Begin("immediate");

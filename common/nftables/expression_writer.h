@@ -28,7 +28,9 @@ class ExpressionWriter {
   void Load(Field field, uint32_t word = 0);
   // Only the first `size` bytes, of an address.
   void LoadPart(Field field, size_t size, uint32_t word = 0);
+  void LoadIcmpMtu();
   void Compare(const Bytes& value, bool negate);
+  void CompareBelow(const Bytes& value);
   void Mask(const Bytes& mask, const Bytes& flip);  // (value & mask) ^ flip
   void Immediate(const Bytes& value, uint32_t word = 0);
 
@@ -51,6 +53,7 @@ class ExpressionWriter {
   void WriteMss();
   void Count();
   void SetTimeout(const std::string& object);
+  void NoTrack();
   void Decide(const Verdict& verdict);
 
  private:
@@ -58,6 +61,7 @@ class ExpressionWriter {
   void U32(uint16_t attribute, uint32_t value);
   void U8(uint16_t attribute, uint8_t value);
   void Data(uint16_t attribute, const Bytes& bytes);
+  void CompareAs(uint32_t comparison, const Bytes& value);
   void Text(uint16_t attribute, const std::string& text);
   void LoadFrom(uint32_t base, uint32_t offset, size_t size, uint32_t reg);
   void BeginLookup(const std::string& set, uint32_t set_id);

@@ -204,6 +204,9 @@ class RuleText {
     return fmt::format("{} {}@{}", KeyText(match.key),
                        match.negate ? "!= " : "", match.set);
   }
+  std::string Text(const MatchPathMtu& match) const {
+    return fmt::format("icmp code frag-needed icmp mtu < {}", match.below);
+  }
   std::string Text(const VerdictMap& map) const {
     return fmt::format("{} vmap @{}", KeyText(map.key), map.map);
   }
@@ -255,6 +258,7 @@ class RuleText {
     return fmt::format("ct timeout set \"{}\"", set.object);
   }
   std::string Text(const SetTrace&) const { return "meta nftrace set 1"; }
+  std::string Text(const NoTrack&) const { return "notrack"; }
   std::string Text(const Verdict& verdict) const { return Print(verdict); }
 
   std::vector<std::string> parts_;  // empty: left out

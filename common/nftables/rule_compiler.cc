@@ -70,6 +70,7 @@ class Compiler {
   void Compile(const Match& match);
   void Compile(const MatchAnyOf& match);
   void Compile(const MatchSet& match);
+  void Compile(const MatchPathMtu& match);
   void Compile(const VerdictMap& map);
   void Compile(const SetCtMark& set);
   void Compile(const SetMark& set);
@@ -83,6 +84,7 @@ class Compiler {
   void Compile(const Counter&) { out_.Count(); }
   void Compile(const SetCtTimeout& set) { out_.SetTimeout(set.object); }
   void Compile(const SetTrace&);
+  void Compile(const NoTrack&) { out_.NoTrack(); }
   void Compile(const Verdict& verdict) { out_.Decide(verdict); }
 
   // Checks in front of a field what only packets that have it can be, unless
@@ -182,6 +184,16 @@ void Compiler::Compile(const MatchAnyOf& match) {
 void Compiler::Compile(const MatchSet& match) {
   LoadKey(match.key, 0);
   out_.LookUp(match.set, 0, match.negate);
+}
+
+// nft compares type and code, which stand side by side, at once.
+void Compiler::Compile(const MatchPathMtu& match) {
+  constexpr uint8_t kUnreachable = 3, kFragmentationNeeded = 4;
+  Require(Field::kIcmpType);
+  out_.LoadPart(Field::kIcmpType, 2);
+  out_.Compare({kUnreachable, kFragmentationNeeded}, false);
+  out_.LoadIcmpMtu();
+  out_.CompareBelow(PortBytes(match.below));
 }
 
 void Compiler::Compile(const VerdictMap& map) {

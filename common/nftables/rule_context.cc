@@ -1,5 +1,7 @@
 #include "common/nftables/rule_context.h"
 
+#include <type_traits>
+
 #include "common/nftables/values.h"
 
 namespace edged::nftables {
@@ -89,8 +91,11 @@ bool IsTransport(Field field) {
 std::vector<Field> FieldsOf(const Statement& statement) {
   return std::visit(
       [](const auto& part) -> std::vector<Field> {
+        using Part = std::decay_t<decltype(part)>;
         if constexpr (requires { part.key; }) {
           return part.key;
+        } else if constexpr (std::is_same_v<Part, MatchPathMtu>) {
+          return {Field::kIcmpType};
         } else if constexpr (requires { part.field; }) {
           return {part.field};
         } else {
@@ -104,6 +109,7 @@ bool ActsOn(const Statement& statement) {
   return !std::holds_alternative<Match>(statement) &&
          !std::holds_alternative<MatchAnyOf>(statement) &&
          !std::holds_alternative<MatchSet>(statement) &&
+         !std::holds_alternative<MatchPathMtu>(statement) &&
          !std::holds_alternative<VerdictMap>(statement);
 }
 

@@ -58,7 +58,7 @@ enum class Field {
 
 // Bits as in `ct state` and `ct status` (NF_CT_STATE_BIT, IPS_*).
 inline constexpr uint32_t kCtInvalid = 1, kCtEstablished = 2, kCtRelated = 4,
-                          kCtNew = 8;
+                          kCtNew = 8, kCtUntracked = 64;
 inline constexpr uint32_t kCtStatusAssured = 4, kCtStatusSnat = 16,
                           kCtStatusDnat = 32;
 inline constexpr uint8_t kCtOriginal = 0, kCtReply = 1;
@@ -97,6 +97,13 @@ struct MatchSet {
   std::string set;
   bool negate = false;
   bool operator==(const MatchSet&) const = default;
+};
+
+// `icmp code frag-needed icmp mtu < BELOW`: an error of IPv4's ICMP which says
+// that no packet of that many bytes comes through.
+struct MatchPathMtu {
+  uint16_t below = 0;
+  bool operator==(const MatchPathMtu&) const = default;
 };
 
 // `KEY vmap @map`.
@@ -197,10 +204,17 @@ struct SetTrace {
   bool operator==(const SetTrace&) const = default;
 };
 
+// `notrack`: the packet goes on without an entry in the kernel's table of
+// connections, where the chain comes before the look into it (-200).
+struct NoTrack {
+  bool operator==(const NoTrack&) const = default;
+};
+
 using Statement =
-    std::variant<Match, MatchAnyOf, MatchSet, VerdictMap, SetCtMark, SetMark,
-                 SetCtMarkFromMap, NatTo, NatToMap, NatByHash, Masquerade,
-                 Reject, ClampMss, Counter, SetCtTimeout, SetTrace, Verdict>;
+    std::variant<Match, MatchAnyOf, MatchSet, MatchPathMtu, VerdictMap,
+                 SetCtMark, SetMark, SetCtMarkFromMap, NatTo, NatToMap,
+                 NatByHash, Masquerade, Reject, ClampMss, Counter, SetCtTimeout,
+                 SetTrace, NoTrack, Verdict>;
 
 struct Rule {
   std::vector<Statement> statements;
@@ -256,7 +270,8 @@ struct SetWithElements {
 };
 
 // States of connections as the kernel numbers them (CTA_TIMEOUT_TCP_*, _UDP_*).
-inline constexpr uint16_t kTcpEstablished = 3, kTcpSynSent2 = 9;
+inline constexpr uint16_t kTcpSynSent = 1, kTcpSynRecv = 2, kTcpEstablished = 3,
+                          kTcpSynSent2 = 9;
 inline constexpr uint16_t kUdpUnreplied = 1, kUdpReplied = 2;
 
 // `ct timeout NAME { protocol tcp; l3proto inet; policy = { ... }; }`: how long

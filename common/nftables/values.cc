@@ -23,7 +23,7 @@ constexpr Named kCtStateNames[] = {{kCtInvalid, "invalid"},
                                    {kCtEstablished, "established"},
                                    {kCtRelated, "related"},
                                    {kCtNew, "new"},
-                                   {64, "untracked"}};
+                                   {kCtUntracked, "untracked"}};
 constexpr Named kCtStatusNames[] = {
     {1, "expected"},  {2, "seen-reply"},       {kCtStatusAssured, "assured"},
     {8, "confirmed"}, {kCtStatusSnat, "snat"}, {kCtStatusDnat, "dnat"},

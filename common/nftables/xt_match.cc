@@ -19,7 +19,8 @@ namespace {
 
 constexpr uint32_t kSportOffset = 0, kDportOffset = 2, kTcpFlagsOffset = 13;
 // nft's bits of `ct state` are the same as iptables'.
-constexpr uint32_t kStates = kCtInvalid | kCtEstablished | kCtRelated | kCtNew;
+constexpr uint32_t kStates =
+    kCtInvalid | kCtEstablished | kCtRelated | kCtNew | kCtUntracked;
 
 // The kernel's structure, or nothing when `info` is too short for it.
 template <typename Info>

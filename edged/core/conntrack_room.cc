@@ -11,12 +11,12 @@ void ConntrackRoom::Saw(const ConntrackFill& fill) {
              fill.count * 100 >= fill.most * (is_full_ ? kRoom : kFull);
 }
 
-std::string ConntrackRoom::Warning() const {
+std::string ConntrackRoom::Warning(bool uplinks_pass) const {
   if (!is_full_) return "";
   return fmt::format(
       "the table of connections is full (net.netfilter.nf_conntrack_max {}): "
-      "those that are there go on, new ones are dropped, of uplinks too",
-      most_);
+      "those that are there go on, new ones are dropped, {}",
+      most_, uplinks_pass ? "but not those of uplinks" : "of uplinks too");
 }
 
 }  // namespace edged::edge

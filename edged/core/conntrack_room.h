@@ -17,9 +17,10 @@ struct ConntrackFill {
 class ConntrackRoom {
  public:
   void Saw(const ConntrackFill& fill);
+  bool is_full() const { return is_full_; }
   // For status and log, without the count, which changes all the time; empty
-  // while there is room.
-  std::string Warning() const;
+  // while there is room. `uplinks_pass`: by overflow_table.h.
+  std::string Warning(bool uplinks_pass) const;
   bool operator==(const ConntrackRoom&) const = default;
 
  private:

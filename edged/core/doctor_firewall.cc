@@ -38,6 +38,7 @@ class Judge {
   struct Harm {
     RulePlace place;
     bool certain = true;     // else it may do it
+    bool untracked = false;  // only to what has no entry
     bool selective = false;  // an earlier rule lets some pass
     std::string except;      // that rule
     std::vector<MappedPorts> ports;
@@ -45,7 +46,7 @@ class Judge {
 
   void Judged(const Trial& trial, const WalkEnd& end,
               const std::vector<MappedPorts>& ports);
-  void Note(Purpose purpose, Deed deed, bool certain, const RulePlace& place,
+  void Note(const Trial& trial, Deed deed, bool certain, const RulePlace& place,
             const WalkEnd& end, const std::vector<MappedPorts>& ports);
   void ReportDrop(Purpose purpose, const Harm& drop, Findings& found) const;
   void ReportTranslation(Purpose purpose, const Harm& harm,
@@ -61,14 +62,16 @@ class Judge {
   const DoctorFacts& facts_;
   const AnyTable& table_;
   const AnyChain& base_;
-  // By what it hits and the place that does it.
-  std::map<std::tuple<Purpose, Deed, std::string>, Harm> harms_;
+  // By what it hits, and the place that does it.
+  using Key = std::tuple<Purpose, Deed, bool /*untracked*/, std::string>;
+  std::map<Key, Harm> harms_;
 };
 
 // First without a port: only a chain that tells ports apart is asked for each.
 void Judge::Try(const Trial& trial) {
   // Of a connection, such a chain sees the first packet alone.
-  if (base_.hook->type == "nat" && trial.probe.established) return;
+  const bool first = !trial.probe.established && !trial.probe.untracked;
+  if (base_.hook->type == "nat" && !first) return;
   const WalkEnd end = WalkBaseChain(table_, base_, trial.probe);
   const bool depends = end.perhaps_accepted_by || end.perhaps_dropped_by;
   if (trial.mapped.empty() || !depends) {
@@ -87,7 +90,7 @@ void Judge::Judged(const Trial& trial, const WalkEnd& end,
   const auto note = [&](Deed deed, const std::optional<RulePlace>& place,
                         const std::optional<RulePlace>& perhaps) {
     if (const auto& by = place ? place : perhaps) {
-      Note(trial.purpose, deed, place.has_value(), *by, end, ports);
+      Note(trial, deed, place.has_value(), *by, end, ports);
     }
   };
   note(Deed::kDrop, end.dropped_by, end.perhaps_dropped_by);
@@ -96,13 +99,15 @@ void Judge::Judged(const Trial& trial, const WalkEnd& end,
   }
 }
 
-void Judge::Note(Purpose purpose, Deed deed, bool certain,
+void Judge::Note(const Trial& trial, Deed deed, bool certain,
                  const RulePlace& place, const WalkEnd& end,
                  const std::vector<MappedPorts>& ports) {
   const std::string key =
       fmt::format("{} {} {}", place.chain, place.handle, place.text);
-  Harm& harm = harms_[{purpose, deed, key}];
+  const bool untracked = trial.probe.untracked;
+  Harm& harm = harms_[{trial.purpose, deed, untracked, key}];
   harm.place = place;
+  harm.untracked = untracked;
   harm.certain = certain;
   harm.selective =
       end.perhaps_accepted_by.has_value() && *end.perhaps_accepted_by != place;
@@ -115,7 +120,7 @@ void Judge::Note(Purpose purpose, Deed deed, bool certain,
 
 Severity Judge::SeverityOf(Purpose purpose, const Harm& harm) const {
   if (!harm.certain) return Severity::kNote;
-  if (harm.selective) return Severity::kWarning;
+  if (harm.selective || harm.untracked) return Severity::kWarning;
   // What established connections still let pass fails after a reboot.
   const bool alive = purpose == Purpose::kTunnelIn && facts_.uplinks &&
                      std::ranges::any_of(*facts_.uplinks, [](const auto& one) {
@@ -138,6 +143,11 @@ void Judge::ReportDrop(Purpose purpose, const Harm& drop,
   std::string what = TextOf(purpose, facts_);
   if (!drop.ports.empty()) what += " (" + PortsText(drop.ports) + ")";
   std::string means = MeaningOf(purpose);
+  if (drop.untracked) {
+    what +=
+        ", where it has no entry in the table of connections, which is full";
+    means = "Uplinks that move, or start anew, stay away until there is room.";
+  }
   if (drop.selective) {
     means = fmt::format("Unless they come by `{}`: {}", drop.except, means);
   }
@@ -178,7 +188,9 @@ void Judge::ReportTranslation(Purpose purpose, const Harm& harm,
 
 void Judge::Report(Findings& found) const {
   for (const auto& [key, harm] : harms_) {
-    const auto& [purpose, deed, place] = key;
+    const auto& [purpose, deed, untracked, place] = key;
+    // It drops what has an entry, too.
+    if (untracked && harms_.contains({purpose, deed, false, place})) continue;
     if (deed == Deed::kDrop) {
       ReportDrop(purpose, harm, found);
     } else {

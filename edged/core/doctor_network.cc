@@ -255,7 +255,8 @@ void CheckConntrack(const DoctorFacts& facts, Findings found) {
                                        count.value_or(0), *most, percent);
   if (percent >= 70) {
     found.Add(percent >= 90 ? Severity::kError : Severity::kWarning, fill,
-              "When the table is full the kernel drops every new connection.",
+              "When the table is full the kernel drops every new connection, "
+              "but for uplinks' own, which edged lets pass untracked.",
               *most < wanted ? std::vector<std::string>{kPrepare}
                              : SetSysctl(name, *most * 2));
   } else if (facts.memory != 0 &&

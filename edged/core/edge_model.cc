@@ -65,10 +65,13 @@ void EdgeModel::Commit(const protocol::EdgeDelta& accepted) {
   for (const auto& listener : accepted.removed_mappings) {
     RemoveMapping(listener);
   }
+  // New groups may need the numbers of those that go, which first lose the
+  // mappings that move.
+  for (const auto& mapping : accepted.mappings) RemoveMapping(mapping.listener);
+  for (const auto& name : accepted.removed_groups) RemoveGroup(name);
   for (const auto& uplink : accepted.uplinks) SetUplink(uplink);
   for (const auto& group : accepted.groups) SetGroup(group);
-  for (const auto& mapping : accepted.mappings) SetMapping(mapping);
-  for (const auto& name : accepted.removed_groups) RemoveGroup(name);
+  for (const auto& mapping : accepted.mappings) AddMapping(mapping);
   for (const auto& name : accepted.removed_uplinks) RemoveUplink(name);
 }
 
@@ -115,8 +118,7 @@ void EdgeModel::RemoveGroup(const std::string& name) {
   groups_.erase(found);
 }
 
-void EdgeModel::SetMapping(const protocol::Mapping& mapping) {
-  RemoveMapping(mapping.listener);
+void EdgeModel::AddMapping(const protocol::Mapping& mapping) {
   const uint16_t number = numbers_.at(mapping.group);
   listeners_.Set(mapping.listener, number);
   ++numbered_[number].mappings;

@@ -100,7 +100,7 @@ class EdgeModel {
   void RemoveUplink(const std::string& name);
   void SetGroup(const protocol::Group& group);
   void RemoveGroup(const std::string& name);
-  void SetMapping(const protocol::Mapping& mapping);
+  void AddMapping(const protocol::Mapping& mapping);
   void RemoveMapping(const protocol::Listener& listener);
   uint32_t MappingsOf(const std::string& group) const;
 

@@ -10,6 +10,7 @@
 #include "common/protocol/overlay.h"
 #include "edged/core/doctor_checks.h"
 #include "edged/core/nft_names.h"
+#include "edged/core/overflow_table.h"
 
 namespace edged::edge {
 namespace {
@@ -18,6 +19,13 @@ using nftables::AnyHook;
 using nftables::AnyTable;
 
 constexpr uint32_t kInetIngress = 5;
+
+bool HasOverflow(const DoctorFacts& facts) {
+  return facts.tables &&
+         std::ranges::any_of(*facts.tables, [](const AnyTable& table) {
+           return table.family == NFPROTO_INET && table.name == kOverflowTable;
+         });
+}
 
 // All packets of ours on their way through one hook.
 class Trials {
@@ -74,6 +82,7 @@ class Trials {
                    std::vector<Trial>& trials) const;
   void AddForwarded(std::vector<Trial>& trials) const;
   void AddLeaving(std::vector<Trial>& trials) const;
+  static void AddUntracked(std::vector<Trial>& trials);
   Trial ApiTrial(Purpose purpose, Protocol protocol) const;
   void AddInto(const Arrival& arrival, bool translated, const std::string& out,
                std::vector<Trial>& trials) const;
@@ -203,6 +212,20 @@ void Trials::AddLeaving(std::vector<Trial>& trials) const {
   }
 }
 
+// The same of an uplink that moves, or starts anew.
+void Trials::AddUntracked(std::vector<Trial>& trials) {
+  const size_t count = trials.size();
+  for (size_t i = 0; i < count; ++i) {
+    const Purpose purpose = trials[i].purpose;
+    if (purpose == Purpose::kForwardIn || purpose == Purpose::kForwardBack) {
+      continue;
+    }
+    Trial trial = trials[i];
+    trial.probe.untracked = true;
+    trials.push_back(std::move(trial));
+  }
+}
+
 std::vector<Trial> Trials::Through(const AnyTable& table,
                                    const AnyHook& hook) const {
   std::vector<Trial> trials;
@@ -227,6 +250,10 @@ std::vector<Trial> Trials::Through(const AnyTable& table,
            (table.family == NFPROTO_IPV6 && ipv4);
   };
   std::erase_if(trials, other_family);
+  if (!netdev && hook.number != kInetIngress &&
+      hook.priority > kOverflowPriority && HasOverflow(facts_)) {
+    AddUntracked(trials);
+  }
   return trials;
 }
 

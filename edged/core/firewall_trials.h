@@ -33,6 +33,8 @@ struct Trial {
 std::string TextOf(Purpose purpose, const DoctorFacts& facts);
 std::string MeaningOf(Purpose purpose);  // that it is dropped
 
+// While the table of connections is full those of uplinks come twice: with an
+// entry in it, and untracked (overflow_table.h).
 std::vector<Trial> TrialsThrough(const nftables::AnyTable& table,
                                  const nftables::AnyHook& hook,
                                  const DoctorFacts& facts);

@@ -2,12 +2,13 @@
 
 #include <cstring>
 
+#include "common/protocol/edge_limits.h"
 #include "edged/core/nft_names.h"
 
 namespace edged::edge {
 namespace {
 
-constexpr uint32_t kMostGroups = 0xffff;
+constexpr uint32_t kMostGroups = protocol::kMostGroups;
 
 // 0 unless the element is `mark of ours : goto group-NAME`.
 uint32_t MarkIn(const nftables::Element& element) {
@@ -42,6 +43,14 @@ absl::StatusOr<GroupMarks> GroupMarks::TakeOver(
     if (absl::Status status = marks.Assign(name); !status.ok()) return status;
   }
   return marks;
+}
+
+bool GroupMarks::HasRoomFor(const protocol::EdgeDelta& accepted) const {
+  size_t wanted = marks_.size();
+  for (const auto& group : accepted.groups) {
+    wanted += marks_.contains(group.name) ? 0 : 1;
+  }
+  return wanted <= kMostGroups;
 }
 
 absl::Status GroupMarks::Reserve(const protocol::EdgeDelta& accepted) {

@@ -26,6 +26,9 @@ class GroupMarks {
   static absl::StatusOr<GroupMarks> TakeOver(const nftables::Listing& listing,
                                              const EdgeModel& model);
 
+  // Whether there are marks for the groups of `accepted` while those that it
+  // removes still have theirs.
+  bool HasRoomFor(const protocol::EdgeDelta& accepted) const;
   // Gives marks to the groups of `accepted`; before CompileDelta(). Groups that
   // have one keep it. ResourceExhausted beyond 65,535 groups.
   absl::Status Reserve(const protocol::EdgeDelta& accepted);

@@ -12,7 +12,7 @@ constexpr std::string_view kTcpListens = "0A", kUdpUnconnected = "07";
 // Columns of /proc/net/tcp and udp.
 constexpr size_t kLocal = 1, kState = 3, kInode = 9;
 constexpr std::string_view kOurTables[] = {"edged", "edged-guard",
-                                           "edged-trace"};
+                                           "edged-overflow", "edged-trace"};
 
 std::vector<std::string_view> Words(std::string_view line,
                                     std::string_view separators = " \t") {

@@ -122,8 +122,9 @@ Value CtValue(const Probe& probe, uint32_t key) {
   constexpr uint32_t kConfirmed = 2 | 4 | 8;  // seen-reply, assured, confirmed
   switch (key) {
     case NFT_CT_STATE:
-      return KnownNumber(probe.established ? nftables::kCtEstablished
-                                           : nftables::kCtNew);
+      return KnownNumber(probe.untracked     ? nftables::kCtUntracked
+                         : probe.established ? nftables::kCtEstablished
+                                             : nftables::kCtNew);
     case NFT_CT_STATUS:
       return KnownNumber((probe.translated ? nftables::kCtStatusDnat : 0) |
                          (probe.established ? kConfirmed : 0));

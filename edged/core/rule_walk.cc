@@ -1,5 +1,7 @@
 #include "edged/core/rule_walk.h"
 
+#include <linux/netfilter/nf_tables.h>
+
 #include <algorithm>
 #include <array>
 #include <vector>
@@ -51,6 +53,8 @@ class Walker {
     return Store(load.word, MetaValue(probe_, load.key));
   }
   Truth Do(const nftables::LoadCt& load) {
+    // Of what is not tracked there is nothing else, and the rule ends.
+    if (probe_.untracked && load.key != NFT_CT_STATE) return Truth::kNo;
     return Store(load.word, CtValue(probe_, load.key));
   }
   Truth Do(const nftables::LoadFib& load) {

@@ -26,6 +26,7 @@ struct Probe {
   std::optional<uint16_t> source_port;       // unset: some high one
   std::optional<uint16_t> destination_port;  // unset: not known
   bool established = false;                  // else it begins a connection
+  bool untracked = false;     // it has no entry in the table of connections
   bool translated = false;    // of a connection that we translated
   bool to_this_host = false;  // its destination is local
 };

@@ -6,14 +6,12 @@
 #include <algorithm>
 
 #include "common/nftables/program_text.h"
-#include "edged/core/firewall_mend.h"
 #include "edged/core/nft_names.h"
 
 namespace edged::edge {
 namespace {
 
 using nftables::AnyRule;
-using nftables::AnyTable;
 using nftables::TracedPacket;
 using nftables::TraceEvent;
 using nftables::TraceStep;
@@ -26,23 +24,6 @@ constexpr uint8_t kIcmp = 1, kIcmpv6 = 58;
 constexpr TraceStory::Time kGone{500};
 // An answer that takes longer counts as none.
 constexpr TraceStory::Time kPatience{3'000};
-
-std::string_view HookName(uint32_t number) {
-  switch (number) {
-    case NF_INET_PRE_ROUTING:
-      return "prerouting";
-    case NF_INET_LOCAL_IN:
-      return "input";
-    case NF_INET_FORWARD:
-      return "forward";
-    case NF_INET_LOCAL_OUT:
-      return "output";
-    case NF_INET_POST_ROUTING:
-      return "postrouting";
-    default:
-      return "";
-  }
-}
 
 SocketAddress SourceOf(const TracedPacket& packet) {
   return {packet.source, packet.source_port};
@@ -61,28 +42,6 @@ std::string TraceStory::Name(const Flow& flow) const {
                      ToString(scene_.target));
 }
 
-std::string TraceStory::InterfaceName(uint32_t index) const {
-  const auto found = scene_.interfaces.find(index);
-  return found == scene_.interfaces.end() ? fmt::format("interface {}", index)
-                                          : found->second.name;
-}
-
-const AnyTable* TraceStory::TableOf(const TraceEvent& event) const {
-  const auto found =
-      std::ranges::find_if(scene_.tables, [&event](const AnyTable& table) {
-        return table.family == event.family && table.name == event.table;
-      });
-  return found == scene_.tables.end() ? nullptr : &*found;
-}
-
-std::string TraceStory::HookOf(const TraceEvent& event) const {
-  const AnyTable* table = TableOf(event);
-  if (table == nullptr) return "";
-  const auto chain = table->chains.find(event.chain);
-  if (chain == table->chains.end() || !chain->second.hook) return "";
-  return std::string(HookName(chain->second.hook->number));
-}
-
 std::optional<size_t> TraceStory::FlowOf(const SocketAddress& client,
                                          bool may_begin, Time now) {
   const auto known = std::ranges::find(flows_, client, &Flow::client);
@@ -92,45 +51,6 @@ std::optional<size_t> TraceStory::FlowOf(const SocketAddress& client,
   if (!may_begin || flows_.size() == most_flows_) return std::nullopt;
   flows_.push_back({.client = client, .began = now});
   return flows_.size() - 1;
-}
-
-const AnyRule* TraceStory::RuleOf(const TraceEvent& event) const {
-  const AnyTable* table = TableOf(event);
-  if (table == nullptr || event.step != TraceStep::kRule) return nullptr;
-  const auto chain = table->chains.find(event.chain);
-  if (chain == table->chains.end()) return nullptr;
-  const auto rule = std::ranges::find(chain->second.rules, event.rule_handle,
-                                      &AnyRule::handle);
-  return rule == chain->second.rules.end() ? nullptr : &*rule;
-}
-
-// "table ip nat (docker), chain DOCKER"
-std::string TraceStory::PlaceOf(const TraceEvent& event) const {
-  const AnyTable* table = TableOf(event);
-  return fmt::format(
-      "{}, chain {}",
-      table == nullptr
-          ? fmt::format("table {} {}", nftables::FamilyName(event.family),
-                        event.table)
-          : fmt::format("{}{}", table->ToString(), NameOf(OwnerOf(*table))),
-      event.chain);
-}
-
-// Empty when the event is of no rule that translates.
-Lines TraceStory::TakerOf(const TraceEvent& event) const {
-  const AnyRule* rule = RuleOf(event);
-  const bool translates =
-      rule != nullptr &&
-      std::ranges::any_of(rule->program, [](const auto& one) {
-        return std::holds_alternative<nftables::Translate>(one);
-      });
-  if (!translates || event.verdict != TraceVerdict::kAccept) return {};
-  return {fmt::format("  by `{}` (handle {}) of {}, which comes before edged",
-                      nftables::ProgramText(rule->program, *TableOf(event)),
-                      rule->handle, PlaceOf(event)),
-          fmt::format("  $ nft -a list chain {} {} {}",
-                      nftables::FamilyName(event.family), event.table,
-                      event.chain)};
 }
 
 // A packet that our first chain tells of; null when it is of no flow here.
@@ -166,14 +86,14 @@ TraceStory::Packet* TraceStory::Begin(const TraceEvent& event, Time now) {
 void TraceStory::Follow(Packet& packet, const TraceEvent& event, Time now) {
   packet.seen = now;
   if (event.packet) packet.last = *event.packet;
-  const std::string hook = HookOf(event);
+  const std::string hook = scene_.HookOf(event);
   if (!hook.empty()) packet.hook = hook;
   const bool ours = event.family == NFPROTO_INET && event.table == kTable;
   if (!ours) {
     // Whoever translates first decides; before routing that is the destination.
     const bool early = packet.hook == "prerouting" || packet.hook == "output";
     if (early && packet.taker.empty() && packet.group.empty()) {
-      packet.taker = TakerOf(event);
+      packet.taker = scene_.TakerOf(event);
     }
     return;
   }
@@ -221,10 +141,10 @@ Lines TraceStory::WayOf(const Packet& packet) {
   } else {
     lines.push_back(Name(flow));
   }
-  lines.push_back(
-      packet.first.in == 0
-          ? "  made on this host"
-          : fmt::format("  arrived on {}", InterfaceName(packet.first.in)));
+  lines.push_back(packet.first.in == 0
+                      ? "  made on this host"
+                      : fmt::format("  arrived on {}",
+                                    scene_.InterfaceName(packet.first.in)));
   const SocketAddress to{packet.last.destination, packet.last.destination_port};
   if (!packet.taker.empty()) {
     lines.push_back(fmt::format("  taken: sent to {}", to.ToString()));
@@ -248,7 +168,8 @@ Lines TraceStory::WayOf(const Packet& packet) {
 Lines TraceStory::Elsewhere(const Packet& packet) const {
   if (packet.answer || !scene_.other_way) return {};
   const bool into_tunnel =
-      packet.last.out != 0 && InterfaceName(packet.last.out) == scene_.device;
+      packet.last.out != 0 &&
+      scene_.InterfaceName(packet.last.out) == scene_.device;
   if (into_tunnel) return {};
   // What vanishes right after its translation never told its new destination.
   const bool hidden = packet.last.destination == packet.first.destination &&
@@ -290,16 +211,17 @@ Lines TraceStory::Dropped(const Packet& packet, const TraceEvent& event) {
   bool refuses = false;
   if (event.step == TraceStep::kRule) {
     rule = fmt::format("by a rule with handle {}", event.rule_handle);
-    if (const AnyRule* each = RuleOf(event)) {
+    if (const AnyRule* each = scene_.RuleOf(event)) {
       refuses = nftables::Refuses(each->program);
-      rule = fmt::format("by `{}` (handle {})",
-                         nftables::ProgramText(each->program, *TableOf(event)),
-                         each->handle);
+      rule = fmt::format(
+          "by `{}` (handle {})",
+          nftables::ProgramText(each->program, *scene_.TableOf(event)),
+          each->handle);
     }
   }
   flow.end = refuses ? End::kRefused : End::kDropped;
   lines.push_back(fmt::format("  {} {} of {}", refuses ? "refused" : "dropped",
-                              rule, PlaceOf(event)));
+                              rule, scene_.PlaceOf(event)));
   // Where it was going is not what the rule is for.
   if (const Lines why = Elsewhere(packet);
       !why.empty() && packet.hook != "prerouting") {
@@ -342,27 +264,15 @@ Lines TraceStory::Vanished(const Packet& packet) {
     lines.insert(lines.end(), elsewhere.begin(), elsewhere.end());
     return lines;
   }
-  const auto in = scene_.interfaces.find(packet.first.in);
-  if (in != scene_.interfaces.end() && !in->second.forwards) {
-    lines.push_back(fmt::format("  {} does not forward", in->second.name));
-    lines.push_back(scene_.target.nic_address.is_ipv4()
-                        ? fmt::format("  $ sysctl -w net.ipv4.conf.{}."
-                                      "forwarding=1",
-                                      in->second.name)
-                        : "  $ edged prepare");
-  } else {
-    lines.push_back(
-        "  the kernel found no route for it, or its source came in by the "
-        "wrong interface (rp_filter)");
-    lines.push_back("  $ edged doctor");
-  }
+  const Lines why = scene_.WhyNotRouted(packet.first.in);
+  lines.insert(lines.end(), why.begin(), why.end());
   return lines;
 }
 
 // It came to the end of all rules.
 Lines TraceStory::Passed(const Packet& packet, Time now) {
   Flow& flow = flows_[packet.flow];
-  const std::string out = InterfaceName(packet.last.out);
+  const std::string out = scene_.InterfaceName(packet.last.out);
   if (packet.answer) {
     if (flow.end != End::kNone) return {};
     const bool reset = (packet.last.tcp_flags & kTcpReset) != 0;
@@ -453,29 +363,7 @@ Lines TraceStory::Finish(Time now, bool lost) {
   const auto seconds = std::chrono::ceil<std::chrono::seconds>(now).count();
   if (flows_.empty()) {
     lines.push_back(fmt::format("nothing arrived in {} s", seconds));
-    if (scene_.target.nic_address.is_loopback()) {
-      lines.push_back(fmt::format(
-          "  {} is for this host's own programs, and edged maps nothing there; "
-          "name the public address that clients ask",
-          scene_.target.nic_address.ToString()));
-      return lines;
-    }
-    if (!scene_.address_is_local) {
-      lines.push_back(fmt::format(
-          "  {} is not an address of this host, and none that edged maps",
-          scene_.target.nic_address.ToString()));
-      return lines;
-    }
-    const bool elsewhere =
-        scene_.target.nic_address != scene_.target.public_address;
-    lines.push_back(fmt::format(
-        "  packets to {}{} do not reach this host: the provider's firewall "
-        "must let {} {} in, or clients ask another address",
-        ToString(scene_.target),
-        elsewhere
-            ? fmt::format(" (as {})", scene_.target.nic_address.ToString())
-            : "",
-        ToString(scene_.target.protocol), scene_.target.port));
+    lines.push_back(scene_.WhyNothingArrived());
     return lines;
   }
   const auto count = [this](End end) {

@@ -2,41 +2,18 @@
 
 #include <chrono>
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "common/nftables/program.h"
 #include "common/nftables/trace.h"
-#include "edged/core/trace_table.h"
-#include "edged/core/tunnel_way.h"
+#include "edged/core/trace_scene.h"
 
 // Packets' ways through this host, from what the kernel tells of each rule, in
 // words. Pure.
 
 namespace edged::edge {
-
-// What the words need to know of this host.
-struct TraceScene {
-  TraceTarget target;
-  std::string device = "edged0";
-  struct Interface {
-    std::string name;
-    bool forwards = true;
-    bool loopback = false;
-  };
-  bool address_is_local = true;
-  std::map<uint32_t, Interface> interfaces;  // by index
-  std::map<IpAddress, std::string> uplinks;  // by mapping address
-  std::vector<nftables::AnyTable> tables;    // for their rules and hooks
-  // Who leads a client's packet for an uplink elsewhere than into the tunnel,
-  // by this host's routes as they are now; may be empty.
-  std::function<std::optional<OtherWay>(const nftables::TracedPacket& arrived,
-                                        const IpAddress& mapping)>
-      other_way;
-};
 
 class TraceStory {
  public:
@@ -104,14 +81,8 @@ class TraceStory {
   std::vector<std::string> Passed(const Packet& packet, Time now);
   std::vector<std::string> WayOf(const Packet& packet);
   std::vector<std::string> Elsewhere(const Packet& packet) const;
-  std::vector<std::string> TakerOf(const nftables::TraceEvent& event) const;
-  std::string PlaceOf(const nftables::TraceEvent& event) const;
-  const nftables::AnyRule* RuleOf(const nftables::TraceEvent& event) const;
   std::string WhyNotTranslated(const Packet& packet) const;
   std::string Name(const Flow& flow) const;
-  std::string InterfaceName(uint32_t index) const;
-  std::string HookOf(const nftables::TraceEvent& event) const;
-  const nftables::AnyTable* TableOf(const nftables::TraceEvent& event) const;
 
   TraceScene scene_;
   size_t most_flows_;

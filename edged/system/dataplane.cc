@@ -1,7 +1,6 @@
 #include "edged/system/dataplane.h"
 
 #include <algorithm>
-#include <span>
 #include <tuple>
 #include <utility>
 
@@ -16,7 +15,6 @@
 #include "edged/core/drift_table.h"
 #include "edged/core/nft_compiler.h"
 #include "edged/core/nft_delta.h"
-#include "edged/core/nft_elements.h"
 #include "edged/core/nft_names.h"
 #include "edged/core/readback.h"
 #include "edged/core/route_plan.h"
@@ -24,8 +22,6 @@
 
 namespace edged::edge {
 namespace {
-
-constexpr size_t kReadBackSlice = 1'024;
 
 void AddLine(const std::string& line, std::string& text) {
   if (line.empty()) return;
@@ -104,35 +100,13 @@ absl::Status Dataplane::ObserveHost(const EdgeModel& model) {
   const auto switched6 = std::move(facts_.ipv6.switched_interfaces);
   facts_.ipv6 = Ipv6Facts(model.settings(), host_.ipv6, FindLink(facts_.device),
                           facts_.mtu);
-  ResolveAddresses(model);
+  unserved_ = ResolveAddresses(model.settings(), host_.routes, facts_);
   const auto& links = host_.routes.links;
   facts_.switched_interfaces =
       SwitchedInterfaces(facts_, links, facts_.switched_interfaces);
   facts_.ipv6.switched_interfaces =
       SwitchedInterfaces6(facts_, links, switched6);
   return absl::OkStatus();
-}
-
-void Dataplane::ResolveAddresses(const EdgeModel& model) {
-  facts_.nic_addresses.clear();
-  unserved_.clear();
-  for (auto& [address, nic] :
-       ResolveNicAddresses(model.settings(), host_.routes.links,
-                           host_.routes.addresses, facts_.device)) {
-    std::optional<Unserved> against;
-    if (!address.is_ipv4()) {
-      against = AgainstIpv6(model.settings(), facts_, FindLink(facts_.device),
-                            nic.ok() ? FindLink(nic->interface) : nullptr);
-    }
-    if (!against && !nic.ok()) {
-      against = Unserved{"AddressNotLocal", std::string(Message(nic.status()))};
-    }
-    if (against) {
-      unserved_.emplace(address, *std::move(against));
-    } else {
-      facts_.nic_addresses.emplace(address, *nic);
-    }
-  }
 }
 
 const netlink::Link* Dataplane::FindLink(const std::string& name) const {
@@ -227,44 +201,41 @@ bool Dataplane::Concerns(const EdgeModel& model,
 
 absl::Status Dataplane::ApplyDelta(const EdgeModel& before,
                                    const protocol::EdgeDelta& accepted) {
+  if (!marks_.HasRoomFor(accepted))
+    return ApplyWithFreedMarks(before, accepted);
   RETURN_IF_ERROR(marks_.Reserve(accepted));
   if (NeedsWholeTable(before, accepted)) {
-    EdgeModel after = before;
-    after.Commit(accepted);
-    RETURN_IF_ERROR(ObserveHost(after));
-    RETURN_IF_ERROR(ReconcileTable(after).status());
+    RETURN_IF_ERROR(ApplyWhole(before, accepted));
   } else {
     const nftables::Transaction change =
         CompileDelta(before, marks_, facts_, accepted);
     if (!change.empty()) RETURN_IF_ERROR(kernel_.nft.Apply(change));
   }
-  RETURN_IF_ERROR(ReadBack(accepted));
+  RETURN_IF_ERROR(Mapped().Check(accepted));
   marks_.Release(accepted);
   return absl::OkStatus();
 }
 
-// In slices, for the memory. What was removed is not: where much is missing the
-// client reads the whole set.
-absl::Status Dataplane::ReadBack(const protocol::EdgeDelta& accepted) {
-  const auto check =
-      [this](std::span<const protocol::Mapping> written,
-             std::span<const protocol::Listener> removed) -> absl::Status {
-    for (const auto& touched : Touched(marks_, facts_, written, removed)) {
-      ASSIGN_OR_RETURN(
-          std::vector<nftables::Element> found,
-          kernel_.nft.GetElements(
-              kTable, touched.set,
-              touched.removed.empty() ? touched.written : touched.Keys()));
-      RETURN_IF_ERROR(CheckReadBack(touched, std::move(found)));
-    }
-    return absl::OkStatus();
-  };
-  const std::span<const protocol::Mapping> written(accepted.mappings);
-  for (size_t at = 0; at < written.size(); at += kReadBackSlice) {
-    const size_t size = std::min(kReadBackSlice, written.size() - at);
-    RETURN_IF_ERROR(check(written.subspan(at, size), {}));
+absl::Status Dataplane::ApplyWhole(const EdgeModel& before,
+                                   const protocol::EdgeDelta& accepted) {
+  EdgeModel after = before;
+  after.Commit(accepted);
+  RETURN_IF_ERROR(ObserveHost(after));
+  return ReconcileTable(after).status();
+}
+
+// Groups come in the place of others, whose marks they need in the same batch.
+absl::Status Dataplane::ApplyWithFreedMarks(
+    const EdgeModel& before, const protocol::EdgeDelta& accepted) {
+  const GroupMarks kept = marks_;
+  marks_.Release(accepted);
+  absl::Status status = marks_.Reserve(accepted);
+  if (status.ok()) status = ApplyWhole(before, accepted);
+  if (!status.ok()) {
+    marks_ = kept;
+    return status;
   }
-  return check({}, accepted.removed_mappings);
+  return Mapped().Check(accepted);
 }
 
 absl::Status Dataplane::WriteKey() {
@@ -372,81 +343,9 @@ absl::StatusOr<int> Dataplane::DeleteStaleFlows(
 }
 
 absl::StatusOr<protocol::Digest> Dataplane::Audit(const EdgeModel& model) {
-  ASSIGN_OR_RETURN(const protocol::Digest digest, AuditOnce(model));
+  ASSIGN_OR_RETURN(const protocol::Digest digest, Mapped().Digest(model));
   if (digest == ProgrammedDigest(model)) return digest;
-  return AuditOnce(model);
-}
-
-absl::StatusOr<protocol::Digest> Dataplane::AuditOnce(
-    const EdgeModel& model) const {
-  KernelDigest digest(model, marks_, facts_);
-  for (const nftables::Set& set : MappingSets()) {
-    RETURN_IF_ERROR(kernel_.nft.ForEachElement(
-        kTable, set,
-        [&digest](const nftables::Element& element) { digest.Add(element); }));
-  }
-  return digest.digest();
-}
-
-protocol::Digest Dataplane::ProgrammedDigest(const EdgeModel& model) const {
-  protocol::Digest digest = model.digest();
-  for (const protocol::Listener& listener : Unprogrammable(model, facts_)) {
-    const protocol::Group* group = model.FindMapping(listener);
-    if (group) digest.Remove(protocol::Mapping{listener, group->name});
-  }
-  return digest;
-}
-
-std::vector<Refusal> Dataplane::NotProgrammed(const EdgeModel& model) const {
-  std::vector<Refusal> refusals;
-  for (const protocol::Listener& listener : Unprogrammable(model, facts_)) {
-    const auto why = unserved_.find(listener.public_address);
-    if (why != unserved_.end()) {
-      refusals.push_back({listener, why->second.reason, why->second.message});
-    } else {
-      refusals.push_back({listener, "AddressNotLocal",
-                          fmt::format("{} is not resolved",
-                                      listener.public_address.ToString())});
-    }
-  }
-  return refusals;
-}
-
-std::vector<ResolvedAddress> Dataplane::Addresses(
-    const EdgeModel& model) const {
-  std::vector<ResolvedAddress> addresses;
-  for (const auto& wanted : model.settings().public_addresses) {
-    ResolvedAddress& added = addresses.emplace_back();
-    added.address = wanted.address;
-    const auto nic = facts_.nic_addresses.find(wanted.address);
-    if (nic != facts_.nic_addresses.end()) {
-      added.nic_address = nic->second.nic;
-      added.interface = nic->second.interface;
-    } else if (const auto why = unserved_.find(wanted.address);
-               why != unserved_.end()) {
-      added.error = why->second.message;
-    }
-  }
-  return addresses;
-}
-
-absl::StatusOr<std::vector<MappingStatus>> Dataplane::Mappings() const {
-  const Readback readback(marks_, facts_);
-  std::vector<MappingStatus> mappings;
-  for (const nftables::Set& set : MappingSets()) {
-    RETURN_IF_ERROR(kernel_.nft.ForEachElement(
-        kTable, set, [&](const nftables::Element& element) {
-          const auto mapping = readback.MappingOf(element);
-          if (!mapping.ok()) return;  // foreign; drift, not a mapping
-          const IpAddress& address = mapping->listener.public_address;
-          mappings.push_back({*mapping, facts_.nic_addresses.at(address).nic,
-                              element.packets});
-        }));
-  }
-  std::ranges::sort(mappings, {}, [](const MappingStatus& mapping) {
-    return mapping.mapping.listener;
-  });
-  return mappings;
+  return Mapped().Digest(model);
 }
 
 bool Dataplane::HasWayTo(const IpAddress& address) const {

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <chrono>
-#include <map>
 #include <set>
 #include <string>
 #include <utility>
@@ -21,9 +20,10 @@
 #include "edged/core/edge_model.h"
 #include "edged/core/group_marks.h"
 #include "edged/core/host_facts.h"
-#include "edged/core/ipv6_support.h"
+#include "edged/core/served_addresses.h"
 #include "edged/core/wireguard_plan.h"
 #include "edged/system/host_network.h"
+#include "edged/system/kernel_mappings.h"
 
 namespace edged::edge {
 
@@ -113,11 +113,19 @@ class Dataplane {
   // once.
   absl::StatusOr<std::string> WhyNoTimeouts();
   // What is programmed: the model's digest without mappings that cannot be.
-  protocol::Digest ProgrammedDigest(const EdgeModel& model) const;
-  std::vector<Refusal> NotProgrammed(const EdgeModel& model) const;
-  std::vector<ResolvedAddress> Addresses(const EdgeModel& model) const;
+  protocol::Digest ProgrammedDigest(const EdgeModel& model) const {
+    return edge::ProgrammedDigest(model, facts_);
+  }
+  std::vector<Refusal> NotProgrammed(const EdgeModel& model) const {
+    return edge::NotProgrammed(model, facts_, unserved_);
+  }
+  std::vector<ResolvedAddress> Addresses(const EdgeModel& model) const {
+    return ResolvedAddresses(model.settings(), facts_, unserved_);
+  }
   // Mappings with their counters, sorted.
-  absl::StatusOr<std::vector<MappingStatus>> Mappings() const;
+  absl::StatusOr<std::vector<MappingStatus>> Mappings() const {
+    return Mapped().List();
+  }
 
   // This host knows a route to `address` now.
   bool HasWayTo(const IpAddress& address) const;
@@ -133,10 +141,12 @@ class Dataplane {
   absl::Status Remove();
 
  private:
-  absl::StatusOr<protocol::Digest> AuditOnce(const EdgeModel& model) const;
-  absl::Status ReadBack(const protocol::EdgeDelta& accepted);
+  KernelMappings Mapped() const { return {kernel_.nft, marks_, facts_}; }
+  absl::Status ApplyWhole(const EdgeModel& before,
+                          const protocol::EdgeDelta& accepted);
+  absl::Status ApplyWithFreedMarks(const EdgeModel& before,
+                                   const protocol::EdgeDelta& accepted);
   absl::Status ObserveHost(const EdgeModel& model);
-  void ResolveAddresses(const EdgeModel& model);
   const netlink::Link* FindLink(const std::string& name) const;  // observed
   absl::StatusOr<std::string> ReconcileTable(const EdgeModel& model);
   void LookAtUnderlay(const EdgeModel& model);
@@ -148,7 +158,7 @@ class Dataplane {
   HostNetwork host_;
   Endpoints endpoints_;  // as last given
   Astray astray_;
-  std::map<IpAddress, Unserved> unserved_;  // by public address
+  UnservedAddresses unserved_;
   GroupMarks marks_;
   bool timeouts_known_ = false;  // the kernel was asked
   bool marks_known_ = false;     // the kernel's were taken over

@@ -13,7 +13,7 @@
 namespace edged::nftables {
 namespace {
 
-constexpr uint8_t kTcp = 6, kUdp = 17;
+constexpr uint8_t kIcmp = 1, kTcp = 6, kUdp = 17;
 
 std::string_view NameOf(HookPoint hook) {
   switch (hook) {
@@ -224,6 +224,15 @@ class Walker {
     return When((Find(*set, *key) != nullptr) != match.negate);
   }
 
+  Flow Do(const MatchPathMtu& match) {
+    constexpr uint8_t kUnreachable = 3, kFragmentationNeeded = 4;
+    const Packet& packet = walk_.packet;
+    return When(packet.source.is_ipv4() && packet.protocol == kIcmp &&
+                packet.icmp_type == kUnreachable &&
+                packet.icmp_code == kFragmentationNeeded &&
+                packet.icmp_mtu < match.below);
+  }
+
   const Element* Find(const SetWithElements& set, const Bytes& key) const {
     for (const Element& element : set.elements) {
       if (Contains(set.set, element, key)) return &element;
@@ -327,6 +336,10 @@ class Walker {
   Flow Do(const Counter&) { return Flow::kContinue; }
   Flow Do(const SetCtTimeout&) { return Flow::kContinue; }
   Flow Do(const SetTrace&) { return Flow::kContinue; }
+  Flow Do(const NoTrack&) {
+    walk_.steps.push_back("notrack");
+    return Flow::kContinue;
+  }
 
   Flow Do(const Verdict& verdict) {
     switch (verdict.kind) {

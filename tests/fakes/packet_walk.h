@@ -22,6 +22,8 @@ struct Packet {
   uint16_t destination_port = 0;
   uint8_t tcp_flags = kTcpSyn;
   uint8_t icmp_type = 8;
+  uint8_t icmp_code = 0;
+  uint16_t icmp_mtu = 0;
   uint32_t ct_state = kCtNew;
   uint32_t ct_status = 0;
   uint8_t ct_direction = kCtOriginal;

@@ -1,5 +1,7 @@
 #include "clusteragent/core/uplink_table.h"
 
+#include <fmt/format.h>
+
 #include <catch2/catch.hpp>
 #include <string>
 #include <vector>
@@ -82,6 +84,7 @@ TEST_CASE("uplink_table: the table is what nft lists", "[uplink_table]") {
 
 	chain forward {
 		type filter hook forward priority filter; policy accept;
+		icmp code frag-needed icmp mtu < 1280 iifname @tunnels drop
 		iifname @tunnels ct status dnat accept
 		iifname @tunnels meta l4proto tcp reject with tcp reset
 		iifname @tunnels reject
@@ -426,6 +429,26 @@ TEST_CASE(
         "prerouting: ct mark 0x00000001, reject with tcp reset");
 }
 
+TEST_CASE("uplink_table: no edge says that next to nothing fits",
+          "[uplink_table]") {
+  const nftables::Table table = Make(InputFor({"a"})).table;
+  const auto ends = [&table](const char* device, uint16_t mtu, uint8_t code) {
+    Packet packet = FromEdge(device, "10.0.0.5", 0);
+    packet.protocol = 1;
+    packet.icmp_type = 3;
+    packet.icmp_code = code;
+    packet.icmp_mtu = mtu;
+    packet.ct_state = nftables::kCtRelated;
+    packet.ct_status = nftables::kCtStatusDnat;
+    return Ends(table, packet, {HookPoint::kForward});
+  };
+  CHECK(ends(kDeviceA, 1279, 4) == "forward: drop");
+  CHECK(ends(kDeviceA, 0, 4) == "forward: drop");
+  CHECK(ends(kDeviceA, 1280, 4) == "forward: accept");
+  CHECK(ends(kDeviceA, 0, 1) == "forward: accept");  // host unreachable
+  CHECK(ends("eth0", 68, 4) == "forward: accept");
+}
+
 TEST_CASE("uplink_table: connections of a binding get its timeout",
           "[uplink_table]") {
   World world = BothFamilies();
@@ -441,10 +464,16 @@ TEST_CASE("uplink_table: connections of a binding get its timeout",
       }
     }
   }
-  const nftables::Table table = Make(Ipv6InputFor({"a"}), world).table;
+  UplinkInput input = Ipv6InputFor({"a"});
+  input.has_timeouts = true;
+  const nftables::Table table = Make(input, world).table;
   std::string text;
   for (const nftables::CtTimeout& timeout : table.timeouts) {
-    text += timeout.name + "\n";
+    text += timeout.name + ":";
+    for (const auto& [state, seconds] : timeout.seconds) {
+      text += fmt::format(" {}={}", state, seconds);
+    }
+    text += "\n";
   }
   for (const auto& set : table.sets) {
     if (!set.set.name.starts_with("timeout")) continue;
@@ -459,14 +488,16 @@ TEST_CASE("uplink_table: connections of a binding get its timeout",
       text += nftables::Print(chain);
     }
   }
-  CHECK(text == R"(tcp-3600
-udp-2
+  CHECK(text == R"(tcp-half-open: 1=10 2=10
+tcp-3600: 1=10 2=10 3=3600
+udp-2: 1=2 2=2
 timeouts4: 10.200.0.17 . tcp . 80 : jump timeout-tcp-3600
 timeout_ranges4: 10.200.0.17 . udp . 100-200 : jump timeout-udp-2
 timeouts6: fd6a:3863:fc1a:1:400::1 . tcp . 80 : jump timeout-tcp-3600 fd6a:3863:fc1a:1:400::1 . tcp . 81 : jump timeout-tcp-3600
 timeout_ranges6: fd6a:3863:fc1a:1:400::1 . udp . 100-200 : jump timeout-udp-2
 	chain prerouting {
 		type nat hook prerouting priority dstnat - 10; policy accept;
+		iifname @tunnels meta l4proto tcp ct timeout set "tcp-half-open"
 		iifname @tunnels ip daddr . meta l4proto . th dport vmap @timeouts4
 		iifname @tunnels ip daddr . meta l4proto . th dport vmap @timeout_ranges4
 		iifname @tunnels ip6 daddr . meta l4proto . th dport vmap @timeouts6

@@ -223,6 +223,17 @@ TEST_CASE("check: a timeout that nft could not load again is refused",
   CHECK(fault({"", Protocol::kUdp, {{kUdpReplied, 5}}}) != "");
 }
 
+TEST_CASE("check: an ICMP error's MTU is of IPv4 and below something",
+          "[check]") {
+  const Match udp{Field::kL4proto, ToBytes(Protocol::kUdp)};
+  CHECK(Fault({MatchPathMtu{1280}}) == "");
+  CHECK(Fault({MatchPathMtu{0}}) == "no MTU is below 0");
+  CHECK(Fault({udp, MatchPathMtu{1280}}) ==
+        "icmp type after a match of protocol 17");
+  CHECK(Fault({Match{Field::kNfproto, {10}}, MatchPathMtu{1280}}) ==
+        "icmp type after a match of the other family");
+}
+
 TEST_CASE("check: a timeout is set where the protocol is known", "[check]") {
   const SetCtTimeout set{"tcp-1"};
   const Match tcp{Field::kL4proto, ToBytes(Protocol::kTcp)};

@@ -89,6 +89,8 @@ TEST_CASE("program_codec: every rule that we make reads as it prints",
   const Match tcp{Field::kL4proto, ToBytes(Protocol::kTcp)};
   const Rule rules[] = {
       {{tcp, Match{Field::kThDport, PortBytes(80)}, SetTrace{}}},
+      {{MatchPathMtu{1280}, Verdict{VerdictKind::kDrop}}},
+      {{tcp, Match{Field::kThSport, PortBytes(80)}, NoTrack{}}},
       {{Match{Field::kIifname, NameBytes("edged0")},
         Match{Field::kCtState, MarkBytes(kCtEstablished | kCtRelated)},
         Verdict{VerdictKind::kAccept}}},

@@ -10,14 +10,16 @@ TEST_CASE("conntrack_room: a full table is told of until it has room",
   ConntrackRoom room;
   const auto warns = [&room](int64_t count, int64_t most) {
     room.Saw({count, most});
-    return !room.Warning().empty();
+    CHECK(room.is_full() == !room.Warning(true).empty());
+    return room.is_full();
   };
   CHECK(!warns(94, 100));
   CHECK(warns(95, 100));
-  CHECK(room.Warning() ==
-        "the table of connections is full (net.netfilter.nf_conntrack_max "
-        "100): those that are there go on, new ones are dropped, of uplinks "
-        "too");
+  const std::string full =
+      "the table of connections is full (net.netfilter.nf_conntrack_max 100): "
+      "those that are there go on, new ones are dropped, ";
+  CHECK(room.Warning(true) == full + "but not those of uplinks");
+  CHECK(room.Warning(false) == full + "of uplinks too");
   CHECK(warns(85, 100));
   CHECK(!warns(84, 100));
   CHECK(!warns(94, 100));
@@ -27,7 +29,7 @@ TEST_CASE("conntrack_room: a full table is told of until it has room",
 TEST_CASE("conntrack_room: what is unknown is not full", "[conntrack_room]") {
   ConntrackRoom room;
   room.Saw({100, 0});
-  CHECK(room.Warning().empty());
+  CHECK(room.Warning(false).empty());
 }
 
 }  // namespace

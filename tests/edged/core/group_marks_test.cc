@@ -36,6 +36,8 @@ TEST_CASE("group_marks: a freed one rests until all others had their turn",
     REQUIRE(marks.Reserve(Groups({std::to_string(i)})).ok());
     CHECK(marks.MarkOf(std::to_string(i)) == (0xed000000 | i << 8));
   }
+  CHECK(marks.HasRoomFor(Groups({"x again", "y"})));
+  CHECK(!marks.HasRoomFor(Groups({"x again", "one more"})));
   REQUIRE(marks.Reserve(Groups({"x again"})).ok());
   CHECK(marks.MarkOf("x again") == 0xed000100);
   CHECK(marks.Reserve(Groups({"one more"})).code() ==

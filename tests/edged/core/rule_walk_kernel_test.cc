@@ -105,6 +105,14 @@ TEST_CASE("rule_walk: the state of the connection", "[rule_walk][kernel]") {
   CHECK(Dropping("ct state established,related accept", answer) == "passes");
   CHECK(Walk("ct state vmap { new : drop, established : accept }") ==
         "dropped by base: ct state vmap { established : accept, new : drop }");
+  Probe untracked = Client();
+  untracked.untracked = true;
+  CHECK(Dropping("ct state established,related,new accept", untracked) ==
+        "dropped by base: policy drop");
+  CHECK(Dropping("ct state { new, untracked } accept", untracked) == "passes");
+  CHECK(Dropping("ct status dnat accept", untracked) ==
+        "dropped by base: policy drop");
+  CHECK(Walk("ct status != dnat drop", untracked) == "passes");
   // firewalld lets pass whatever anybody translated.
   CHECK(Dropping("ct status dnat accept") == "passes");
   CHECK(Dropping("ct mark 5 accept") ==
@@ -217,6 +225,27 @@ TEST_CASE("doctor: a firewall with policies of its own", "[doctor][kernel]") {
       "error: table inet filter, chain input: its policy drops port 7443 on "
       "edged0 (uplinks' calls and heartbeats)\n"
       "  nft insert rule inet filter input iifname \"edged0\" accept\n");
+}
+
+TEST_CASE("doctor: a firewall of states while the table of connections is full",
+          "[doctor][kernel]") {
+  SKIP_IF_IMPOSSIBLE();
+  const std::string of_states =
+      "table inet filter {\n"
+      "chain input {\n"
+      "type filter hook input priority 0; policy drop;\n"
+      "ct state established accept\n"
+      "ct state new udp dport 51820 accept\n"
+      "iifname \"edged0\" accept\n"
+      "}\n"
+      "}\n";
+  const std::string fine = Firewall(of_states);
+  CHECK(fine == "ok: table inet filter let our traffic pass\n");
+  CHECK(Firewall(of_states + "table inet edged-overflow {\n}\n") ==
+        "warning: table inet filter, chain input: its policy drops udp 51820 "
+        "of the tunnel, where it has no entry in the table of connections, "
+        "which is full\n"
+        "  nft insert rule inet filter input udp dport 51820 accept\n");
 }
 
 TEST_CASE("doctor: docker's forward chain", "[doctor][kernel]") {

@@ -7,15 +7,22 @@ import time
 
 import ask
 from case import case
-from cases.pmtu import carries, checksum, mtus, serving
-from expect import eventually, expect, expect_in, expect_not_in
+from cases.pmtu import carries, checksum, mtus, route_mtu, serving
+from expect import becomes, eventually, expect, expect_in, expect_not_in
 from stream import Stream, Transfer
 from world import A, CGNAT, CLIENT, HOME_LAN
 
 GATEWAY, NEIGHBOUR = "203.0.113.126", "203.0.113.77"
 ROUTER = "198.51.100.1"  # of the client
 UNREACHABLE, QUENCH, REDIRECT, EXCEEDED, PROBLEM = 3, 4, 5, 11, 12
-TOO_BIG = (UNREACHABLE, 4, struct.pack("!HH", 0, 68))
+
+
+
+def too_big(mtu):
+    return UNREACHABLE, 4, struct.pack("!HH", 0, mtu)
+
+
+TOO_BIG = too_big(68)
 SO_BINDTODEVICE = 25
 UDP, TCP = 17, 6
 ERRORS = (
@@ -139,3 +146,29 @@ def errors_about_mapped_flows(lab):
     for host in (setup.edge.host, world.home):
         expect_not_in("redirected", host.run(["ip", "route", "show", "cache"]).stdout)
     carries(setup)
+
+
+@case
+def nobody_makes_packets_small_for_all(lab):
+    """A client, and whoever has the VPS, says that very little fits on the way of a connection of
+    its own: the target, for which all clients have one address, goes on sending whole packets to
+    everybody. What a way of this day may carry is believed."""
+    setup = serving(lab)
+    world = setup.world
+    device = device_of(setup)
+
+    def believed():
+        return route_mtu(world.backend, HOME_LAN)
+
+    with Stream(world.client, A, 7000) as stream:
+        time.sleep(0.2)
+        flow = (UDP, A, 7000, CLIENT, stream.source())
+        of_uplink = (UDP, "10.200.0.17", 7000, CLIENT, stream.source())
+        for mtu in (0, 68, 552, 1279):
+            forge(world.internet, ROUTER, A, too_big(mtu), flow)
+            forge(setup.edge.host, "10.200.0.1", "10.200.0.17", too_big(mtu), of_uplink, "edged0")
+        time.sleep(0.5)
+        expect(believed(), None, "what the target sends at most")
+        forge(world.internet, ROUTER, A, too_big(1280), flow)
+        becomes(believed, 1280)
+    expect(stream.lost(), [], "lost packets")
