@@ -49,6 +49,9 @@ EdgeLink::EdgeLink(const Context& context, std::string edge,
             {.say_stored = [this](const PublicKey& key) { SayStored(key); },
              .hears = [this] { return heartbeats_ && heartbeats_->hears(); },
              .replan = [this] { replan_.Ask(); }}),
+      introduction_(
+          context.loop, context.uplink, edge_,
+          [this](const absl::Status& status) { OnRegistered(status); }),
       backoff_(milliseconds(300), milliseconds(5'000)) {
   LoadEnrolment();
   contact_timer_ =
@@ -60,7 +63,6 @@ EdgeLink::~EdgeLink() {
   context_.loop.Cancel(contact_timer_);
   context_.loop.Cancel(introduce_timer_);
   context_.loop.Cancel(settling_timer_);
-  DropControlDevice();
 }
 
 // Also before there is a plan.
@@ -175,7 +177,7 @@ void EdgeLink::IntroduceIfNew() {
 
 void EdgeLink::Introduce() {
   context_.loop.Cancel(std::exchange(introduce_timer_, 0));
-  if (!control_device_.empty()) return;  // it is under way
+  if (introduction_.under_way()) return;
   const auto epoch = context_.control_plane.epoch();
   if (!epoch || draining_) return;
   if (in_contact() || !enrolled() || !keys_.known() || !address_ || !plan_ ||
@@ -185,29 +187,15 @@ void EdgeLink::Introduce() {
   introduced_to_ = is_new_to_edge() ? token_->edge_key : keys_.NextToTry();
   EdgeAccess access = this->access();
   access.edge_key = introduced_to_;
-  auto device = MakeControlDevice(*plan_, access,
-                                  context_.control_plane.identity().control_key,
-                                  context_.uplink_name);
-  absl::Status status = device.status();
-  if (status.ok()) {
-    control_device_ = device->wireguard.name;
-    status = context_.uplink.AddControlDevice(*device);
-  }
-  if (!status.ok()) {
-    OnRegistered(status);
-    return;
-  }
-  introducer_ = DialEdge(context_.loop, ApiAddress(*plan_));
-  introducer_->Register(
-      *epoch, {context_.uplink_name, keys_.own(), plan_->own_block}, edge_,
-      [this, alive = alive_](const absl::Status& status) {
-        if (*alive) OnRegistered(status);
-      });
+  introduction_.Begin(
+      MakeControlDevice(*plan_, access,
+                        context_.control_plane.identity().control_key,
+                        context_.uplink_name),
+      ApiAddress(*plan_), *epoch,
+      {context_.uplink_name, keys_.own(), plan_->own_block});
 }
 
 void EdgeLink::OnRegistered(const absl::Status& status) {
-  introducer_.reset();
-  DropControlDevice();
   replan_.Ask();  // the own device gets the route to the edge back
   if (!status.ok()) {
     const std::string trouble(Message(status));
@@ -234,13 +222,6 @@ void EdgeLink::IntroduceLater() {
   context_.loop.Cancel(introduce_timer_);
   introduce_timer_ =
       context_.loop.After(backoff_.Next(), [this] { Introduce(); });
-}
-
-void EdgeLink::DropControlDevice() {
-  if (control_device_.empty()) return;
-  const std::string device = std::exchange(control_device_, "");
-  const absl::Status status = context_.uplink.RemoveControlDevice(device);
-  if (!status.ok()) spdlog::error("device {}: {}", device, Message(status));
 }
 
 // ---- service ----
@@ -297,8 +278,7 @@ void EdgeLink::Drain() {
 void EdgeLink::FollowTerm() {
   syncer_.reset();
   repairs_.reset();
-  introducer_.reset();
-  DropControlDevice();
+  introduction_.GiveUp();
   confirmed_.reset();
   if (carried_) StartSync();
   IntroduceIfNew();

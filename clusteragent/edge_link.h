@@ -16,6 +16,7 @@
 #include "clusteragent/edge/repair_watch.h"
 #include "clusteragent/edge/resolver.h"
 #include "clusteragent/edge_keys.h"
+#include "clusteragent/introduction.h"
 #include "clusteragent/paced_call.h"
 #include "clusteragent/state_folder.h"
 #include "clusteragent/uplink/heartbeat_sender.h"
@@ -99,7 +100,6 @@ class EdgeLink {
   void TakePathMtu();
   void CheckContact();
   void IntroduceLater();
-  void DropControlDevice();
   absl::StatusOr<Uplink::Way> Way() const;
   void SeeWay();
   void ShakeHandsNow();
@@ -125,7 +125,7 @@ class EdgeLink {
   PublicKey introduced_to_;  // the edge's key, while we introduce ourselves
   std::optional<IpAddress> address_;
   bool looking_up_ = false;
-  bool unresolved_ = false;  // the last look-up failed, and is trouble_
+  bool unresolved_ = false;         // the last look-up failed, and is trouble_
   std::optional<Uplink::Way> way_;  // to the edge, as last seen
   bool had_no_way_ = false;         // since then
   std::string device_;              // as carried
@@ -142,8 +142,7 @@ class EdgeLink {
   bool met_ = false;          // there was contact in this run
   bool draining_ = false;
 
-  std::string control_device_;              // while we introduce ourselves
-  std::unique_ptr<EdgeClient> introducer_;  // likewise
+  Introduction introduction_;
   std::unique_ptr<EdgeClient> client_;
   std::unique_ptr<EdgeSyncer> syncer_;
   std::unique_ptr<RepairWatch> repairs_;

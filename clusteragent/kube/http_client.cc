@@ -1,74 +1,22 @@
 #include "clusteragent/kube/http_client.h"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <strings.h>
+#include <fmt/format.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
 
-#include <algorithm>
 #include <array>
-#include <charconv>
 #include <deque>
 #include <map>
 #include <utility>
 
 #include "clusteragent/kube/curl_handles.h"
+#include "clusteragent/kube/curl_request.h"
 #include "common/status.h"
 
 namespace edged::kube {
 namespace {
 
-constexpr long kConnectSeconds = 10;
-// Until a silent peer is asked, between questions, how many: 30 s in all.
-constexpr int kKeepIdleSeconds = 15, kKeepIntervalSeconds = 5, kKeepCount = 3;
-constexpr unsigned kUnackedMilliseconds = 30'000;
 constexpr size_t kErrorBodyLimit = 1 << 20;
 constexpr long kIdleConnections = 16;
-// For as long the roots of a file are not read again; the latter while a server
-// has a certificate that they do not know.
-constexpr long kRootsSeconds = 60, kWrongRootsSeconds = 1;
-
-// The address of a blob must outlive the request: Transport does.
-curl_blob Blob(const std::string& text) {
-  return {.data = const_cast<char*>(text.data()),
-          .len = text.size(),
-          .flags = CURL_BLOB_NOCOPY};
-}
-
-int SetSocketOptions(void*, curl_socket_t fd, curlsocktype) {
-  const auto set = [fd](int level, int name, int value) {
-    setsockopt(fd, level, name, &value, sizeof value);
-  };
-  set(SOL_SOCKET, SO_KEEPALIVE, 1);
-  set(IPPROTO_TCP, TCP_KEEPIDLE, kKeepIdleSeconds);
-  set(IPPROTO_TCP, TCP_KEEPINTVL, kKeepIntervalSeconds);
-  set(IPPROTO_TCP, TCP_KEEPCNT, kKeepCount);
-  set(IPPROTO_TCP, TCP_USER_TIMEOUT, kUnackedMilliseconds);
-  return CURL_SOCKOPT_OK;
-}
-
-// What came back instead of an answer.
-absl::Status StatusOf(CURLcode code, const char* detail,
-                      const std::string& host) {
-  const std::string text = fmt::format(
-      "{}: {}", host, detail[0] != '\0' ? detail : curl_easy_strerror(code));
-  switch (code) {
-    case CURLE_OPERATION_TIMEDOUT:
-      return absl::DeadlineExceededError(text);
-    case CURLE_URL_MALFORMAT:
-    case CURLE_UNSUPPORTED_PROTOCOL:
-      return absl::InvalidArgumentError(text);
-    case CURLE_PEER_FAILED_VERIFICATION:
-    case CURLE_SSL_CERTPROBLEM:
-    case CURLE_SSL_CIPHER:
-    case CURLE_SSL_CACERT_BADFILE:
-    case CURLE_SSL_ISSUER_ERROR:
-      return absl::FailedPreconditionError(text);
-    default:
-      return absl::UnavailableError(text);
-  }
-}
 
 class CurlClient final : public HttpClient {
  public:
@@ -98,8 +46,6 @@ class CurlClient final : public HttpClient {
   };
 
   absl::Status Prepare(Exchange& exchange);
-  void SetTransport(CURL* easy);
-  absl::Status SetServerName(Exchange& exchange);
   void Act(curl_socket_t fd, int events);
   void CollectFinished();
   void Finish(Exchange& exchange, absl::Status status);
@@ -185,94 +131,19 @@ absl::Status CurlClient::Prepare(Exchange& exchange) {
   exchange.easy.reset(curl_easy_init());
   CURL* easy = exchange.easy.get();
   if (easy == nullptr) return Internal("libcurl: no easy handle");
-  const HttpRequest& request = exchange.request;
   const auto set = [easy](CURLoption option, auto value) {
     curl_easy_setopt(easy, option, value);
   };
   set(CURLOPT_PRIVATE, static_cast<void*>(&exchange));
-  set(CURLOPT_URL, request.url.c_str());
-  set(CURLOPT_PROTOCOLS_STR, "http,https");
-  set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
-  set(CURLOPT_NOSIGNAL, 1L);
-  // A name server that does not answer holds up a thread, not the loop.
-  set(CURLOPT_QUICK_EXIT, 1L);
   set(CURLOPT_ERRORBUFFER, exchange.detail.data());
-  set(CURLOPT_CONNECTTIMEOUT, kConnectSeconds);
-  set(CURLOPT_TIMEOUT_MS, static_cast<long>(request.deadline.count()));
-  set(CURLOPT_SOCKOPTFUNCTION, SetSocketOptions);
   set(CURLOPT_WRITEFUNCTION, OnBody);
   set(CURLOPT_WRITEDATA, static_cast<void*>(&exchange));
   set(CURLOPT_HEADERFUNCTION, OnHeader);
   set(CURLOPT_HEADERDATA, static_cast<void*>(&exchange));
-  if (!request.body.empty()) {
-    set(CURLOPT_POSTFIELDSIZE, static_cast<long>(request.body.size()));
-    set(CURLOPT_POSTFIELDS, request.body.c_str());
-    exchange.headers.Add("Expect:");  // no round trip of 100-continue
-  }
-  set(CURLOPT_CUSTOMREQUEST, request.method.c_str());
-  for (const std::string& header : request.headers) {
-    exchange.headers.Add(header);
-  }
-  if (!request.bearer.empty()) {
-    exchange.headers.Add("Authorization: Bearer " + request.bearer.Reveal());
-  }
-  set(CURLOPT_HTTPHEADER, exchange.headers.get());
-  SetTransport(easy);
-  return SetServerName(exchange);
-}
-
-void CurlClient::SetTransport(CURL* easy) {
-  const auto set_text = [easy](CURLoption option, const std::string& text) {
-    if (!text.empty()) curl_easy_setopt(easy, option, text.c_str());
-  };
-  const auto set_blob = [easy](CURLoption option, const std::string& text) {
-    if (text.empty()) return;
-    curl_blob blob = Blob(text);
-    curl_easy_setopt(easy, option, &blob);
-  };
-  set_text(CURLOPT_CAINFO, transport_.ca_file);
-  set_blob(CURLOPT_CAINFO_BLOB, transport_.ca_pem);
-  if (!transport_.ca_file.empty() || !transport_.ca_pem.empty()) {
-    // Only these: no folder of the system's beside them.
-    curl_easy_setopt(easy, CURLOPT_CAPATH, static_cast<char*>(nullptr));
-  }
-  curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT,
-                   wrong_roots_ ? kWrongRootsSeconds : kRootsSeconds);
-  set_text(CURLOPT_SSLCERT, transport_.certificate_file);
-  set_blob(CURLOPT_SSLCERT_BLOB, transport_.certificate_pem);
-  set_text(CURLOPT_SSLKEY, transport_.key_file);
-  set_blob(CURLOPT_SSLKEY_BLOB, transport_.key_pem.Reveal());
-  if (!transport_.verify_server) {
-    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
-    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
-  }
-  curl_easy_setopt(easy, CURLOPT_PROXY, transport_.proxy.c_str());
-}
-
-// libcurl takes the name for the certificate from the URL, so the URL gets it,
-// and the connection is sent where the URL led.
-absl::Status CurlClient::SetServerName(Exchange& exchange) {
-  if (transport_.server_name.empty()) return absl::OkStatus();
-  const UrlHandle url(curl_url());
-  char* host = nullptr;
-  if (curl_url_set(url.get(), CURLUPART_URL, exchange.request.url.c_str(), 0) !=
-          CURLUE_OK ||
-      curl_url_get(url.get(), CURLUPART_HOST, &host, 0) != CURLUE_OK) {
-    return InvalidArgument("\"{}\" is not a URL", exchange.request.url);
-  }
-  exchange.connect_to.Add(fmt::format("::{}:", host));
-  curl_free(host);
-  curl_url_set(url.get(), CURLUPART_HOST, transport_.server_name.c_str(), 0);
-  curl_easy_setopt(exchange.easy.get(), CURLOPT_CONNECT_TO,
-                   exchange.connect_to.get());
-  char* whole = nullptr;
-  if (curl_url_get(url.get(), CURLUPART_URL, &whole, 0) != CURLUE_OK) {
-    return InvalidArgument("\"{}\" is not the name of a server",
-                           transport_.server_name);
-  }
-  curl_easy_setopt(exchange.easy.get(), CURLOPT_URL, whole);
-  curl_free(whole);
-  return absl::OkStatus();
+  SetRequest(exchange.request, exchange.headers, easy);
+  SetTransport(transport_, wrong_roots_, easy);
+  return SetServerName(transport_.server_name, exchange.request.url,
+                       exchange.connect_to, easy);
 }
 
 int CurlClient::OnSocket(CURL*, curl_socket_t fd, int what, void* self, void*) {
@@ -327,38 +198,11 @@ size_t CurlClient::OnBody(char* data, size_t size, size_t count, void* given) {
 size_t CurlClient::OnHeader(char* data, size_t size, size_t count,
                             void* given) {
   auto& exchange = *static_cast<Exchange*>(given);
-  HttpResponse& response = exchange.response;
-  std::string_view line(data, size * count);
-  const size_t length = line.size();
-  while (!line.empty() && (line.back() == '\r' || line.back() == '\n')) {
-    line.remove_suffix(1);
-  }
-  if (line.starts_with("HTTP/")) {  // also after a 100-continue
-    response = {};
-    long code = 0;
-    curl_easy_getinfo(exchange.easy.get(), CURLINFO_RESPONSE_CODE, &code);
-    response.code = static_cast<int>(code);
-    return length;
-  }
-  const size_t colon = line.find(':');
-  if (colon == std::string_view::npos) return length;
-  const std::string_view name = line.substr(0, colon);
-  std::string_view value = line.substr(colon + 1);
-  value.remove_prefix(std::min(value.find_first_not_of(' '), value.size()));
-  const auto is = [name](std::string_view wanted) {
-    return name.size() == wanted.size() &&
-           strncasecmp(name.data(), wanted.data(), name.size()) == 0;
-  };
-  if (is("content-type")) response.content_type = value;
-  if (is("retry-after")) {
-    uint32_t seconds = 0;
-    const char* end = value.data() + value.size();
-    const auto [stop, error] = std::from_chars(value.data(), end, seconds);
-    if (error == std::errc() && stop == end) {
-      response.retry_after = std::chrono::seconds(seconds);
-    }
-  }
-  return length;
+  long code = 0;
+  curl_easy_getinfo(exchange.easy.get(), CURLINFO_RESPONSE_CODE, &code);
+  const std::string_view line(data, size * count);
+  ReadHeadLine(line, static_cast<int>(code), exchange.response);
+  return line.size();
 }
 
 void CurlClient::Act(curl_socket_t fd, int events) {

@@ -144,7 +144,8 @@ def make_read_only(host, folder):
     """A disk that fails is made read-only under whoever writes to it; a mount is not."""
     host.run(["cp", "-a", folder, "/run/edged/copy"])
     host.run(["mount", "--bind", "/run/edged/copy", folder])
-    host.run(["mount", "-o", "remount,bind,ro", folder])
+    # It is busy while a file is being written.
+    eventually(lambda: host.run(["mount", "-o", "remount,bind,ro", folder]))
 
 
 def make_writable(host, folder):
