@@ -364,11 +364,19 @@ std::optional<Refusal> Placer::TakeRoom(const Candidate& candidate,
                   "groups (choices of public address, timeouts, access and "
                   "target of clientIP: Preserve)");
   }
+  const Protocol protocol = placement.listener.protocol;
+  const std::pair timeout(protocol, planned.timeouts.Of(protocol));
+  const bool is_new_timeout =
+      timeout.second.count() > 0 && !edge.timeouts.contains(timeout);
+  if (is_new_timeout && edge.timeouts.size() >= protocol::kMostTimeouts) {
+    return refuse(protocol::kMostTimeouts, "different timeouts");
+  }
   const size_t prefixes =
       planned.access.allow.size() + planned.access.deny.size();
   if (edge.prefixes + prefixes > kMostPrefixesOfEdge) {
     return refuse(kMostPrefixesOfEdge, "prefixes in the access of bindings");
   }
+  if (is_new_timeout) edge.timeouts.insert(timeout);
   edge.prefixes += prefixes;
   edge.groups.insert(group);
   return std::nullopt;

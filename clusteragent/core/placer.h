@@ -108,6 +108,7 @@ class Placer {
     std::map<std::pair<IpAddress, Protocol>, PortClaims> ports;
     std::map<IpAddress, ObjectKey> dedicated;  // to whom
     std::set<GroupDefinition, std::less<>> groups;
+    std::set<std::pair<Protocol, std::chrono::seconds>> timeouts;
     size_t prefixes = 0;                  // of the access of all groups
     std::vector<PlannedMapping> granted;  // a claim's owner is an index here
   };

@@ -11,5 +11,10 @@ namespace edged::protocol {
 inline constexpr size_t kMostMappings = 262'144;
 // As many as there are marks. A change that makes more is refused as a whole.
 inline constexpr size_t kMostGroups = 65'535;
+// Different idle times of either protocol in groups. When one goes, the kernel
+// walks its whole table of connections, and nobody's change of nf_tables comes
+// to its end meanwhile: up to 100 ms each (6.18). A change that makes more is
+// refused as a whole.
+inline constexpr size_t kMostTimeouts = 256;
 
 }  // namespace edged::protocol

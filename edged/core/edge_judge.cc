@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <chrono>
 #include <set>
 #include <span>
 
@@ -40,6 +41,7 @@ class DeltaJudge {
   absl::Status JudgeSettings();
   absl::Status JudgeUplinks();
   absl::Status JudgeGroups();
+  absl::Status CheckTimeouts() const;
   absl::Status CheckGroupAfter(const Group& group) const {
     return CheckGroup(group, *settings_, *uplinks_);
   }
@@ -152,6 +154,7 @@ absl::Status DeltaJudge::JudgeGroups() {
     return InvalidArgument("{} groups: at most {} are possible", count,
                            protocol::kMostGroups);
   }
+  RETURN_IF_ERROR(CheckTimeouts());
 
   const auto& accepted = result_.accepted;
   if (accepted.settings || !accepted.removed_uplinks.empty()) {
@@ -163,6 +166,30 @@ absl::Status DeltaJudge::JudgeGroups() {
     if (group) RETURN_IF_ERROR(CheckGroupAfter(*group));
   }
   return absl::OkStatus();
+}
+
+absl::Status DeltaJudge::CheckTimeouts() const {
+  const auto& changed = result_.accepted.groups;
+  const bool has_any = std::ranges::any_of(
+      changed, [](const Group& group) { return !group.timeouts.empty(); });
+  if (!has_any) return absl::OkStatus();
+  std::set<std::pair<Protocol, std::chrono::seconds>> timeouts;
+  const auto add = [&timeouts](const Group& group) {
+    for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp}) {
+      const auto seconds = group.timeouts.Of(protocol);
+      if (seconds.count() > 0) timeouts.emplace(protocol, seconds);
+    }
+  };
+  for (const auto& [name, group] : model_.groups()) {
+    if (!groups_.contains(name)) add(group);
+  }
+  for (const auto& [name, group] : groups_) {
+    if (group) add(*group);
+  }
+  if (timeouts.size() <= protocol::kMostTimeouts) return absl::OkStatus();
+  return InvalidArgument(
+      "groups: {} different timeouts; at most {} are possible", timeouts.size(),
+      protocol::kMostTimeouts);
 }
 
 void DeltaJudge::JudgeMappings() {

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "clusteragent/core/plan_text.h"
+#include "common/protocol/edge_limits.h"
 #include "tests/clusteragent/core/objects_for_test.h"
 
 namespace edged::agent {
@@ -95,8 +96,8 @@ std::string Room(const World& world) {
 TEST_CASE("placer: the youngest stand back where an edge is full", "[placer]") {
   // Each with a group of its own.
   World world = Many(kMostGroupsOfEdge + 1, [](size_t i, Binding& binding) {
-    binding.tcp.emplace().idle_timeout = {fmt::format("{}s", i + 1),
-                                          std::chrono::seconds(i + 1)};
+    binding.access.emplace().deny_cidrs = {
+        fmt::format("10.0.{}.{}/32", i / 256, i % 256)};
   });
   CHECK(Room(world) ==
         "16384 Refused\n"
@@ -117,6 +118,17 @@ TEST_CASE("placer: the youngest stand back where an edge is full", "[placer]") {
       Room(world).starts_with("16385 Refused\n  EdgeFull: PortBinding default/"
                               "m016384"));
   CHECK(PlanOf(world, FactsFor({"a", "b"})).Edge("b")->mappings.size() == 1);
+
+  // Each timeout is a burden of its own.
+  world = Many(protocol::kMostTimeouts + 1, [](size_t i, Binding& binding) {
+    binding.tcp.emplace().idle_timeout = {fmt::format("{}s", i + 1),
+                                          std::chrono::seconds(i + 1)};
+  });
+  CHECK(Room(world) ==
+        "256 Refused\n"
+        "  EdgeFull: PortBinding default/m000256: spec.bindings[0] \"x\": "
+        "EdgeNode a takes 256 different timeouts at most, and older bindings "
+        "have them\n");
 
   const size_t prefixes = 256;
   world =

@@ -382,6 +382,33 @@ TEST_CASE("edge_model: a group goes when its mappings go or move",
         "203.0.113.1 tcp/81 -> other\n203.0.113.1 tcp/82 -> new\n");
 }
 
+TEST_CASE("edge_model: groups have so many different timeouts at most",
+          "[edge_model]") {
+  EdgeState state = SampleState();
+  const auto group = [&state](size_t number, protocol::Timeouts timeouts) {
+    protocol::Group made = state.groups[0];
+    made.name = fmt::format("n{}", number);
+    made.timeouts = timeouts;
+    return made;
+  };
+  EdgeModel model = ModelOf(state);
+  std::vector<protocol::Group> groups;
+  for (size_t i = 0; i < 256; ++i) {
+    groups.push_back(group(i, {.tcp_idle = std::chrono::seconds(i + 1)}));
+  }
+  CHECK(Change(model, {.groups = groups}) == "");
+  // Of two groups they are one; of two protocols they are two.
+  CHECK(Change(model, {.groups = {group(300, groups[0].timeouts)}}) == "");
+  CHECK(ErrorOf(model, {.groups = {group(
+                            301, {.udp_session = std::chrono::seconds(1)})}}) ==
+        "INVALID_ARGUMENT: groups: 257 different timeouts; at most 256 are "
+        "possible");
+  CHECK(Change(model, {.removed_groups = {"n9"},
+                       .groups = {group(
+                           301, {.udp_session = std::chrono::seconds(1)})}}) ==
+        "");
+}
+
 TEST_CASE("edge_model: a group may take the place of another one",
           "[edge_model]") {
   EdgeState state = SampleState();

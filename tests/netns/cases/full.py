@@ -12,8 +12,9 @@ SAW = f"backend:8080 saw {HOME_LAN}"
 
 
 def greedy(first, last):
-    """An object with a timeout, and so a group, of its own for each port."""
-    bindings = [udp(10_000 + i, f"{BACKEND}:8080", udp={"sessionTimeout": f"{i + 10}s"})
+    """An object with access, and so a group, of its own for each port."""
+    bindings = [udp(10_000 + i, f"{BACKEND}:8080",
+                    access={"denyCIDRs": [f"10.0.{i // 256}.{i % 256}/32"]})
                 for i in range(first, last)]
     return port_binding(f"greedy-{first:05}", *bindings, created="2026-01-02T00:00:00Z")
 
