@@ -373,10 +373,15 @@ std::optional<Refusal> Placer::TakeRoom(const Candidate& candidate,
   }
   const size_t prefixes =
       planned.access.allow.size() + planned.access.deny.size();
+  const bool has_access = !planned.access.empty();
+  if (has_access && edge.with_access >= kMostAccessOfEdge) {
+    return refuse(kMostAccessOfEdge, "groups with access of their own");
+  }
   if (edge.prefixes + prefixes > kMostPrefixesOfEdge) {
     return refuse(kMostPrefixesOfEdge, "prefixes in the access of bindings");
   }
   if (is_new_timeout) edge.timeouts.insert(timeout);
+  edge.with_access += has_access ? 1 : 0;
   edge.prefixes += prefixes;
   edge.groups.insert(group);
   return std::nullopt;

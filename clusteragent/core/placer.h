@@ -20,6 +20,10 @@ namespace edged::agent {
 // fewer than an edge takes (common/protocol/edge_limits.h): the old and the new
 // ones of a change stand side by side, and thousands make it slow.
 inline constexpr size_t kMostGroupsOfEdge = 16'384;
+// Of them with access: each has sets in the edge's kernel, which walks all sets
+// of a table to find one (6.18). So many take it half a second at once, four
+// times as many eight.
+inline constexpr size_t kMostAccessOfEdge = 1'024;
 // Of all groups' access together.
 inline constexpr size_t kMostPrefixesOfEdge = 65'536;
 
@@ -109,6 +113,7 @@ class Placer {
     std::map<IpAddress, ObjectKey> dedicated;  // to whom
     std::set<GroupDefinition, std::less<>> groups;
     std::set<std::pair<Protocol, std::chrono::seconds>> timeouts;
+    size_t with_access = 0;               // groups
     size_t prefixes = 0;                  // of the access of all groups
     std::vector<PlannedMapping> granted;  // a claim's owner is an index here
   };

@@ -85,8 +85,8 @@ World Many(size_t count, Change change) {
 }
 
 // What is mapped of edge a, and the refusals of all.
-std::string Room(const World& world) {
-  const Plan plan = PlanOf(world, FactsFor({"a", "b"}));
+std::string Room(const World& world, const Facts& facts) {
+  const Plan plan = PlanOf(world, facts);
   const std::string all = PlanText(plan);
   const size_t refused = all.find("Refused\n");
   return fmt::format("{} {}", plan.Edge("a")->wanted.mappings.size(),
@@ -94,12 +94,20 @@ std::string Room(const World& world) {
 }
 
 TEST_CASE("placer: the youngest stand back where an edge is full", "[placer]") {
-  // Each with a group of its own.
-  World world = Many(kMostGroupsOfEdge + 1, [](size_t i, Binding& binding) {
-    binding.access.emplace().deny_cidrs = {
-        fmt::format("10.0.{}.{}/32", i / 256, i % 256)};
+  // Each with a group of its own: of those who have its target.
+  Facts facts = FactsFor({"a", "b"});
+  const auto target = [](size_t i) {
+    return fmt::format("192.168.{}.{}", i / 256, i % 256);
+  };
+  World world = Many(kMostGroupsOfEdge + 1, [&](size_t i, Binding& binding) {
+    binding.client_ip = "Preserve";
+    binding.target.address = target(i);
+    facts.uplinks[0].addresses.push_back(Ip(target(i)));
+    facts.local_addresses.push_back(Ip(target(i)));
   });
-  CHECK(Room(world) ==
+  std::ranges::sort(facts.uplinks[0].addresses);
+  std::ranges::sort(facts.local_addresses);
+  CHECK(Room(world, facts) ==
         "16384 Refused\n"
         "  EdgeFull: PortBinding default/m016384: spec.bindings[0] \"x\": "
         "EdgeNode a takes 16384 groups (choices of public address, timeouts, "
@@ -114,17 +122,28 @@ TEST_CASE("placer: the youngest stand back where an edge is full", "[placer]") {
   shared.meta.name = "elsewhere";
   shared.edge_node = "b";
   world.port_bindings.push_back(shared);
-  CHECK(
-      Room(world).starts_with("16385 Refused\n  EdgeFull: PortBinding default/"
-                              "m016384"));
-  CHECK(PlanOf(world, FactsFor({"a", "b"})).Edge("b")->mappings.size() == 1);
+  CHECK(Room(world, facts)
+            .starts_with("16385 Refused\n  EdgeFull: PortBinding default/"
+                         "m016384"));
+  CHECK(PlanOf(world, facts).Edge("b")->mappings.size() == 1);
+
+  facts = FactsFor({"a", "b"});
+  world = Many(kMostAccessOfEdge + 1, [](size_t i, Binding& binding) {
+    binding.access.emplace().deny_cidrs = {
+        fmt::format("10.0.{}.{}/32", i / 256, i % 256)};
+  });
+  CHECK(Room(world, facts) ==
+        "1024 Refused\n"
+        "  EdgeFull: PortBinding default/m001024: spec.bindings[0] \"x\": "
+        "EdgeNode a takes 1024 groups with access of their own at most, and "
+        "older bindings have them\n");
 
   // Each timeout is a burden of its own.
   world = Many(protocol::kMostTimeouts + 1, [](size_t i, Binding& binding) {
     binding.tcp.emplace().idle_timeout = {fmt::format("{}s", i + 1),
                                           std::chrono::seconds(i + 1)};
   });
-  CHECK(Room(world) ==
+  CHECK(Room(world, facts) ==
         "256 Refused\n"
         "  EdgeFull: PortBinding default/m000256: spec.bindings[0] \"x\": "
         "EdgeNode a takes 256 different timeouts at most, and older bindings "
@@ -140,7 +159,7 @@ TEST_CASE("placer: the youngest stand back where an edge is full", "[placer]") {
         access.deny_cidrs[0] = fmt::format("192.0.2.{}/32", i % 256);
         if (i >= 256) access.deny_cidrs[1] = "198.51.100.0/24";
       });
-  CHECK(Room(world) ==
+  CHECK(Room(world, facts) ==
         "256 Refused\n"
         "  EdgeFull: PortBinding default/m000256: spec.bindings[0] \"x\": "
         "EdgeNode a takes 65536 prefixes in the access of bindings at most, "
