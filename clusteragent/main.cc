@@ -195,6 +195,162 @@ absl::Status RunVersion(const Arguments&) {
   return absl::OkStatus();
 }
 
+// What can be typed, and where it goes.
+class CommandLine {
+ public:
+  explicit CommandLine(Arguments& arguments)
+      : arguments_(arguments),
+        app_("clusteragent: carries the traffic of an edge into this network") {
+    app_.require_subcommand(1);
+    AddRun();
+    AddPlan();
+    Add("validate", "Check files of objects", RunValidate)
+        ->add_option("files", arguments_.files, "The files")
+        ->required();
+    AddStatus();
+    AddToken();
+    Add("version", "Print the version", RunVersion);
+  }
+
+  // Its exit status.
+  int Run(int argc, char** argv) {
+    try {
+      app_.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+      return app_.exit(error) == 0 ? 0 : 2;
+    }
+    const absl::Status status = run_(arguments_);
+    if (status.ok()) return 0;
+    fmt::print(stderr, "clusteragent: {}\n", Message(status));
+    return 1;
+  }
+
+ private:
+  using Function = absl::Status (*)(const Arguments&);
+
+  CLI::App* Add(const std::string& name, const std::string& help,
+                Function function) {
+    CLI::App* added = app_.add_subcommand(name, help);
+    added->callback([this, function] { run_ = function; });
+    return added;
+  }
+
+  CLI::Option* TakeManifests(CLI::App* command) {
+    return command->add_option("--manifests", arguments_.agent.manifests,
+                               "Folder with EdgeNode and PortBinding objects");
+  }
+  void TakeState(CLI::App* command) {
+    command->add_option("--state", arguments_.agent.state, "State folder")
+        ->capture_default_str();
+  }
+  void TakeName(CLI::App* command) {
+    command
+        ->add_option("--name", arguments_.agent.uplink_name,
+                     "Name of this uplink")
+        ->capture_default_str();
+  }
+  void TakeKubernetes(CLI::App* command);
+  void TakeLeadership(CLI::App* command);
+  void AddRun();
+  void AddPlan();
+  void AddStatus();
+  void AddToken();
+
+  Arguments& arguments_;
+  CLI::App app_;
+  Function run_ = nullptr;
+};
+
+void CommandLine::TakeKubernetes(CLI::App* command) {
+  command->add_option("--kubeconfig", arguments_.kubeconfig,
+                      "File that says where Kubernetes is; without it and "
+                      "without --manifests, the Pod's own");
+  command->add_option("--context", arguments_.context,
+                      "Of the kubeconfig; its current one by default");
+  command->add_option("--namespace", arguments_.name_space,
+                      "Of Uplinks and the Secret with the control key; by "
+                      "default POD_NAMESPACE, or the context's");
+}
+
+void CommandLine::TakeLeadership(CLI::App* command) {
+  command
+      ->add_flag(
+          "--leader-elect,!--no-leader-elect", arguments_.leader_elect,
+          "Replicas agree by a Lease on who speaks to edges. Without, "
+          "one replica leads for as long as it runs: it writes the Lease "
+          "once, for the number of its term, and refuses to lead beside "
+          "others")
+      ->default_str("true");
+  command->add_option("--leader-elect-namespace", arguments_.lease_namespace,
+                      "Of the Lease; by default --namespace");
+}
+
+void CommandLine::AddRun() {
+  CLI::App* command = Add("run", "Run the agent", RunAgent);
+  TakeManifests(command);
+  TakeKubernetes(command);
+  TakeState(command);
+  TakeName(command);
+  TakeLeadership(command);
+  command->add_option("--watch-namespaces", arguments_.watch_namespaces,
+                      "Only PortBindings and Services of these, separated "
+                      "by commas");
+  command
+      ->add_option("--annotation-prefix", arguments_.annotation_prefix,
+                   "What the names of annotations and labels on Services, "
+                   "Namespaces and EdgeNodes begin with: PREFIX/expose")
+      ->capture_default_str();
+  command
+      ->add_option("--resync-interval", arguments_.resync,
+                   "How often everything is looked at again, in case")
+      ->capture_default_str();
+  command
+      ->add_option("--drain-time", arguments_.drain,
+                   "How long a replica that ends carries what flows through it")
+      ->capture_default_str();
+  command->add_option("--health-probe-bind-address",
+                      arguments_.agent.health_address,
+                      "Serve /healthz and /readyz here, for example :8081");
+  command->add_option("--metrics-bind-address",
+                      arguments_.agent.metrics_address,
+                      "Serve /metrics for Prometheus here; off by default");
+  command->add_option("--wireguard-go", arguments_.agent.wireguard_program,
+                      "Path of wireguard-go, to start one where the kernel "
+                      "has no WireGuard");
+  command
+      ->add_option("--mark-mask", arguments_.mark_mask,
+                   "Adjacent bits of the packet mark that are ours")
+      ->capture_default_str();
+}
+
+void CommandLine::AddPlan() {
+  CLI::App* command =
+      Add("plan", "Print what each edge would get; touch nothing", RunPlan);
+  TakeManifests(command)->required();
+  TakeName(command);
+  command->add_option("--state", arguments_.plan_state,
+                      "State folder, for what is recorded already");
+}
+
+void CommandLine::AddStatus() {
+  CLI::App* command =
+      Add("status", "Show what the running agent says", RunStatus);
+  TakeState(command);
+  command->add_option("-o,--output", arguments_.output, "table or json")
+      ->check(CLI::IsMember({"table", "json"}));
+}
+
+void CommandLine::AddToken() {
+  CLI::App* command = Add("token", "Print a token for `edged join`", RunToken);
+  TakeManifests(command);
+  TakeKubernetes(command);
+  TakeState(command);
+  command->add_option("edge", arguments_.edge, "Name of the EdgeNode")
+      ->required();
+  command->add_option("--ttl", arguments_.lifetime, "How long it is good")
+      ->capture_default_str();
+}
+
 }  // namespace
 
 int Main(int argc, char** argv) {
@@ -203,116 +359,7 @@ int Main(int argc, char** argv) {
   if (arguments.agent.uplink_name.empty()) {
     arguments.agent.uplink_name = HostName();
   }
-  absl::Status (*run)(const Arguments&) = nullptr;
-  CLI::App app(
-      "clusteragent: carries the traffic of an edge into this network");
-  app.require_subcommand(1);
-  const auto command = [&](const std::string& name, const std::string& help,
-                           absl::Status (*function)(const Arguments&)) {
-    CLI::App* added = app.add_subcommand(name, help);
-    added->callback([&run, function] { run = function; });
-    return added;
-  };
-  const auto with_manifests = [&arguments](CLI::App* added,
-                                           bool required = true) {
-    added
-        ->add_option("--manifests", arguments.agent.manifests,
-                     "Folder with EdgeNode and PortBinding objects")
-        ->required(required);
-    return added;
-  };
-  const auto with_kubernetes = [&arguments](CLI::App* added) {
-    added->add_option("--kubeconfig", arguments.kubeconfig,
-                      "File that says where Kubernetes is; without it and "
-                      "without --manifests, the Pod's own");
-    added->add_option("--context", arguments.context,
-                      "Of the kubeconfig; its current one by default");
-    added->add_option("--namespace", arguments.name_space,
-                      "Of Uplinks and the Secret with the control key; by "
-                      "default POD_NAMESPACE, or the context's");
-    return added;
-  };
-  const auto with_state = [&arguments](CLI::App* added) {
-    added->add_option("--state", arguments.agent.state, "State folder")
-        ->capture_default_str();
-    return added;
-  };
-  const auto with_name = [&arguments](CLI::App* added) {
-    added
-        ->add_option("--name", arguments.agent.uplink_name,
-                     "Name of this uplink")
-        ->capture_default_str();
-    return added;
-  };
-
-  CLI::App* run_command = with_name(with_state(with_kubernetes(
-      with_manifests(command("run", "Run the agent", RunAgent), false))));
-  run_command
-      ->add_flag(
-          "--leader-elect,!--no-leader-elect", arguments.leader_elect,
-          "Replicas agree by a Lease on who speaks to edges. Without, "
-          "one replica leads for as long as it runs: it writes the Lease "
-          "once, for the number of its term, and refuses to lead beside "
-          "others")
-      ->default_str("true");
-  run_command->add_option("--leader-elect-namespace", arguments.lease_namespace,
-                          "Of the Lease; by default --namespace");
-  run_command->add_option("--watch-namespaces", arguments.watch_namespaces,
-                          "Only PortBindings and Services of these, separated "
-                          "by commas");
-  run_command
-      ->add_option("--annotation-prefix", arguments.annotation_prefix,
-                   "What the names of annotations and labels on Services, "
-                   "Namespaces and EdgeNodes begin with: PREFIX/expose")
-      ->capture_default_str();
-  run_command
-      ->add_option("--resync-interval", arguments.resync,
-                   "How often everything is looked at again, in case")
-      ->capture_default_str();
-  run_command
-      ->add_option("--drain-time", arguments.drain,
-                   "How long a replica that ends carries what flows through it")
-      ->capture_default_str();
-  run_command->add_option("--health-probe-bind-address",
-                          arguments.agent.health_address,
-                          "Serve /healthz and /readyz here, for example :8081");
-  run_command->add_option("--metrics-bind-address",
-                          arguments.agent.metrics_address,
-                          "Serve /metrics for Prometheus here; off by default");
-  run_command->add_option("--wireguard-go", arguments.agent.wireguard_program,
-                          "Path of wireguard-go, to start one where the kernel "
-                          "has no WireGuard");
-  run_command
-      ->add_option("--mark-mask", arguments.mark_mask,
-                   "Adjacent bits of the packet mark that are ours")
-      ->capture_default_str();
-  with_name(
-      with_manifests(command(
-          "plan", "Print what each edge would get; touch nothing", RunPlan)))
-      ->add_option("--state", arguments.plan_state,
-                   "State folder, for what is recorded already");
-  command("validate", "Check files of objects", RunValidate)
-      ->add_option("files", arguments.files, "The files")
-      ->required();
-  with_state(command("status", "Show what the running agent says", RunStatus))
-      ->add_option("-o,--output", arguments.output, "table or json")
-      ->check(CLI::IsMember({"table", "json"}));
-  CLI::App* token = with_state(with_kubernetes(with_manifests(
-      command("token", "Print a token for `edged join`", RunToken), false)));
-  token->add_option("edge", arguments.edge, "Name of the EdgeNode")->required();
-  token->add_option("--ttl", arguments.lifetime, "How long it is good")
-      ->capture_default_str();
-  command("version", "Print the version", RunVersion);
-
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
-  const absl::Status status = run(arguments);
-  if (status.ok()) return 0;
-  fmt::print(stderr, "clusteragent: {}\n", Message(status));
-  return 1;
+  return CommandLine(arguments).Run(argc, argv);
 }
 
 }  // namespace edged::agent

@@ -180,92 +180,137 @@ int ExitStatus(const absl::StatusOr<int>& code) {
   return code.ok() ? *code : ExitStatus(code.status());
 }
 
+// What can be typed, and where it goes.
+class CommandLine {
+ public:
+  explicit CommandLine(Arguments& arguments)
+      : arguments_(arguments),
+        app_("edged: the front door of a private cluster, on a VPS") {
+    app_.require_subcommand(1);
+    AddRun();
+    AddEnrolment();
+    Add("prepare", "Set the sysctls that need root, before the daemon starts",
+        RunPrepare);
+    AddQuestions();
+    TakeSocket(
+        Add("rotate-key", "Replace the edge's WireGuard key", RunRotateKey));
+    AddTrace();
+    Add("check-config", "Check edged.yaml and tell what is wrong",
+        RunCheckConfig)
+        ->add_option("file", arguments_.config, "The file")
+        ->capture_default_str();
+    Add("version", "Print the version", RunVersion);
+  }
+
+  // Its exit status.
+  int Run(int argc, char** argv) {
+    try {
+      app_.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+      return app_.exit(error) == 0 ? 0 : 2;
+    }
+    return run_();
+  }
+
+ private:
+  template <typename Function>
+  CLI::App* Add(const std::string& name, const std::string& help,
+                Function function) {
+    CLI::App* added = app_.add_subcommand(name, help);
+    added->callback([this, function] {
+      run_ = [this, function] { return ExitStatus(function(arguments_)); };
+    });
+    return added;
+  }
+
+  void TakeConfig(CLI::App* command) {
+    command->add_option("--config", arguments_.config, "edged.yaml")
+        ->capture_default_str();
+    command->add_option("--state", arguments_.state,
+                        "State folder, instead of edged.yaml's");
+  }
+  void TakeSocket(CLI::App* command) {
+    command->add_option("--socket", arguments_.socket, "Root-only API socket")
+        ->capture_default_str();
+  }
+  void TakeOutput(CLI::App* command) {
+    command->add_option("-o,--output", arguments_.output, "table or json")
+        ->check(CLI::IsMember({"table", "json"}));
+  }
+  void TakeProgram(CLI::App* command) {
+    command->add_option("--wireguard-go", arguments_.wireguard_program,
+                        "Path of wireguard-go, to start one where the kernel "
+                        "has no WireGuard");
+  }
+  void AddRun();
+  void AddEnrolment();
+  void AddQuestions();
+  void AddTrace();
+
+  Arguments& arguments_;
+  CLI::App app_;
+  std::function<int()> run_;
+};
+
+void CommandLine::AddRun() {
+  CLI::App* command = Add("run", "Run the daemon", RunDaemon);
+  TakeConfig(command);
+  TakeSocket(command);
+  TakeProgram(command);
+}
+
+void CommandLine::AddEnrolment() {
+  CLI::App* join = Add("join", "Enrol this edge with a token", RunJoin);
+  TakeConfig(join);
+  join->add_option("token", arguments_.token,
+                   "From `clusteragent token EDGE`; - reads standard input")
+      ->required();
+  CLI::App* reset =
+      Add("reset", "Remove the enrolment and what edged made", RunReset);
+  TakeConfig(reset);
+  TakeProgram(reset);
+  reset->add_flag("--owner", arguments_.owner,
+                  "Only let another cluster become the owner");
+  reset->add_flag("--epoch", arguments_.epoch,
+                  "Only forget the highest leadership term");
+  reset
+      ->add_flag("--kernel", arguments_.kernel,
+                 "Only remove what a stopped daemon left in the kernel")
+      ->excludes("--owner", "--epoch");
+}
+
+void CommandLine::AddQuestions() {
+  CLI::App* status = Add("status", "Show what the edge does now", RunStatus);
+  TakeSocket(status);
+  TakeOutput(status);
+  CLI::App* doctor =
+      Add("doctor", "Look for what keeps traffic from flowing", RunDoctor);
+  TakeConfig(doctor);
+  TakeSocket(doctor);
+  TakeOutput(doctor);
+}
+
+void CommandLine::AddTrace() {
+  CLI::App* trace = Add(
+      "trace", "Follow real packets and tell what became of them", RunTrace);
+  TakeSocket(trace);
+  trace->add_option("target", arguments_.target, "ADDRESS:PORT[/udp]")
+      ->required();
+  trace->add_option("--seconds", arguments_.seconds, "For how long at most")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 3600));
+  trace
+      ->add_option("--connections", arguments_.flows,
+                   "How many connections at most")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000));
+}
+
 }  // namespace
 
 int Main(int argc, char** argv) {
   Arguments arguments;
-  std::function<int()> run;
-  CLI::App app("edged: the front door of a private cluster, on a VPS");
-  app.require_subcommand(1);
-  const auto command = [&](const std::string& name, const std::string& help,
-                           auto function) {
-    CLI::App* added = app.add_subcommand(name, help);
-    added->callback([&arguments, &run, function] {
-      run = [&arguments, function] { return ExitStatus(function(arguments)); };
-    });
-    return added;
-  };
-  const auto with_config = [&arguments](CLI::App* added) {
-    added->add_option("--config", arguments.config, "edged.yaml")
-        ->capture_default_str();
-    added->add_option("--state", arguments.state,
-                      "State folder, instead of edged.yaml's");
-    return added;
-  };
-  const auto with_socket = [&arguments](CLI::App* added) {
-    added->add_option("--socket", arguments.socket, "Root-only API socket")
-        ->capture_default_str();
-    return added;
-  };
-  const auto with_output = [&arguments](CLI::App* added) {
-    added->add_option("-o,--output", arguments.output, "table or json")
-        ->check(CLI::IsMember({"table", "json"}));
-  };
-  const auto with_program = [&arguments](CLI::App* added) {
-    added->add_option("--wireguard-go", arguments.wireguard_program,
-                      "Path of wireguard-go, to start one where the kernel has "
-                      "no WireGuard");
-    return added;
-  };
-
-  with_program(
-      with_socket(with_config(command("run", "Run the daemon", RunDaemon))));
-  with_config(command("join", "Enrol this edge with a token", RunJoin))
-      ->add_option("token", arguments.token,
-                   "From `clusteragent token EDGE`; - reads standard input")
-      ->required();
-  CLI::App* reset = with_program(with_config(
-      command("reset", "Remove the enrolment and what edged made", RunReset)));
-  reset->add_flag("--owner", arguments.owner,
-                  "Only let another cluster become the owner");
-  reset->add_flag("--epoch", arguments.epoch,
-                  "Only forget the highest leadership term");
-  reset
-      ->add_flag("--kernel", arguments.kernel,
-                 "Only remove what a stopped daemon left in the kernel")
-      ->excludes("--owner", "--epoch");
-  command("prepare", "Set the sysctls that need root, before the daemon starts",
-          RunPrepare);
-  with_output(
-      with_socket(command("status", "Show what the edge does now", RunStatus)));
-  with_output(with_socket(with_config(command(
-      "doctor", "Look for what keeps traffic from flowing", RunDoctor))));
-  with_socket(
-      command("rotate-key", "Replace the edge's WireGuard key", RunRotateKey));
-  CLI::App* trace = with_socket(command(
-      "trace", "Follow real packets and tell what became of them", RunTrace));
-  trace->add_option("target", arguments.target, "ADDRESS:PORT[/udp]")
-      ->required();
-  trace->add_option("--seconds", arguments.seconds, "For how long at most")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 3600));
-  trace
-      ->add_option("--connections", arguments.flows,
-                   "How many connections at most")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1000));
-  command("check-config", "Check edged.yaml and tell what is wrong",
-          RunCheckConfig)
-      ->add_option("file", arguments.config, "The file")
-      ->capture_default_str();
-  command("version", "Print the version", RunVersion);
-
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
-  return run();
+  return CommandLine(arguments).Run(argc, argv);
 }
 
 }  // namespace edged::edge
