@@ -19,6 +19,7 @@ namespace {
 using SteadyClock = std::chrono::steady_clock;
 
 constexpr auto kCompareInterval = std::chrono::seconds(30);
+constexpr int kFlowsPause = 4;  // after looking, in its own length
 constexpr auto kFlowsAgain = std::chrono::seconds(1);  // after a failure
 
 std::set<IpAddress> TargetsOf(const EdgePlan& edge) {
@@ -247,6 +248,13 @@ void UplinkKeeper::ForgetTargets(const std::set<IpAddress>& targets) {
 void UplinkKeeper::DeleteStaleFlows() {
   loop_.Cancel(std::exchange(flows_timer_, 0));
   if (!flows_ || !flows_stand_) return;
+  const auto begun = SteadyClock::now();
+  if (begun < flows_after_) {
+    flows_timer_ = loop_.After(
+        std::chrono::ceil<std::chrono::milliseconds>(flows_after_ - begun),
+        [this] { DeleteStaleFlows(); });
+    return;
+  }
   const auto deleted = flows_->DeleteStale(plan_.flows);
   if (!deleted.ok()) {
     spdlog::warn("stale flows: {}; trying again", Message(deleted.status()));
@@ -254,6 +262,8 @@ void UplinkKeeper::DeleteStaleFlows() {
   } else if (*deleted > 0) {
     spdlog::info("stale flows: {} deleted", *deleted);
   }
+  const auto ended = SteadyClock::now();
+  flows_after_ = ended + kFlowsPause * (ended - begun);
 }
 
 // Before a link is made to forward, its name is on disk: whatever happens, it

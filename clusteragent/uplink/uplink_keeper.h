@@ -142,6 +142,7 @@ class UplinkKeeper {
   std::set<SwitchedLink> switched_links_;
   bool applied_ = false;
   bool flows_stand_ = false;  // the table says where its flows go
+  SteadyTime flows_after_;    // they are looked at again
   SteadyTime begun_;          // the last time that all of it was
   // The next Apply() compares all devices, and the last one that did.
   bool compare_all_ = true;
