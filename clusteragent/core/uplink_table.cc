@@ -28,6 +28,7 @@ using nftables::Verdict;
 using nftables::VerdictKind;
 
 constexpr char kTunnels[] = "tunnels";
+constexpr char kTimeouts[] = "timeouts";
 constexpr char kHalfOpen[] = "tcp-half-open";
 // Each of all clients' connections to a target takes one of 64,512 ports of
 // this host's address: strangers who answer nothing must not keep them. What a
@@ -179,11 +180,13 @@ Rule ByVerdict(const Names& names, const std::string& map) {
 }
 
 // The timeouts come first: a translation ends the chain.
-Chain Translate(const std::vector<UplinkFamily>& families,
-                std::vector<Rule> timeouts) {
+Chain Translate(const std::vector<UplinkFamily>& families, bool has_timeouts) {
   Chain chain{"prerouting",
               {{ChainType::kNat, HookPoint::kPrerouting, kTranslate}}};
-  chain.rules = std::move(timeouts);
+  if (has_timeouts) {
+    chain.rules.push_back(
+        {{kFromTunnel, Verdict{VerdictKind::kJump, kTimeouts}}});
+  }
   for (const UplinkFamily& family : families) {
     const Names& names = NamesOf(family);
     const auto to = [&names](const char* map, bool with_port) {
@@ -338,7 +341,7 @@ struct Timeouts {
   std::vector<nftables::CtTimeout> objects;
   std::vector<Chain> chains;
   std::vector<nftables::SetWithElements> maps;
-  std::vector<Rule> rules;  // of the chain that translates
+  std::vector<Rule> rules;  // of the chain kTimeouts, unless it is empty
 };
 
 std::string TimeoutChain(const nftables::CtTimeout& timeout) {
@@ -364,7 +367,7 @@ nftables::SetWithElements TimeoutMap(const std::vector<TunnelOfEdge>& tunnels,
       nftables::Element element{
           .key = ListenerBytes(target, target.ports.first),
           .verdict =
-              Verdict{VerdictKind::kJump, TimeoutChain(TimeoutOf(target))}};
+              Verdict{VerdictKind::kGoto, TimeoutChain(TimeoutOf(target))}};
       if (ranges) element.key_end = ListenerBytes(target, target.ports.last);
       map.elements.push_back(std::move(element));
     }
@@ -384,11 +387,7 @@ Timeouts TimeoutsOf(const std::vector<TunnelOfEdge>& tunnels,
     }
   }
   Timeouts timeouts;
-  if (guard.has_timeouts) {
-    timeouts.objects.push_back(HalfOpenTimeout());
-    timeouts.rules.push_back(
-        {{kFromTunnel, kTcp, nftables::SetCtTimeout{kHalfOpen}}});
-  }
+  if (guard.has_timeouts) timeouts.objects.push_back(HalfOpenTimeout());
   for (const auto& [name, target] : classes) {
     const nftables::CtTimeout object = TimeoutOf(*target);
     timeouts.chains.push_back(
@@ -406,6 +405,12 @@ Timeouts TimeoutsOf(const std::vector<TunnelOfEdge>& tunnels,
       timeouts.rules.push_back(ByVerdict(names, map.set.name));
       timeouts.maps.push_back(std::move(map));
     }
+  }
+  // Behind the maps, which leave the chain: a kernel keeps the first object
+  // that a connection is given (6.1), or the last (6.18).
+  if (guard.has_timeouts) {
+    timeouts.rules.push_back(
+        {{kFromTunnel, kTcp, nftables::SetCtTimeout{kHalfOpen}}});
   }
   return timeouts;
 }
@@ -456,7 +461,11 @@ nftables::Table MakeUplinkTable(const std::vector<TunnelOfEdge>& tunnels,
   table.sets.push_back(NameSet(kTunnels, std::move(devices)));
   Timeouts timeouts = TimeoutsOf(tunnels, guard);
   nftables::Chain translate =
-      Translate(guard.families, std::move(timeouts.rules));
+      Translate(guard.families, !timeouts.rules.empty());
+  if (!timeouts.rules.empty()) {
+    timeouts.chains.push_back(
+        {.name = kTimeouts, .rules = std::move(timeouts.rules)});
+  }
   std::vector<nftables::Chain> chains;  // that maps lead to
   for (const UplinkFamily& family : guard.families) {
     const Names& names = NamesOf(family);

@@ -491,17 +491,13 @@ TEST_CASE("uplink_table: connections of a binding get its timeout",
   CHECK(text == R"(tcp-half-open: 1=10 2=10
 tcp-3600: 1=10 2=10 3=3600
 udp-2: 1=2 2=2
-timeouts4: 10.200.0.17 . tcp . 80 : jump timeout-tcp-3600
-timeout_ranges4: 10.200.0.17 . udp . 100-200 : jump timeout-udp-2
-timeouts6: fd6a:3863:fc1a:1:400::1 . tcp . 80 : jump timeout-tcp-3600 fd6a:3863:fc1a:1:400::1 . tcp . 81 : jump timeout-tcp-3600
-timeout_ranges6: fd6a:3863:fc1a:1:400::1 . udp . 100-200 : jump timeout-udp-2
+timeouts4: 10.200.0.17 . tcp . 80 : goto timeout-tcp-3600
+timeout_ranges4: 10.200.0.17 . udp . 100-200 : goto timeout-udp-2
+timeouts6: fd6a:3863:fc1a:1:400::1 . tcp . 80 : goto timeout-tcp-3600 fd6a:3863:fc1a:1:400::1 . tcp . 81 : goto timeout-tcp-3600
+timeout_ranges6: fd6a:3863:fc1a:1:400::1 . udp . 100-200 : goto timeout-udp-2
 	chain prerouting {
 		type nat hook prerouting priority dstnat - 10; policy accept;
-		iifname @tunnels meta l4proto tcp ct timeout set "tcp-half-open"
-		iifname @tunnels ip daddr . meta l4proto . th dport vmap @timeouts4
-		iifname @tunnels ip daddr . meta l4proto . th dport vmap @timeout_ranges4
-		iifname @tunnels ip6 daddr . meta l4proto . th dport vmap @timeouts6
-		iifname @tunnels ip6 daddr . meta l4proto . th dport vmap @timeout_ranges6
+		iifname @tunnels jump timeouts
 		iifname @tunnels dnat ip to ip daddr . meta l4proto . th dport map @targets4
 		iifname @tunnels dnat ip to ip daddr . meta l4proto . th dport map @target_ranges4
 		iifname @tunnels dnat ip6 to ip6 daddr . meta l4proto . th dport map @targets6
@@ -514,6 +510,13 @@ timeout_ranges6: fd6a:3863:fc1a:1:400::1 . udp . 100-200 : jump timeout-udp-2
 	}
 	chain timeout-udp-2 {
 		meta l4proto udp ct timeout set "udp-2"
+	}
+	chain timeouts {
+		iifname @tunnels ip daddr . meta l4proto . th dport vmap @timeouts4
+		iifname @tunnels ip daddr . meta l4proto . th dport vmap @timeout_ranges4
+		iifname @tunnels ip6 daddr . meta l4proto . th dport vmap @timeouts6
+		iifname @tunnels ip6 daddr . meta l4proto . th dport vmap @timeout_ranges6
+		iifname @tunnels meta l4proto tcp ct timeout set "tcp-half-open"
 	}
 )");
 }
