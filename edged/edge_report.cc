@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "edged/core/arrival_ways.h"
 #include "edged/core/underlay.h"
 #include "edged/edge.h"
 
@@ -48,6 +49,9 @@ Report Edge::MakeReport() const {
                 .mtu = dataplane_.facts().own_mtu,
                 .addresses = dataplane_.Addresses(model_)};
   report.warnings = WarningsOfMtu(model_, dataplane_.facts());
+  for (std::string& warning : WarningsOfArrivals(dataplane_.facts())) {
+    report.warnings.push_back(std::move(warning));
+  }
   for (std::string& warning : WarningsOfAstray(dataplane_.astray())) {
     report.warnings.push_back(std::move(warning));
   }

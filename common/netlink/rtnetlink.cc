@@ -114,6 +114,7 @@ MessageBuilder RouteMessage(uint16_t type, uint16_t flags, uint8_t scope,
   header.rtm_protocol = route.protocol;
   header.rtm_scope = scope;
   header.rtm_type = TypeOf(route.kind);
+  if (route.onlink) header.rtm_flags = RTNH_F_ONLINK;
   message.PutHeader(header);
   message.PutAddress(RTA_DST, route.destination.address());
   message.PutU32(RTA_TABLE, route.table);

@@ -80,6 +80,8 @@ struct Route {
   IpPrefix destination;
   int link = 0;
   std::optional<IpAddress> gateway;
+  // The gateway is a neighbour though no other route says so.
+  bool onlink = false;
   std::optional<IpAddress> source;  // preferred source address
   uint32_t table = 254;             // RT_TABLE_MAIN
   uint8_t protocol = kRouteProtocol;

@@ -229,6 +229,7 @@ absl::StatusOr<Route> ReadAnyRoute(const MessageView& message) {
   route.destination = IpPrefix(AnyAddress(family), header.rtm_dst_len);
   route.table = header.rtm_table;
   route.protocol = header.rtm_protocol;
+  route.onlink = (header.rtm_flags & RTNH_F_ONLINK) != 0;
   route.kind = KindOf(header.rtm_type).value_or(RouteKind::kUnicast);
   RETURN_IF_ERROR(ForEachAttribute(
       message.AttributesAfter(sizeof header), [&](const Attribute& attribute) {

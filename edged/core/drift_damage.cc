@@ -63,7 +63,7 @@ class Concern {
     const Link* link = FindLink(route.link);
     return route.protocol == netlink::kRouteProtocol ||
            (link && link->name == facts_.device) ||
-           (route.destination.length() == 0 && route.table == RT_TABLE_MAIN) ||
+           route.destination.length() == 0 || (link && IsArrival(link->name)) ||
            (observed_.tables.contains(route.table) &&
             (LeadsToPeer(route.destination) || MeetsOurs(route.destination)));
   }
@@ -107,7 +107,7 @@ class Concern {
            facts_.underlay.end();
   }
   bool Matters(const std::string& name) const {
-    return name == facts_.device ||
+    return name == facts_.device || IsArrival(name) ||
            std::ranges::any_of(facts_.nic_addresses,
                                [&name](const auto& entry) {
                                  return entry.second.interface == name;
@@ -116,6 +116,16 @@ class Concern {
                                [&name](const auto& wanted) {
                                  return wanted.interface == name;
                                });
+  }
+
+  // Its routes are copied, or one of them may tell its gateway.
+  bool IsArrival(const std::string& name) const {
+    const Arrivals& arrivals = facts_.arrivals;
+    return std::ranges::find(arrivals.ways, name, &ArrivalWay::interface) !=
+               arrivals.ways.end() ||
+           std::ranges::find(arrivals.without, name,
+                             &ArrivalWithoutWay::interface) !=
+               arrivals.without.end();
   }
 
   const bool removed_;

@@ -36,12 +36,45 @@ struct Underlay {
   auto operator<=>(const Underlay&) const = default;
 };
 
+// A public address at an interface: what its packets are sent to, and its
+// number in every uplink's block.
+struct ArrivalAddress {
+  IpAddress nic;
+  uint32_t index = 0;
+  bool operator==(const ArrivalAddress&) const = default;
+};
+
+// An interface whose answers need a way of their own (arrival_ways.h).
+struct ArrivalWay {
+  std::string interface;
+  int link = 0;  // interface index
+  // 1 to 255, the same as long as its routes stand in the kernel.
+  uint8_t number = 0;
+  std::vector<ArrivalAddress> addresses;  // which are on it
+  bool operator==(const ArrivalWay&) const = default;
+};
+
+// One that would need one, if any route named its gateway.
+struct ArrivalWithoutWay {
+  IpAddress address;  // public
+  std::string interface;
+  std::string default_interface;  // which its answers leave by
+  bool operator==(const ArrivalWithoutWay&) const = default;
+};
+
+struct Arrivals {
+  std::vector<ArrivalWay> ways;
+  std::vector<ArrivalWithoutWay> without;
+  bool operator==(const Arrivals&) const = default;
+};
+
 // What planning needs to know of this host, as observed.
 struct HostFacts {
   Limits limits;  // overlay network, listen port, reserved ports
   std::string device = "edged0";
   NicAddresses nic_addresses;  // those that were resolved
   UplinkHealth health;
+  Arrivals arrivals;
   // net.ipv4.ip_forward, and net.ipv6.conf.all.forwarding for `ipv6`.
   bool forwarding_everywhere = true;
   // Public interfaces whose forwarding is on only because we switched it on

@@ -9,6 +9,7 @@
 #include "edged/core/group_marks.h"
 #include "edged/core/nft_access.h"
 #include "edged/core/nft_names.h"
+#include "edged/core/nft_ways.h"
 
 namespace edged::edge {
 namespace {
@@ -351,7 +352,9 @@ Chain GroupChain(const protocol::Group& group,
 }
 
 std::vector<Chain> FixedChains(const HostFacts& facts) {
-  return Chains(facts).All();
+  std::vector<Chain> chains = Chains(facts).All();
+  std::ranges::move(WayChains(facts), std::back_inserter(chains));
+  return chains;
 }
 
 }  // namespace edged::edge

@@ -4,9 +4,12 @@
 #include <linux/rtnetlink.h>
 
 #include <algorithm>
+#include <iterator>
+#include <tuple>
 
 #include "common/protocol/tunnel_mtu.h"
 #include "common/status.h"
+#include "edged/core/arrival_ways.h"
 
 namespace edged::edge {
 namespace {
@@ -14,6 +17,7 @@ namespace {
 using netlink::Address;
 using netlink::Link;
 using netlink::Route;
+using netlink::Rule;
 
 constexpr int kLooseFilter = 2;
 
@@ -42,13 +46,25 @@ std::string Describe(const Route& route, std::string_view device) {
   if (route.gateway) text += fmt::format(" via {}", route.gateway->ToString());
   if (!device.empty()) text += fmt::format(" dev {}", device);
   if (route.mtu != 0) text += fmt::format(" mtu {}", route.mtu);
+  if (route.table != RT_TABLE_MAIN) {
+    text += fmt::format(" table {}", route.table);
+  }
   return text;
 }
 
-// One is the other, maybe with another MTU: replaced, never removed.
-bool AreOneRoute(Route a, const Route& b) {
-  a.mtu = b.mtu;
-  return a == b;
+std::string Describe(const Rule& rule) {
+  return fmt::format("rule fwmark {:#x}/{:#x} lookup {}", rule.mark, rule.mask,
+                     rule.table);
+}
+
+// In the kernel there is one of these at most: writing the other replaces it,
+// and no packet misses it.
+bool AreOneRoute(const Route& a, const Route& b) {
+  const auto key = [](const Route& route) {
+    return std::tie(route.destination, route.table, route.priority,
+                    route.protocol);
+  };
+  return key(a) == key(b);
 }
 
 // An uplink that has not told its MTU yet has what it had before this run.
@@ -94,7 +110,8 @@ void PlanAddresses(const HostFacts& facts, int device,
 }
 
 void PlanRoutesOf(const EdgeModel& model, const HostFacts& facts, int device,
-                  const std::vector<Route>& observed, RouteChange& change) {
+                  const std::vector<Route>& observed,
+                  const std::vector<Route>& of_ways, RouteChange& change) {
   std::vector<Route> wanted{
       {.destination = IpPrefix::Host(facts.limits.overlay.ControlAddress()),
        .link = device}};
@@ -110,6 +127,8 @@ void PlanRoutesOf(const EdgeModel& model, const HostFacts& facts, int device,
     }
   }
   std::ranges::sort(wanted);
+  // In their order: the way to a gateway comes before the routes by it.
+  wanted.insert(wanted.end(), of_ways.begin(), of_ways.end());
   for (const Route& route : observed) {
     const bool is_wanted = std::ranges::any_of(
         wanted,
@@ -121,6 +140,20 @@ void PlanRoutesOf(const EdgeModel& model, const HostFacts& facts, int device,
   for (const Route& route : wanted) {
     if (std::ranges::find(observed, route) == observed.end()) {
       change.replaced_routes.push_back(route);
+    }
+  }
+}
+
+void PlanRules(const std::vector<Rule>& wanted, const ObservedRoutes& observed,
+               RouteChange& change) {
+  for (const Rule& rule : wanted) {
+    if (std::ranges::find(observed.rules, rule) == observed.rules.end()) {
+      change.added_rules.push_back(rule);
+    }
+  }
+  for (const Rule& rule : observed.rules) {
+    if (std::ranges::find(wanted, rule) == wanted.end()) {
+      change.removed_rules.push_back(rule);
     }
   }
 }
@@ -193,7 +226,11 @@ std::string RouteChange::ToString(const std::string& name) const {
   for (const auto& address : added_addresses) line("+", describe(address));
   for (const auto& address : removed_addresses) line("-", describe(address));
   for (const auto& route : removed_routes) line("-", Describe(route, ""));
-  for (const auto& route : replaced_routes) line("+", Describe(route, name));
+  for (const auto& route : replaced_routes) {
+    line("+", Describe(route, IsRouteOfWay(route) ? "" : name));
+  }
+  for (const auto& rule : removed_rules) line("-", Describe(rule));
+  for (const auto& rule : added_rules) line("+", Describe(rule));
   for (const auto& change : confs) {
     line("~",
          fmt::format("ipv4 {} forwarding {} rp_filter {}", change.interface,
@@ -218,9 +255,19 @@ absl::StatusOr<RouteChange> PlanRoutes(const EdgeModel& model,
     change.device = LinkChange{device->index, true, facts.mtu};
   }
   PlanAddresses(facts, device->index, observed.addresses, change);
-  PlanRoutesOf(model, facts, device->index, observed.routes, change);
+  const std::vector<Route> of_ways = RoutesOfWays(facts, observed);
+  PlanRoutesOf(model, facts, device->index, observed.routes, of_ways, change);
+  PlanRules(RulesOfWays(of_ways), observed, change);
   PlanConfs(facts, *device, observed.links, change);
   PlanIpv6Confs(facts, *device, observed.links, change);
+  return change;
+}
+
+RouteChange RemovalOfWays(const ObservedRoutes& observed) {
+  RouteChange change;
+  std::ranges::copy_if(observed.routes,
+                       std::back_inserter(change.removed_routes), IsRouteOfWay);
+  change.removed_rules = observed.rules;
   return change;
 }
 

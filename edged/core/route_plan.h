@@ -22,6 +22,7 @@ struct ObservedRoutes {
   std::vector<netlink::Link> links;
   std::vector<netlink::Address> addresses;
   std::vector<netlink::Route> routes;
+  std::vector<netlink::Rule> rules;  // those of arrival_ways.h
   // Tables that rules lead to, whoever made them.
   std::set<uint32_t> tables{RT_TABLE_LOCAL, RT_TABLE_MAIN, RT_TABLE_DEFAULT};
 };
@@ -53,6 +54,8 @@ struct RouteChange {
   std::vector<netlink::Address> removed_addresses;
   std::vector<netlink::Route> removed_routes;
   std::vector<netlink::Route> replaced_routes;
+  std::vector<netlink::Rule> added_rules;
+  std::vector<netlink::Rule> removed_rules;
   std::vector<ConfChange> confs;
   std::vector<Ipv6ConfChange> ipv6_confs;
 
@@ -64,17 +67,21 @@ struct RouteChange {
 
 // The difference between what is there and what should be: the edge's addresses
 // on the tunnel device, one route for each uplink's block, limited to what the
-// way to it carries (HostFacts::MtuOf), and one for the control address,
-// forwarding on the tunnel device and the public interfaces (of IPv6 only where
-// we may write it and the whole host does not forward), loose rp_filter on the
-// tunnel device, and where strict is set on public interfaces of which there
-// are several. Removes only routes with our protocol number and global
-// addresses of our own device; switches forwarding off again where we switched
-// it on and no public address is left. FailedPrecondition when the device is
-// missing.
+// way to it carries (HostFacts::MtuOf), one for the control address, and those
+// of arrival_ways.h with their rules; forwarding on the tunnel device and the
+// public interfaces (of IPv6 only where we may write it and the whole host does
+// not forward), loose rp_filter on the tunnel device, and where strict is set
+// on public interfaces of which there are several. Removes only routes with our
+// protocol number and global addresses of our own device; switches forwarding
+// off again where we switched it on and no public address is left.
+// FailedPrecondition when the device is missing.
 absl::StatusOr<RouteChange> PlanRoutes(const EdgeModel& model,
                                        const HostFacts& facts,
                                        const ObservedRoutes& observed);
+
+// Takes the routes and rules of arrival_ways.h away; what is on the tunnel
+// device goes with it.
+RouteChange RemovalOfWays(const ObservedRoutes& observed);
 
 // Public interfaces whose forwarding we must switch on, or did before
 // (`previous`, from the last call or readback.h): while ip_forward is 0 they

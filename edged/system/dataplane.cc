@@ -12,6 +12,7 @@
 #include "common/one_line.h"
 #include "common/status.h"
 #include "common/wireguard/diff.h"
+#include "edged/core/arrival_ways.h"
 #include "edged/core/drift_table.h"
 #include "edged/core/nft_compiler.h"
 #include "edged/core/nft_delta.h"
@@ -32,7 +33,7 @@ void AddLine(const std::string& line, std::string& text) {
 // What the table is compiled from, but for the health.
 auto TableFacts(const HostFacts& facts) {
   return std::tuple(facts.nic_addresses, facts.forwarding_everywhere,
-                    facts.switched_interfaces, facts.ipv6);
+                    facts.switched_interfaces, facts.ipv6, facts.arrivals);
 }
 
 }  // namespace
@@ -101,6 +102,7 @@ absl::Status Dataplane::ObserveHost(const EdgeModel& model) {
   facts_.ipv6 = Ipv6Facts(model.settings(), host_.ipv6, FindLink(facts_.device),
                           facts_.mtu);
   unserved_ = ResolveAddresses(model.settings(), host_.routes, facts_);
+  FindArrivalWays(model.settings(), host_.routes, facts_);
   const auto& links = host_.routes.links;
   facts_.switched_interfaces =
       SwitchedInterfaces(facts_, links, facts_.switched_interfaces);
@@ -384,6 +386,7 @@ absl::Status Dataplane::Remove() {
       conf.forwarding = false;
       note(kernel_.rtnetlink.SetIpv4Conf(link.index, conf));
     }
+    note(Apply(kernel_.rtnetlink, RemovalOfWays(host->routes)));
   }
   if (listing.ok() && listing->exists) {
     nftables::Transaction removal(kTable);

@@ -7,6 +7,7 @@
 #include "common/files.h"
 #include "common/netlink/ipv6_settings.h"
 #include "common/status.h"
+#include "edged/core/arrival_ways.h"
 
 namespace edged::edge {
 
@@ -18,6 +19,9 @@ absl::StatusOr<HostNetwork> Observe(netlink::Rtnetlink& rtnetlink) {
   ASSIGN_OR_RETURN(const auto rules, rtnetlink.ListPolicyRules());
   for (const netlink::PolicyRule& rule : rules) {
     if (rule.table != RT_TABLE_UNSPEC) host.routes.tables.insert(rule.table);
+    if (rule.plain && IsRuleOfWay(*rule.plain)) {
+      host.routes.rules.push_back(*rule.plain);
+    }
   }
   ASSIGN_OR_RETURN(host.forwarding_everywhere,
                    rtnetlink.ForwardingEverywhere(Family::kIpv4));
@@ -61,6 +65,12 @@ absl::Status Apply(netlink::Rtnetlink& rtnetlink, const RouteChange& change) {
   }
   for (const auto& route : change.replaced_routes) {
     note(rtnetlink.ReplaceRoute(route));
+  }
+  for (const auto& rule : change.removed_rules) {
+    note(rtnetlink.RemoveRule(rule));
+  }
+  for (const auto& rule : change.added_rules) {
+    note(rtnetlink.AddRule(rule));
   }
   for (const auto& conf : change.confs) {
     note(rtnetlink.SetIpv4Conf(conf.link, conf.conf));

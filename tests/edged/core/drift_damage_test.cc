@@ -209,7 +209,7 @@ TEST_CASE("concerns_edge: routes of tables that rules lead to",
                                .protocol = 3};
     return ConcernsEdge({.object = route}, SampleState().settings, facts, host);
   };
-  for (const char* place : {"0.0.0.0/0", "10.200.0.17/32", "198.51.100.0/24"}) {
+  for (const char* place : {"10.200.0.17/32", "198.51.100.0/24"}) {
     INFO(place);
     host.tables.erase(100);
     CHECK(!concerns(place));
@@ -217,6 +217,26 @@ TEST_CASE("concerns_edge: routes of tables that rules lead to",
     CHECK(concerns(place));
   }
   CHECK(!concerns("172.17.0.0/16"));
+}
+
+TEST_CASE("concerns_edge: what tells the gateway of an interface",
+          "[concerns_edge][arrival_ways]") {
+  HostFacts facts = SampleFacts();
+  const auto concerns = [&](const char* destination) {
+    const netlink::Route route{.destination = Net(destination),
+                               .link = 4,
+                               .table = 101,
+                               .protocol = 3};
+    return ConcernsEdge({.object = route}, SampleState().settings, facts,
+                        SampleHost());
+  };
+  CHECK(concerns("0.0.0.0/0"));  // in whatever table
+  CHECK(!concerns("10.0.0.0/8"));
+  const std::string name = "docker0";
+  facts.arrivals.ways = {{.interface = name, .link = 4, .number = 1}};
+  CHECK(concerns("10.0.0.0/8"));
+  facts.arrivals = {.without = {{Ip("203.0.113.2"), name, "eth0"}}};
+  CHECK(concerns("10.0.0.0/8"));
 }
 
 TEST_CASE("concerns_edge: not what containers do", "[concerns_edge]") {

@@ -6,6 +6,7 @@
 #include <catch2/catch.hpp>
 
 #include "common/status.h"
+#include "edged/core/arrival_ways.h"
 #include "tests/edged/core/sample_edge.h"
 
 namespace edged::edge {
@@ -221,7 +222,7 @@ TEST_CASE("route_plan: a route that points elsewhere is put right",
     if (route.destination == Net("10.200.0.32/28")) route.link = 2;
   }
   CHECK(Planned(model, facts, observed) ==
-        "- route 10.200.0.32/28\n+ route 10.200.0.32/28 dev edged0\n");
+        "+ route 10.200.0.32/28 dev edged0\n");
 }
 
 TEST_CASE("route_plan: mends strict rp_filter where there are several ways in",
@@ -273,6 +274,37 @@ TEST_CASE("route_plan: remembers where it switched forwarding on",
   Make(*PlanRoutes(model, facts, observed), observed);
   CHECK(SwitchedInterfaces(facts, observed.links, facts.switched_interfaces)
             .empty());
+}
+
+TEST_CASE("route_plan: a way of its own for a second interface, and back",
+          "[route_plan][arrival_ways]") {
+  const EdgeModel model = ModelOf(SampleState());
+  HostFacts facts = SampleFacts();
+  ObservedRoutes observed = Bare();
+  Make(*PlanRoutes(model, facts, observed), observed);
+  observed.routes.push_back({.destination = Net("0.0.0.0/0"),
+                             .link = 3,
+                             .gateway = Ip("192.0.2.1"),
+                             .table = 101,
+                             .protocol = 4});
+  FindArrivalWays(model.settings(), observed, facts);
+  CHECK(Planned(model, facts, observed) ==
+        "+ route 0.0.0.0/0 via 192.0.2.1 table 60929\n"
+        "+ rule fwmark 0xed000001/0xff0000ff lookup 60929\n");
+  const RouteChange change = *PlanRoutes(model, facts, observed);
+  observed.routes.push_back(change.replaced_routes[0]);
+  observed.rules = change.added_rules;
+  CHECK(PlanRoutes(model, facts, observed)->empty());
+  CHECK(RemovalOfWays(observed).removed_routes == change.replaced_routes);
+  CHECK(RemovalOfWays(observed).removed_rules == change.added_rules);
+  // The gateway moves: one route takes the place of the other.
+  observed.routes[observed.routes.size() - 2].gateway = Ip("192.0.2.2");
+  CHECK(Planned(model, facts, observed) ==
+        "+ route 0.0.0.0/0 via 192.0.2.2 table 60929\n");
+  facts.arrivals = {};
+  CHECK(Planned(model, facts, observed) ==
+        "- route 0.0.0.0/0 via 192.0.2.1 table 60929\n"
+        "- rule fwmark 0xed000001/0xff0000ff lookup 60929\n");
 }
 
 }  // namespace
