@@ -7,6 +7,8 @@ import socket
 import threading
 import time
 
+from slowness import SLOWNESS
+
 
 class Stream:
     """Sends a numbered datagram each `interval` while the block lasts, all by one socket of
@@ -86,8 +88,9 @@ class Transfer(threading.Thread):
     COUNT = 1 << 30  # more than is ever moved
     BLOCK = 1 << 14
 
-    def __init__(self, host, address, port, verb, rate=4_000_000, patience=15):
-        """`rate`: bytes a second."""
+    def __init__(self, host, address, port, verb, rate=4_000_000 / SLOWNESS, patience=15):
+        """`rate`: bytes a second. A guest that has no processor of its own loses packets of
+        others when it is asked to encrypt more than it can."""
         super().__init__(daemon=True)
         self._verb = verb
         self._rate = rate
