@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <cstring>
 
 #include "common/netlink/rtnetlink_codec.h"
 #include "common/status.h"
@@ -103,6 +104,16 @@ uint8_t TypeOf(RouteKind kind) {
   return RTN_UNICAST;
 }
 
+// rtvia: a gateway of the other family.
+std::vector<uint8_t> ViaOf(const IpAddress& gateway) {
+  const rtvia header{.rtvia_family = AddressFamily(gateway.family())};
+  std::vector<uint8_t> via(sizeof header);
+  std::memcpy(via.data(), &header, sizeof header);
+  const auto address = gateway.bytes();
+  via.insert(via.end(), address.begin(), address.end());
+  return via;
+}
+
 MessageBuilder RouteMessage(uint16_t type, uint16_t flags, uint8_t scope,
                             const Route& route) {
   MessageBuilder message(type, flags);
@@ -122,7 +133,11 @@ MessageBuilder RouteMessage(uint16_t type, uint16_t flags, uint8_t scope,
     message.PutU32(RTA_OIF, static_cast<uint32_t>(route.link));
   }
   if (route.gateway.has_value()) {
-    message.PutAddress(RTA_GATEWAY, *route.gateway);
+    if (route.gateway->family() == route.destination.family()) {
+      message.PutAddress(RTA_GATEWAY, *route.gateway);
+    } else {
+      message.Put(RTA_VIA, ViaOf(*route.gateway));
+    }
   }
   if (route.source.has_value()) message.PutAddress(RTA_PREFSRC, *route.source);
   if (route.priority != 0) message.PutU32(RTA_PRIORITY, route.priority);

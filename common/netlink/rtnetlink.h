@@ -74,6 +74,13 @@ enum class RouteKind : uint8_t {
 };
 std::string_view ToString(RouteKind kind);  // as `ip route` has it
 
+// One of several ways that a route shares its packets among.
+struct NextHop {
+  int link = 0;
+  std::optional<IpAddress> gateway;
+  auto operator<=>(const NextHop&) const = default;
+};
+
 // An unset `link` or `gateway` means none.
 struct Route {
   RouteKind kind = RouteKind::kUnicast;
@@ -82,6 +89,8 @@ struct Route {
   std::optional<IpAddress> gateway;
   // The gateway is a neighbour though no other route says so.
   bool onlink = false;
+  // Of a multipath route, instead of `link` and `gateway`. Only read.
+  std::vector<NextHop> hops;
   std::optional<IpAddress> source;  // preferred source address
   uint32_t table = 254;             // RT_TABLE_MAIN
   uint8_t protocol = kRouteProtocol;

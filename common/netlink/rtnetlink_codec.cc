@@ -103,6 +103,41 @@ absl::Status ReadLinkAttribute(const Attribute& attribute, Link& link) {
   return absl::OkStatus();
 }
 
+// rtvia: a gateway of either family.
+absl::StatusOr<std::optional<IpAddress>> ReadVia(const Attribute& attribute) {
+  const size_t skip = sizeof(rtvia);
+  if (attribute.payload.size() < skip) return std::nullopt;
+  return Attribute{attribute.type, attribute.payload.subspan(skip)}.Address();
+}
+
+// RTA_MULTIPATH: each rtnexthop with its attributes after it.
+absl::Status ReadHops(std::span<const uint8_t> bytes, Family family,
+                      std::vector<NextHop>& hops) {
+  while (bytes.size() >= sizeof(rtnexthop)) {
+    rtnexthop header{};
+    std::memcpy(&header, bytes.data(), sizeof header);
+    if (header.rtnh_len < sizeof header || header.rtnh_len > bytes.size()) {
+      return InvalidArgument("netlink: a next hop of {} bytes in {}",
+                             header.rtnh_len, bytes.size());
+    }
+    NextHop hop{.link = header.rtnh_ifindex};
+    RETURN_IF_ERROR(ForEachAttribute(
+        bytes.subspan(sizeof header, header.rtnh_len - sizeof header),
+        [&](const Attribute& attribute) -> absl::Status {
+          if (attribute.type == RTA_GATEWAY) {
+            ASSIGN_OR_RETURN(hop.gateway, AddressOf(attribute, family));
+          } else if (attribute.type == RTA_VIA) {
+            ASSIGN_OR_RETURN(hop.gateway, ReadVia(attribute));
+          }
+          return absl::OkStatus();
+        }));
+    hops.push_back(hop);
+    bytes = bytes.subspan(
+        std::min<size_t>(RTNH_ALIGN(header.rtnh_len), bytes.size()));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ReadRouteAttribute(const Attribute& attribute, Family family,
                                 int length, Route& route) {
   switch (attribute.type) {
@@ -119,13 +154,12 @@ absl::Status ReadRouteAttribute(const Attribute& attribute, Family family,
       ASSIGN_OR_RETURN(route.gateway, AddressOf(attribute, family));
       break;
     }
-    case RTA_VIA: {  // rtvia: a gateway of the other family
-      const size_t skip = sizeof(rtvia);
-      if (attribute.payload.size() < skip) break;
-      const Attribute via{attribute.type, attribute.payload.subspan(skip)};
-      ASSIGN_OR_RETURN(route.gateway, via.Address());
+    case RTA_VIA: {
+      ASSIGN_OR_RETURN(route.gateway, ReadVia(attribute));
       break;
     }
+    case RTA_MULTIPATH:
+      return ReadHops(attribute.payload, family, route.hops);
     case RTA_PREFSRC: {
       ASSIGN_OR_RETURN(route.source, AddressOf(attribute, family));
       break;
@@ -235,6 +269,8 @@ absl::StatusOr<Route> ReadAnyRoute(const MessageView& message) {
       message.AttributesAfter(sizeof header), [&](const Attribute& attribute) {
         return ReadRouteAttribute(attribute, family, header.rtm_dst_len, route);
       }));
+  // Of those that refuse IPv6 says lo.
+  if (route.kind != RouteKind::kUnicast) route.link = 0;
   ASSIGN_OR_RETURN(const auto learned, ReadLearnedMtu(message));
   if (learned) route.mtu = 0;
   return route;

@@ -7,9 +7,9 @@
 #include <map>
 #include <optional>
 #include <set>
-#include <tuple>
 
 #include "edged/core/edge_model.h"
+#include "edged/core/exits.h"
 #include "edged/core/group_marks.h"
 
 namespace edged::edge {
@@ -20,19 +20,10 @@ using netlink::Route;
 using netlink::RouteKind;
 using netlink::Rule;
 
-constexpr uint32_t kNumberBits = 0xff;  // of a mark; 0: no way of its own
-constexpr uint32_t kMostWays = kNumberBits;
+constexpr uint32_t kMostWays = kWayNumberBits;
 // Of an interface with more of them than that, a router's, those to its
 // neighbours alone.
 constexpr size_t kMostCopied = 256;
-
-// Of a gateway of the other family nothing is made.
-bool IsOthers(const Route& route) {
-  return route.kind == RouteKind::kUnicast &&
-         route.protocol != netlink::kRouteProtocol &&
-         (!route.gateway ||
-          route.gateway->family() == route.destination.family());
-}
 
 bool IsDefault(const Route& route) { return route.destination.length() == 0; }
 
@@ -43,64 +34,9 @@ std::optional<uint8_t> NumberOfTable(uint32_t table) {
   return static_cast<uint8_t>(table - kWayTableBase);
 }
 
-// The link that all packets of a family leave by which nothing leads elsewhere;
-// 0: there is none, or several are as good.
-int DefaultLink(Family family, const std::vector<Route>& routes) {
-  std::optional<uint32_t> best;
-  std::set<int> links;
-  for (const Route& route : routes) {
-    if (!IsDefault(route) || route.table != RT_TABLE_MAIN ||
-        route.destination.family() != family || !IsOthers(route)) {
-      continue;
-    }
-    if (best && route.priority > *best) continue;
-    if (best && route.priority < *best) links.clear();
-    best = route.priority;
-    links.insert(route.link);
-  }
-  return links.size() == 1 ? *links.begin() : 0;
-}
-
-// The way from `link` to everywhere, as far as any route of the host tells: a
-// default route of the main table or of another one, else the only gateway that
-// routes by this link name.
-std::optional<Route> WayOut(int link, Family family,
-                            const std::vector<Route>& routes) {
-  const auto rank = [](const Route& route) {
-    return std::tuple(route.table != RT_TABLE_MAIN, route.table,
-                      route.priority);
-  };
-  const Route* best = nullptr;
-  const Route* by_gateway = nullptr;
-  std::set<IpAddress> gateways;
-  for (const Route& route : routes) {
-    if (route.link != link || route.destination.family() != family ||
-        !IsOthers(route)) {
-      continue;
-    }
-    if (route.gateway) {
-      gateways.insert(*route.gateway);
-      by_gateway = &route;
-    }
-    if (IsDefault(route) && (!best || rank(route) < rank(*best))) {
-      best = &route;
-    }
-  }
-  if (!best && gateways.size() == 1) best = by_gateway;
-  if (!best) return std::nullopt;
-  Route way = *best;
-  way.destination = IpPrefix(way.destination.address(), 0);
-  return way;
-}
-
 // Where connections may come in by; the tunnel's do not.
 bool MayBeWay(const Link& link, const HostFacts& facts) {
   return link.up && !link.loopback && link.name != facts.device;
-}
-
-bool NeedsWay(int link, Family family, const std::vector<Route>& routes) {
-  return link != DefaultLink(family, routes) &&
-         WayOut(link, family, routes).has_value();
 }
 
 // Those that the links have in the kernel already, whose connections carry
@@ -109,10 +45,65 @@ std::map<int, uint8_t> NumbersInUse(const std::vector<Route>& routes) {
   std::map<int, uint8_t> numbers;
   for (const Route& route : routes) {
     const auto number = NumberOfTable(route.table);
-    if (!number || route.protocol != netlink::kRouteProtocol) continue;
+    if (!number || !IsRouteOfWay(route) || route.link == 0) continue;
     numbers.emplace(route.link, *number);
   }
   return numbers;
+}
+
+// Gives each way the number that its interface has or had, or a new one: one
+// that nobody had while there are such.
+class Numbers {
+ public:
+  explicit Numbers(std::map<std::string, uint8_t>& by_name)
+      : by_name_(by_name) {
+    for (const auto& [name, number] : by_name) taken_.insert(number);
+  }
+  void TakeOver(const std::string& name, uint8_t number) {
+    if (by_name_.contains(name) || !taken_.insert(number).second) return;
+    by_name_[name] = number;
+  }
+  // 0: there are no more.
+  uint8_t Of(const std::string& name) {
+    if (const auto known = by_name_.find(name); known != by_name_.end()) {
+      return known->second;
+    }
+    for (uint32_t number = 1; number <= kMostWays; ++number) {
+      if (!taken_.insert(static_cast<uint8_t>(number)).second) continue;
+      return by_name_[name] = static_cast<uint8_t>(number);
+    }
+    return 0;
+  }
+  // Frees those that no interface of `ways` has.
+  void Forget(const std::vector<ArrivalWay>& ways) {
+    std::erase_if(by_name_, [&](const auto& entry) {
+      const bool gone = std::ranges::find(ways, entry.first,
+                                          &ArrivalWay::interface) == ways.end();
+      if (gone) taken_.erase(entry.second);
+      return gone;
+    });
+  }
+
+ private:
+  std::map<std::string, uint8_t>& by_name_;
+  std::set<uint8_t> taken_;
+};
+
+void GiveNumbers(const std::vector<Route>& routes, Arrivals& arrivals) {
+  Numbers numbers(arrivals.numbers);
+  const std::map<int, uint8_t> in_use = NumbersInUse(routes);
+  for (const ArrivalWay& way : arrivals.ways) {
+    const auto known = in_use.find(way.link);
+    if (known != in_use.end()) numbers.TakeOver(way.interface, known->second);
+  }
+  for (ArrivalWay& way : arrivals.ways) {
+    way.number = numbers.Of(way.interface);
+    if (way.number != 0) continue;
+    numbers.Forget(arrivals.ways);
+    way.number = numbers.Of(way.interface);
+  }
+  std::erase_if(arrivals.ways,
+                [](const ArrivalWay& way) { return way.number == 0; });
 }
 
 std::vector<ArrivalAddress> AddressesAt(const std::string& interface,
@@ -131,11 +122,13 @@ std::vector<ArrivalAddress> AddressesAt(const std::string& interface,
 }
 
 // In the table of way `number`, with the metric that the kernel would give it.
+// Where else the host has the way to the gateway does not matter there.
 Route InTableOf(uint8_t number, const Route& route) {
-  Route copy{.destination = route.destination,
+  Route copy{.kind = route.kind,
+             .destination = route.destination,
              .link = route.link,
              .gateway = route.gateway,
-             .onlink = route.onlink,
+             .onlink = route.gateway.has_value(),
              .table = kWayTableBase + number};
   if (!copy.destination.address().is_ipv4()) {
     copy.priority = netlink::kIpv6Metric;
@@ -143,21 +136,20 @@ Route InTableOf(uint8_t number, const Route& route) {
   return copy;
 }
 
-void AddRoutesOfWay(const ArrivalWay& way, Family family,
+void AddRoutesOfWay(const ArrivalWay& way, Family family, const Route& way_out,
                     const std::vector<Route>& observed,
                     std::vector<Route>& wanted) {
   std::vector<Route> copies;
   std::vector<Route> neighbours;
-  for (const Route& route : observed) {
+  ForEachWay(family, observed, [&](const Route& route) {
     if (route.link != way.link || route.table != RT_TABLE_MAIN ||
-        route.destination.family() != family || IsDefault(route) ||
-        !IsOthers(route) || route.destination.address().is_multicast() ||
+        IsDefault(route) || route.destination.address().is_multicast() ||
         route.destination.address().is_ipv6_link_local()) {
-      continue;
+      return;
     }
     copies.push_back(InTableOf(way.number, route));
     if (!route.gateway) neighbours.push_back(copies.back());
-  }
+  });
   std::vector<Route>& taken = copies.size() > kMostCopied ? neighbours : copies;
   // One for each destination: of several the one with the best metric, which
   // the kernel lists first.
@@ -169,61 +161,71 @@ void AddRoutesOfWay(const ArrivalWay& way, Family family,
         });
     if (!known) wanted.push_back(route);
   }
-  wanted.push_back(InTableOf(way.number, *WayOut(way.link, family, observed)));
+  wanted.push_back(InTableOf(way.number, way_out));
+}
+
+void AddWithoutWay(const ObservedRoutes& observed, HostFacts& facts) {
+  const Exits exits4(Family::kIpv4, observed.routes);
+  const Exits exits6(Family::kIpv6, observed.routes);
+  for (const auto& [address, nic] : facts.nic_addresses) {
+    const Exits& exits = address.is_ipv4() ? exits4 : exits6;
+    const auto link = std::ranges::find(observed.links, nic.link, &Link::index);
+    if (link == observed.links.end() || !MayBeWay(*link, facts) ||
+        exits.usual() == 0 || exits.usual() == nic.link || exits.Of(nic.link)) {
+      continue;
+    }
+    const auto out =
+        std::ranges::find(observed.links, exits.usual(), &Link::index);
+    if (out == observed.links.end()) continue;
+    facts.arrivals.without.push_back({address, nic.interface, out->name});
+  }
 }
 
 }  // namespace
 
 void FindArrivalWays(const protocol::Settings& settings,
                      const ObservedRoutes& observed, HostFacts& facts) {
-  facts.arrivals = {};
-  const auto& routes = observed.routes;
-  const std::map<int, uint8_t> in_use = NumbersInUse(routes);
-  std::set<uint8_t> taken;
+  Arrivals& arrivals = facts.arrivals;
+  arrivals = {.numbers = std::move(arrivals.numbers)};
+  const Exits exits4(Family::kIpv4, observed.routes);
+  const Exits exits6(Family::kIpv6, observed.routes);
   for (const Link& link : observed.links) {
-    const bool needs =
-        MayBeWay(link, facts) && (NeedsWay(link.index, Family::kIpv4, routes) ||
-                                  NeedsWay(link.index, Family::kIpv6, routes));
-    if (!needs) continue;
-    const auto known = in_use.find(link.index);
-    const bool keeps =
-        known != in_use.end() && taken.insert(known->second).second;
-    facts.arrivals.ways.push_back(
-        {.interface = link.name,
-         .link = link.index,
-         .number = keeps ? known->second : uint8_t{0},
-         .addresses = AddressesAt(link.name, settings, facts)});
-  }
-  uint32_t next = 1;
-  for (ArrivalWay& way : facts.arrivals.ways) {
-    if (way.number != 0) continue;
-    while (next <= kMostWays && taken.contains(static_cast<uint8_t>(next))) {
-      ++next;
+    if (!MayBeWay(link, facts)) continue;
+    const bool is_way =
+        exits4.IsUnusual(link.index) || exits6.IsUnusual(link.index);
+    if (is_way) {
+      arrivals.ways.push_back(
+          {.interface = link.name,
+           .link = link.index,
+           .addresses = AddressesAt(link.name, settings, facts)});
     }
-    if (next <= kMostWays) way.number = static_cast<uint8_t>(next++);
-  }
-  std::erase_if(facts.arrivals.ways,
-                [](const ArrivalWay& way) { return way.number == 0; });
-  for (const auto& [address, nic] : facts.nic_addresses) {
-    const auto link = std::ranges::find(observed.links, nic.link, &Link::index);
-    const int usual = DefaultLink(address.family(), routes);
-    if (link == observed.links.end() || !MayBeWay(*link, facts) || usual == 0 ||
-        usual == nic.link || WayOut(nic.link, address.family(), routes)) {
-      continue;
+    if (is_way || link.index == exits4.usual() ||
+        link.index == exits6.usual()) {
+      arrivals.exits.push_back(link.name);
     }
-    const auto out = std::ranges::find(observed.links, usual, &Link::index);
-    if (out == observed.links.end()) continue;
-    facts.arrivals.without.push_back({address, nic.interface, out->name});
   }
+  if (arrivals.ways.empty()) arrivals.exits.clear();
+  GiveNumbers(observed.routes, arrivals);
+  AddWithoutWay(observed, facts);
 }
 
 std::vector<Route> RoutesOfWays(const HostFacts& facts,
                                 const ObservedRoutes& observed) {
   std::vector<Route> routes;
-  for (const ArrivalWay& way : facts.arrivals.ways) {
-    for (const Family family : {Family::kIpv4, Family::kIpv6}) {
-      if (!NeedsWay(way.link, family, observed.routes)) continue;
-      AddRoutesOfWay(way, family, observed.routes, routes);
+  if (facts.arrivals.ways.empty()) return routes;
+  for (const Family family : {Family::kIpv4, Family::kIpv6}) {
+    const Exits exits(family, observed.routes);
+    const protocol::Overlay* overlay = facts.OverlayOf(family);
+    for (const ArrivalWay& way : facts.arrivals.ways) {
+      if (!exits.IsUnusual(way.link)) continue;
+      // Whoever marks packets as their connections are, marks those to uplinks
+      // for this table, too.
+      if (overlay) {
+        routes.push_back(InTableOf(
+            way.number,
+            {.kind = RouteKind::kThrow, .destination = overlay->network()}));
+      }
+      AddRoutesOfWay(way, family, *exits.Of(way.link), observed.routes, routes);
     }
   }
   return routes;
@@ -257,7 +259,7 @@ bool IsRuleOfWay(const Rule& rule) {
 
 WayMark MarkOfWay(uint8_t number) {
   return {.value = GroupMarks::kValue | number,
-          .mask = GroupMarks::kMask | kNumberBits};
+          .mask = GroupMarks::kMask | kWayNumberBits};
 }
 
 std::vector<std::string> WarningsOfArrivals(const HostFacts& facts) {

@@ -23,13 +23,15 @@ namespace edged::edge {
 // on), of the kernel's and of small numbers that people use.
 inline constexpr uint32_t kWayTableBase = 0xee00;
 inline constexpr uint32_t kWayRulePriority = 90;
+inline constexpr uint32_t kWayNumberBits = 0xff;  // of a mark; 0: no such way
 
-// Sets `arrivals` of `facts`, whose nic_addresses are resolved.
+// Sets `arrivals` of `facts`, whose nic_addresses are resolved. The numbers in
+// there, and else those of the kernel's routes, stay with their interfaces.
 void FindArrivalWays(const protocol::Settings& settings,
                      const ObservedRoutes& observed, HostFacts& facts);
 
-// What the tables of these ways hold: a copy of the interface's routes, and a
-// default route by its gateway.
+// What the tables of these ways hold: a copy of the interface's routes, a
+// default route by its gateway, and nothing for uplinks.
 std::vector<netlink::Route> RoutesOfWays(const HostFacts& facts,
                                          const ObservedRoutes& observed);
 // The rules that lead there, for the families that have such routes.

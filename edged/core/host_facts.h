@@ -47,9 +47,8 @@ struct ArrivalAddress {
 // An interface whose answers need a way of their own (arrival_ways.h).
 struct ArrivalWay {
   std::string interface;
-  int link = 0;  // interface index
-  // 1 to 255, the same as long as its routes stand in the kernel.
-  uint8_t number = 0;
+  int link = 0;                           // interface index
+  uint8_t number = 0;                     // 1 to 255
   std::vector<ArrivalAddress> addresses;  // which are on it
   bool operator==(const ArrivalWay&) const = default;
 };
@@ -65,6 +64,11 @@ struct ArrivalWithoutWay {
 struct Arrivals {
   std::vector<ArrivalWay> ways;
   std::vector<ArrivalWithoutWay> without;
+  // Interfaces that lead everywhere: of these ways, and of the default routes
+  // beside them.
+  std::vector<std::string> exits;
+  // Of each interface that has or had a way, since connections carry it.
+  std::map<std::string, uint8_t> numbers;
   bool operator==(const Arrivals&) const = default;
 };
 

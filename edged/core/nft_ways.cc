@@ -1,5 +1,7 @@
 #include "edged/core/nft_ways.h"
 
+#include <algorithm>
+
 #include "common/nftables/values.h"
 #include "edged/core/arrival_ways.h"
 #include "edged/core/group_marks.h"
@@ -55,22 +57,31 @@ Statement MarkForWay(uint8_t number) {
   return nftables::SetMark{.value = mark.value, .keep = ~mark.mask};
 }
 
-// A connection that was just translated notes where it came in by, where that
-// is not the interface of the default route.
+// A connection notes where its client last came in by: an address may move to
+// another interface under it. 0 stands for the interface of the default route,
+// and for whatever else has no way of its own.
 Chain Arrival(const HostFacts& facts) {
   Chain chain{.name = "arrival",
               .hook = Hook{ChainType::kFilter, HookPoint::kPrerouting,
                            kArrivalPriority}};
-  const Statement is_new =
-      Match{Field::kCtState, nftables::MarkBytes(nftables::kCtNew)};
+  const auto note = [](uint8_t number) {
+    return nftables::SetCtMark{.value = number, .keep = ~kWayNumberBits};
+  };
+  const Verdict accept{VerdictKind::kAccept};
+  chain.rules = {
+      {{Match{.field = Field::kCtMark,
+              .value = nftables::MarkBytes(GroupMarks::kValue),
+              .negate = true,
+              .mask = nftables::MarkBytes(GroupMarks::kMask)},
+        accept}},
+      {{IsReply(), accept}},
+      {{Match{Field::kIifname, nftables::NameBytes(facts.device)}, accept}}};
   for (const ArrivalWay& way : facts.arrivals.ways) {
-    const WayMark mark = MarkOfWay(way.number);
     chain.rules.push_back(
-        {{is_new, IsOfWay(Field::kCtMark, 0),
-          Match{Field::kIifname, nftables::NameBytes(way.interface)},
-          nftables::SetCtMark{.value = way.number,
-                              .keep = ~(mark.mask & ~GroupMarks::kMask)}}});
+        {{Match{Field::kIifname, nftables::NameBytes(way.interface)},
+          note(way.number), accept}});
   }
+  chain.rules.push_back({{note(0)}});
   return chain;
 }
 
@@ -100,12 +111,18 @@ Chain Answer(const HostFacts& facts) {
   return chain;
 }
 
-// What this host itself answers in the place of a target: refusals, which come
-// before the connection's mark tells its way, and ICMP errors.
+// What this host itself answers in the place of a target: ICMP errors, and
+// refusals, which come before the connection's mark tells its way. Those stay
+// where they are when they go to somebody in a network of this host.
 Chain OwnAnswer(const HostFacts& facts) {
   Chain chain{
       .name = "own-answer",
       .hook = Hook{ChainType::kRoute, HookPoint::kOutput, kAnswerPriority}};
+  nftables::MatchAnyOf leaves{.field = Field::kOifname};
+  for (const std::string& exit : facts.arrivals.exits) {
+    leaves.values.push_back(nftables::NameBytes(exit));
+  }
+  std::ranges::sort(leaves.values);
   for (const ArrivalWay& way : facts.arrivals.ways) {
     chain.rules.push_back({{IsReply(), IsOfWay(Field::kCtMark, way.number),
                             MarkForWay(way.number)}});
@@ -113,7 +130,7 @@ Chain OwnAnswer(const HostFacts& facts) {
       chain.rules.push_back({{IsReply(), IsOfWay(Field::kCtMark, 0),
                               Match{NamesOf(address.nic.family()).source,
                                     nftables::ToBytes(address.nic)},
-                              MarkForWay(way.number)}});
+                              leaves, MarkForWay(way.number)}});
     }
   }
   return chain;

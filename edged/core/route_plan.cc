@@ -41,8 +41,22 @@ std::vector<const Link*> PublicLinks(Family family, const HostFacts& facts,
   return found;
 }
 
+// The default route leaves by another interface.
+bool IsUnusual(const Link& link, const HostFacts& facts) {
+  const Arrivals& arrivals = facts.arrivals;
+  return std::ranges::find(arrivals.ways, link.name, &ArrivalWay::interface) !=
+             arrivals.ways.end() ||
+         std::ranges::find(arrivals.without, link.name,
+                           &ArrivalWithoutWay::interface) !=
+             arrivals.without.end();
+}
+
 std::string Describe(const Route& route, std::string_view device) {
-  std::string text = fmt::format("route {}", route.destination.ToString());
+  std::string text = "route ";
+  if (route.kind != netlink::RouteKind::kUnicast) {
+    text += fmt::format("{} ", ToString(route.kind));
+  }
+  text += route.destination.ToString();
   if (route.gateway) text += fmt::format(" via {}", route.gateway->ToString());
   if (!device.empty()) text += fmt::format(" dev {}", device);
   if (route.mtu != 0) text += fmt::format(" mtu {}", route.mtu);
@@ -130,12 +144,11 @@ void PlanRoutesOf(const EdgeModel& model, const HostFacts& facts, int device,
   // In their order: the way to a gateway comes before the routes by it.
   wanted.insert(wanted.end(), of_ways.begin(), of_ways.end());
   for (const Route& route : observed) {
+    if (route.protocol != netlink::kRouteProtocol) continue;
     const bool is_wanted = std::ranges::any_of(
         wanted,
         [&route](const Route& other) { return AreOneRoute(route, other); });
-    if (route.protocol == netlink::kRouteProtocol && !is_wanted) {
-      change.removed_routes.push_back(route);
-    }
+    if (!is_wanted) change.removed_routes.push_back(route);
   }
   for (const Route& route : wanted) {
     if (std::ranges::find(observed, route) == observed.end()) {
@@ -172,7 +185,8 @@ void PlanConfs(const HostFacts& facts, const Link& device,
     netlink::Ipv4Conf conf = link->ipv4;
     conf.forwarding = true;
     // Strict drops what comes in by another interface than the default route.
-    const bool breaks = conf.rp_filter == 1 && public_links.size() > 1;
+    const bool breaks = conf.rp_filter == 1 &&
+                        (public_links.size() > 1 || IsUnusual(*link, facts));
     if (breaks) conf.rp_filter = kLooseFilter;
     PlanConf(*link, conf, change);
   }

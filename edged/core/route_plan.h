@@ -71,7 +71,8 @@ struct RouteChange {
 // of arrival_ways.h with their rules; forwarding on the tunnel device and the
 // public interfaces (of IPv6 only where we may write it and the whole host does
 // not forward), loose rp_filter on the tunnel device, and where strict is set
-// on public interfaces of which there are several. Removes only routes with our
+// on public interfaces of which there are several, or that the default route
+// does not leave by. Removes only routes with our
 // protocol number and global addresses of our own device; switches forwarding
 // off again where we switched it on and no public address is left.
 // FailedPrecondition when the device is missing.

@@ -200,10 +200,16 @@ std::string RouteText(const MessageView& message) {
   const auto route = ReadTableRoute(message);
   if (!route.ok()) return Error(route.status());
   if (!route->has_value()) return "none";
-  return fmt::format("{} {} via {} link {} table {} metric {}",
-                     ToString((*route)->kind), (*route)->destination.ToString(),
-                     (*route)->gateway ? (*route)->gateway->ToString() : "-",
-                     (*route)->link, (*route)->table, (*route)->priority);
+  std::string text =
+      fmt::format("{} {} via {} link {} table {} metric {}",
+                  ToString((*route)->kind), (*route)->destination.ToString(),
+                  (*route)->gateway ? (*route)->gateway->ToString() : "-",
+                  (*route)->link, (*route)->table, (*route)->priority);
+  for (const NextHop& hop : (*route)->hops) {
+    text += fmt::format("; hop via {} link {}",
+                        hop.gateway ? hop.gateway->ToString() : "-", hop.link);
+  }
+  return text;
 }
 
 rtmsg RouteHeader(uint8_t family, uint8_t type, unsigned flags) {
@@ -230,6 +236,47 @@ TEST_CASE("rtnetlink_codec: reads default routes and far gateways",
   CHECK(ReadWith(RouteText, bytes) ==
         "unicast 0.0.0.0/0 via fe80::1 link 7 table 51900 metric 5");
   CutEverywhere(RouteText, bytes);
+}
+
+void AddHop(std::vector<uint8_t>& hops, int link, uint16_t attribute,
+            const std::vector<uint8_t>& payload) {
+  const nlattr gateway{static_cast<uint16_t>(sizeof gateway + payload.size()),
+                       attribute};
+  const rtnexthop hop{
+      .rtnh_len = static_cast<uint16_t>(sizeof hop + gateway.nla_len),
+      .rtnh_ifindex = link};
+  const auto put = [&hops](const auto& part) {
+    const auto* bytes = reinterpret_cast<const uint8_t*>(&part);
+    hops.insert(hops.end(), bytes, bytes + sizeof part);
+  };
+  put(hop);
+  put(gateway);
+  hops.insert(hops.end(), payload.begin(), payload.end());
+  hops.resize(RTNH_ALIGN(hops.size()));
+}
+
+TEST_CASE("rtnetlink_codec: reads the hops of multipath routes",
+          "[rtnetlink_codec]") {
+  std::vector<uint8_t> hops;
+  AddHop(hops, 7, RTA_GATEWAY, {192, 0, 2, 1});
+  std::vector<uint8_t> via = {AF_INET6, 0};
+  const IpAddress sixth = Ip("fe80::1");
+  via.insert(via.end(), sixth.bytes().begin(), sixth.bytes().end());
+  AddHop(hops, 8, RTA_VIA, via);
+  MessageBuilder message(RTM_NEWROUTE, 0);
+  message.PutHeader(RouteHeader(AF_INET, RTN_UNICAST, 0));
+  message.Put(RTA_MULTIPATH, hops);
+  const auto bytes = Finished(message);
+  CHECK(ReadWith(RouteText, bytes) ==
+        "unicast 0.0.0.0/0 via - link 0 table 254 metric 0; "
+        "hop via 192.0.2.1 link 7; hop via fe80::1 link 8");
+  CutEverywhere(RouteText, bytes);
+  hops[0] = 3;  // shorter than its own head
+  MessageBuilder wrong(RTM_NEWROUTE, 0);
+  wrong.PutHeader(RouteHeader(AF_INET, RTN_UNICAST, 0));
+  wrong.Put(RTA_MULTIPATH, hops);
+  CHECK(ReadWith(RouteText, Finished(wrong)) ==
+        "error: netlink: a next hop of 3 bytes in 48");
 }
 
 TEST_CASE("rtnetlink_codec: leaves out what is no route of a table",

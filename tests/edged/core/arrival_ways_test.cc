@@ -51,10 +51,18 @@ HostFacts FactsOf(const ObservedRoutes& observed) {
 std::string Routes(const HostFacts& facts, const ObservedRoutes& observed) {
   std::string text;
   for (const Route& route : RoutesOfWays(facts, observed)) {
+    if (route.kind == netlink::RouteKind::kThrow) {
+      // Whatever is for uplinks is not for this table.
+      CHECK(route.destination ==
+            facts.OverlayOf(route.destination.family())->network());
+      continue;
+    }
     text += route.destination.ToString();
     if (route.gateway) text += " via " + route.gateway->ToString();
     text += fmt::format(" dev {} table {}{}\n", route.link, route.table,
                         route.onlink ? " onlink" : "");
+    // Where the way to the gateway stands is the host's affair.
+    CHECK(route.onlink == route.gateway.has_value());
   }
   return text;
 }
@@ -65,7 +73,7 @@ std::string Routes(const ObservedRoutes& observed) {
 
 constexpr char kWayOfEth1[] =
     "203.0.113.128/25 dev 3 table 60929\n"
-    "0.0.0.0/0 via 203.0.113.254 dev 3 table 60929\n";
+    "0.0.0.0/0 via 203.0.113.254 dev 3 table 60929 onlink\n";
 
 TEST_CASE("arrival_ways: a host with one interface needs none",
           "[arrival_ways]") {
@@ -109,7 +117,6 @@ TEST_CASE("arrival_ways: without a default route the only gateway is taken",
   const Route route{.destination = Net("10.0.0.0/8"),
                     .link = 3,
                     .gateway = Ip("203.0.113.254"),
-                    .onlink = true,
                     .protocol = 4};
   observed.routes.push_back(route);
   CHECK(Routes(observed) ==
@@ -140,14 +147,12 @@ TEST_CASE("arrival_ways: a public address without a known gateway is told",
 
 TEST_CASE("arrival_ways: what does not count as a gateway", "[arrival_ways]") {
   ObservedRoutes observed = TwoInterfaces();
-  // One that refuses, one of the other family, our own, one into the tunnel.
+  // One that refuses, our own, one into the tunnel.
   observed.routes.push_back({.kind = netlink::RouteKind::kUnreachable,
                              .destination = Net("0.0.0.0/0"),
                              .link = 3,
                              .table = 101,
                              .protocol = 4});
-  observed.routes.push_back(Default(3, "203.0.113.254", 101));
-  observed.routes.back().gateway = Ip("fe80::1");
   observed.routes.push_back(Default(3, "203.0.113.254", kWayTableBase + 1));
   observed.routes.back().protocol = netlink::kRouteProtocol;
   observed.routes.push_back(Default(7, "203.0.113.254", 101));
@@ -166,12 +171,52 @@ TEST_CASE("arrival_ways: each family has its own default link",
   CHECK(Routes(observed) == kWayOfEth1);
   observed.routes.push_back(Default(2, "fe80::2", 254, 2048));
   CHECK(Routes(observed) ==
-        "::/0 via fe80::2 dev 2 table 60929\n"
         "203.0.113.128/25 dev 3 table 60930\n"
-        "0.0.0.0/0 via 203.0.113.254 dev 3 table 60930\n");
+        "0.0.0.0/0 via 203.0.113.254 dev 3 table 60930 onlink\n"
+        "::/0 via fe80::2 dev 2 table 60929 onlink\n");
   // Two that are as good: nobody knows which one the kernel takes.
   observed.routes.back().priority = 1024;
-  CHECK(RoutesOfWays(FactsOf(observed), observed).size() == 4);
+  CHECK(Routes(observed) ==
+        "203.0.113.128/25 dev 3 table 60930\n"
+        "0.0.0.0/0 via 203.0.113.254 dev 3 table 60930 onlink\n"
+        "::/0 via fe80::2 dev 2 table 60929 onlink\n"
+        "::/0 via fe80::1 dev 3 table 60930 onlink\n");
+}
+
+TEST_CASE("arrival_ways: of a multipath default route each hop is a way",
+          "[arrival_ways]") {
+  ObservedRoutes observed = TwoInterfaces();
+  Route& route = observed.routes[0];
+  route.link = 0;
+  route.gateway = std::nullopt;
+  route.hops = {{2, Ip("203.0.113.126")}, {3, Ip("203.0.113.254")}};
+  CHECK(Routes(observed) ==
+        "203.0.113.0/25 dev 2 table 60929\n"
+        "0.0.0.0/0 via 203.0.113.126 dev 2 table 60929 onlink\n"
+        "203.0.113.128/25 dev 3 table 60930\n"
+        "0.0.0.0/0 via 203.0.113.254 dev 3 table 60930 onlink\n");
+  // Two gateways of one interface.
+  route.hops[1].link = 2;
+  CHECK(Routes(observed).empty());
+}
+
+TEST_CASE("arrival_ways: IPv4 may have a gateway of IPv6", "[arrival_ways]") {
+  ObservedRoutes observed = TwoInterfaces();
+  observed.routes[0].gateway = Ip("fe80::1");
+  observed.routes.push_back(Default(3, "203.0.113.254", 254, 4096));
+  CHECK(Routes(observed) == kWayOfEth1);
+  observed.routes.back().gateway = Ip("fe80::2");
+  CHECK(Routes(observed) ==
+        "203.0.113.128/25 dev 3 table 60929\n"
+        "0.0.0.0/0 via fe80::2 dev 3 table 60929 onlink\n");
+}
+
+TEST_CASE("arrival_ways: what leads everywhere", "[arrival_ways]") {
+  ObservedRoutes observed = TwoInterfaces();
+  observed.links.push_back({.index = 5, .name = "docker0", .up = true});
+  observed.routes.push_back(Default(3, "203.0.113.254", 101));
+  CHECK(FactsOf(observed).arrivals.exits ==
+        std::vector<std::string>{"eth0", "eth1"});
 }
 
 TEST_CASE("arrival_ways: an interface keeps its number", "[arrival_ways]") {
@@ -188,7 +233,32 @@ TEST_CASE("arrival_ways: an interface keeps its number", "[arrival_ways]") {
   REQUIRE(FactsOf(observed).arrivals.ways.size() == 1);
   CHECK(FactsOf(observed).arrivals.ways[0].number == 2);
   observed.routes.push_back(Default(3, "203.0.113.254", 101));
-  CHECK(FactsOf(observed).arrivals == both.arrivals);
+  CHECK(FactsOf(observed).arrivals.ways == both.arrivals.ways);
+}
+
+TEST_CASE("arrival_ways: a number waits for an interface that went",
+          "[arrival_ways]") {
+  ObservedRoutes observed = TwoInterfaces();
+  HostFacts facts = DualFacts();
+  const auto numbers = [&] {
+    FindArrivalWays(DualState().settings, observed, facts);
+    std::string text;
+    for (const ArrivalWay& way : facts.arrivals.ways) {
+      text += fmt::format("{} {}; ", way.interface, way.number);
+    }
+    return text;
+  };
+  observed.routes.push_back(Default(3, "203.0.113.254", 101));
+  observed.routes.push_back(Default(4, "192.0.2.1", 102));
+  CHECK(numbers() == "eth1 1; eth2 2; ");
+  // Both go, and the second comes back first, as another device.
+  observed.links[2].up = observed.links[3].up = false;
+  CHECK(numbers().empty());
+  observed.links[3] = {.index = 9, .name = "eth2", .up = true};
+  observed.routes.back().link = 9;
+  CHECK(numbers() == "eth2 2; ");
+  observed.links[2].up = true;
+  CHECK(numbers() == "eth1 1; eth2 2; ");
 }
 
 TEST_CASE("arrival_ways: a rule for each family of a way", "[arrival_ways]") {
@@ -237,6 +307,14 @@ TEST_CASE("arrival_ways: ways are numbered up to 255", "[arrival_ways]") {
   const auto ways = FactsOf(observed).arrivals.ways;
   REQUIRE(ways.size() == 255);
   CHECK(ways.back().number == 255);
+  // Those that went make room for others.
+  HostFacts facts = DualFacts();
+  FindArrivalWays(DualState().settings, observed, facts);
+  for (auto& link : observed.links) {
+    if (link.index >= 10) link.name = "w" + link.name;
+  }
+  FindArrivalWays(DualState().settings, observed, facts);
+  CHECK(facts.arrivals.ways.size() == 255);
 }
 
 }  // namespace

@@ -18,7 +18,11 @@ using nftables::WalkHook;
 constexpr char kChains[] = R"(table inet edged {
 	chain arrival {
 		type filter hook prerouting priority dstnat + 10; policy accept;
-		ct state new ct mark & 0xff0000ff == 0xed000000 iifname "eth1" ct mark set ct mark & 0xffffff01 | 0x00000001
+		ct mark != 0xed000000/8 accept
+		ct direction reply accept
+		iifname "edged0" accept
+		iifname "eth1" ct mark set ct mark & 0xffffff01 | 0x00000001 accept
+		ct mark set ct mark & 0xffffff00
 	}
 
 	chain answer {
@@ -31,7 +35,7 @@ constexpr char kChains[] = R"(table inet edged {
 	chain own-answer {
 		type route hook output priority mangle; policy accept;
 		ct direction reply ct mark & 0xff0000ff == 0xed000001 meta mark set meta mark & 0xedffff01 | 0xed000001
-		ct direction reply ct mark & 0xff0000ff == 0xed000000 ip saddr 203.0.113.2 meta mark set meta mark & 0xedffff01 | 0xed000001
+		ct direction reply ct mark & 0xff0000ff == 0xed000000 ip saddr 203.0.113.2 oifname { "eth0", "eth1" } meta mark set meta mark & 0xedffff01 | 0xed000001
 	}
 }
 )";
@@ -59,6 +63,7 @@ nftables::Table TwoWays() {
                           .link = 3,
                           .number = 1,
                           .addresses = {{Ip("203.0.113.2"), 2}}}};
+  facts.arrivals.exits = {"eth1", "eth0"};
   return TableOf(facts);
 }
 
@@ -84,6 +89,34 @@ TEST_CASE("nft_ways: a connection notes which interface it came in by",
   CHECK(mark_of("eth0", 80) == 0xed000100);
   CHECK(mark_of("eth1", 80) == 0xed000101);
   CHECK(mark_of("eth1", 4444) == 0);  // not ours
+}
+
+TEST_CASE("nft_ways: a connection follows its client to another interface",
+          "[nft_ways]") {
+  const auto table = TwoWays();
+  Packet packet{.iif = "eth0",
+                .source = Ip("198.51.100.9"),
+                .destination = Ip("203.0.113.2"),
+                .source_port = 40000,
+                .destination_port = 80,
+                .ct_state = nftables::kCtEstablished,
+                .ct_mark = 0xed000101};
+  const auto mark_of = [&table](const Packet& packet) {
+    return WalkHook(table, HookPoint::kPrerouting, packet).packet.ct_mark;
+  };
+  CHECK(mark_of(packet) == 0xed000100);
+  packet.iif = "eth1";
+  packet.ct_mark = 0xed000105;
+  CHECK(mark_of(packet) == 0xed000101);
+  // Its answers say nothing, by whatever interface; nor do others' packets.
+  packet.ct_direction = nftables::kCtReply;
+  CHECK(mark_of(packet) == 0xed000105);
+  packet.ct_direction = nftables::kCtOriginal;
+  packet.iif = "edged0";
+  CHECK(mark_of(packet) == 0xed000105);
+  packet.iif = "eth1";
+  packet.ct_mark = 0x00000102;
+  CHECK(mark_of(packet) == 0x00000102);
 }
 
 TEST_CASE("nft_ways: answers are marked for the way of their connection",
@@ -136,6 +169,9 @@ TEST_CASE("nft_ways: what the edge refuses itself goes by its way",
     return WalkHook(table, HookPoint::kOutput, packet).packet.mark;
   };
   CHECK(marked(refusal) == 0xed000001);
+  refusal.oif = "docker0";  // to a client on this host
+  CHECK(marked(refusal) == 0);
+  refusal.oif = "eth0";
   refusal.source = Ip("203.0.113.1");
   CHECK(marked(refusal) == 0);
   refusal.ct_mark = 0xed000101;  // an ICMP error about what came in by eth1

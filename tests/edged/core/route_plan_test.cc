@@ -238,6 +238,16 @@ TEST_CASE("route_plan: mends strict rp_filter where there are several ways in",
   CHECK(Planned(model, facts, observed) ==
         "~ ipv4 eth0 forwarding 1 rp_filter 2\n"
         "~ ipv4 eth1 forwarding 1 rp_filter 2\n");
+  // And where all come in by another one than the default route's.
+  for (auto& [address, nic] : facts.nic_addresses) nic.interface = "eth1";
+  CHECK(Planned(model, facts, observed).empty());
+  facts.arrivals.without = {{Ip("203.0.113.2"), "eth1", "eth0"}};
+  CHECK(Planned(model, facts, observed) ==
+        "~ ipv4 eth1 forwarding 1 rp_filter 2\n");
+  facts.arrivals = {};
+  facts.arrivals.ways = {{.interface = "eth1", .link = 3, .number = 1}};
+  CHECK(Planned(model, facts, observed) ==
+        "~ ipv4 eth1 forwarding 1 rp_filter 2\n");
 }
 
 TEST_CASE("route_plan: says when the device is missing", "[route_plan]") {
@@ -289,21 +299,24 @@ TEST_CASE("route_plan: a way of its own for a second interface, and back",
                              .protocol = 4});
   FindArrivalWays(model.settings(), observed, facts);
   CHECK(Planned(model, facts, observed) ==
+        "+ route throw 10.200.0.0/22 table 60929\n"
         "+ route 0.0.0.0/0 via 192.0.2.1 table 60929\n"
         "+ rule fwmark 0xed000001/0xff0000ff lookup 60929\n");
   const RouteChange change = *PlanRoutes(model, facts, observed);
+  observed.routes.push_back(change.replaced_routes[1]);
   observed.routes.push_back(change.replaced_routes[0]);
   observed.rules = change.added_rules;
   CHECK(PlanRoutes(model, facts, observed)->empty());
-  CHECK(RemovalOfWays(observed).removed_routes == change.replaced_routes);
+  CHECK(RemovalOfWays(observed).removed_routes.size() == 2);
   CHECK(RemovalOfWays(observed).removed_rules == change.added_rules);
   // The gateway moves: one route takes the place of the other.
-  observed.routes[observed.routes.size() - 2].gateway = Ip("192.0.2.2");
+  observed.routes[observed.routes.size() - 3].gateway = Ip("192.0.2.2");
   CHECK(Planned(model, facts, observed) ==
         "+ route 0.0.0.0/0 via 192.0.2.2 table 60929\n");
   facts.arrivals = {};
   CHECK(Planned(model, facts, observed) ==
         "- route 0.0.0.0/0 via 192.0.2.1 table 60929\n"
+        "- route throw 10.200.0.0/22 table 60929\n"
         "- rule fwmark 0xed000001/0xff0000ff lookup 60929\n");
 }
 

@@ -153,7 +153,7 @@ def drift_is_repaired(setup):
         f"ip route add default via {ROUTER} dev eth1 table 101",
         "nft flush chain inet edged answer",
         "nft delete rule inet edged arrival handle "
-        "$(nft -a list chain inet edged arrival | sed -n 's/.*iifname.*# handle //p')",
+        "$(nft -a list chain inet edged arrival | sed -n 's/.*iifname.*eth1.*# handle //p')",
     ):
         vps.run(["sh", "-ec", damage])
         becomes(lambda: of_ways(setup), before, what=damage)
