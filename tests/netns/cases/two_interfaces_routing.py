@@ -53,7 +53,7 @@ def gateway_of_ipv6(lab):
     setup = wire(lab, told="")
     setup.world.internet.ip("address add fe80::fe/64 dev a-second nodad")
     setup.world.internet.ip(f"route replace {SECOND}/32 dev a-second")
-    setup.edge.host.ip("route add default via inet6 fe80::fe dev eth1 metric 4096")
+    setup.edge.host.ip("route add 0.0.0.0/0 via inet6 fe80::fe dev eth1 metric 4096")
     start(setup)
     for address in (A, SECOND):
         serves(setup, address)
