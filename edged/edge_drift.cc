@@ -184,7 +184,8 @@ void Edge::CheckConntrack() {
   room_.Saw(ReadConntrackFill());
   absl::Status held;
   if (room_.is_full()) {
-    held = overflow_.Hold(dataplane_.facts(), HeardUplinks());
+    held = overflow_.Hold(dataplane_.facts(), dataplane_.OwnAddresses(),
+                          HeardUplinks());
   } else {
     overflow_.End();
   }

@@ -41,6 +41,20 @@ SetWithElements OuterEnds(Family family, const TrackedEnds& tracked) {
   return ends;
 }
 
+const char* OwnSet(Family family) {
+  return family == Family::kIpv4 ? "own4" : "own6";
+}
+
+SetWithElements OwnAddresses(Family family, const std::set<IpAddress>& own) {
+  SetWithElements addresses{
+      {.name = OwnSet(family), .key = {NamesOf(family).address_type}}, {}};
+  for (const IpAddress& address : own) {
+    if (address.family() != family) continue;
+    addresses.elements.push_back({.key = nftables::ToBytes(address)});
+  }
+  return addresses;
+}
+
 SetWithElements CallersEnds(const TrackedEnds& tracked) {
   SetWithElements ends{
       {.name = kCallersSet,
@@ -81,6 +95,7 @@ Chain ChainOf(const Way& way, const HostFacts& facts) {
         {{Match{Field::kL4proto, nftables::ToBytes(Protocol::kUdp)},
           Match{way.own_port, nftables::PortBytes(facts.limits.listen_port)},
           Match{.field = way.interface, .value = device, .negate = true},
+          MatchSet{{AddressOf(way, family, false)}, OwnSet(family)},
           MatchSet{{AddressOf(way, family, true), way.uplink_port},
                    OuterSet(family),
                    true},
@@ -118,6 +133,7 @@ TrackedEnds StillTracked(const TrackedEnds& tracked,
 }
 
 nftables::Table OverflowTable(const HostFacts& facts,
+                              const std::set<IpAddress>& own,
                               const TrackedEnds& tracked) {
   constexpr Way kIn{.chain = "prerouting",
                     .hook = HookPoint::kPrerouting,
@@ -133,7 +149,9 @@ nftables::Table OverflowTable(const HostFacts& facts,
                      .to_uplink = true};
   return {.name = kOverflowTable,
           .sets = {OuterEnds(Family::kIpv4, tracked),
-                   OuterEnds(Family::kIpv6, tracked), CallersEnds(tracked)},
+                   OuterEnds(Family::kIpv6, tracked), CallersEnds(tracked),
+                   OwnAddresses(Family::kIpv4, own),
+                   OwnAddresses(Family::kIpv6, own)},
           .chains = {ChainOf(kIn, facts), ChainOf(kOut, facts)}};
 }
 

@@ -50,8 +50,11 @@ TrackedEnds StillTracked(const TrackedEnds& tracked,
 
 // Before the look into the table of connections, both ways: what goes between
 // uplinks and the tunnel's port, or by the tunnel between uplinks and the port
-// of heartbeats and the API, is not tracked but for `tracked`.
+// of heartbeats and the API, is not tracked but for `tracked`. `own` are the
+// addresses of this host: what it passes on to others' tunnels may need its
+// entry.
 nftables::Table OverflowTable(const HostFacts& facts,
+                              const std::set<IpAddress>& own,
                               const TrackedEnds& tracked);
 
 }  // namespace edged::edge

@@ -62,6 +62,14 @@ int Dataplane::device_index() const {
   return device ? device->index : 0;
 }
 
+std::set<IpAddress> Dataplane::OwnAddresses() const {
+  std::set<IpAddress> own;
+  for (const netlink::Address& address : host_.routes.addresses) {
+    own.insert(address.address);
+  }
+  return own;
+}
+
 bool Dataplane::HasPeer(const PublicKey& key) const {
   const auto device = kernel_.wireguard.Get(facts_.device);
   return device.ok() &&

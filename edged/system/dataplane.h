@@ -136,6 +136,7 @@ class Dataplane {
   wireguard::Backend backend() const { return kernel_.wireguard.backend(); }
   const HostFacts& facts() const { return facts_; }
   int device_index() const;  // as last observed; 0: there is none
+  std::set<IpAddress> OwnAddresses() const;  // this host's, as last observed
 
   // Removes everything that was made: table, device, switched forwarding.
   absl::Status Remove();

@@ -42,12 +42,13 @@ absl::StatusOr<TrackedEnds> Overflow::LookUp(
 }
 
 absl::Status Overflow::Hold(const HostFacts& facts,
+                            const std::set<IpAddress>& own,
                             const std::vector<HeardUplink>& heard) {
   if (!tracked_) {
     ASSIGN_OR_RETURN(tracked_, LookUp(facts, heard));
   }
   tracked_ = StillTracked(*tracked_, heard);
-  nftables::Table table = OverflowTable(facts, *tracked_);
+  nftables::Table table = OverflowTable(facts, own, *tracked_);
   if (loaded_ == table) return absl::OkStatus();
   if (client_ == nullptr) {
     ASSIGN_OR_RETURN(client_, nftables::Client::Open());

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,11 +22,11 @@ class Overflow {
   // `conntrack` is borrowed.
   explicit Overflow(netlink::Conntrack& conntrack) : conntrack_(conntrack) {}
 
-  // To be called again and again while the table of connections is full. What
-  // has an entry is looked up the first time, which takes a walk through the
-  // table (conntrack.h). Unimplemented when this kernel cannot own tables
-  // (before 5.12).
-  absl::Status Hold(const HostFacts& facts,
+  // To be called again and again while the table of connections is full, with
+  // this host's `own` addresses. What has an entry is looked up the first time,
+  // which takes a walk through the table (conntrack.h). Unimplemented when this
+  // kernel cannot own tables (before 5.12).
+  absl::Status Hold(const HostFacts& facts, const std::set<IpAddress>& own,
                     const std::vector<HeardUplink>& heard);
   // There is room again.
   void End();

@@ -18,6 +18,8 @@ SocketAddress End(const char* text) {
   return SocketAddress::Parse(text).value();
 }
 
+const std::set<IpAddress> kOwn{Ip("203.0.113.1"), Ip("2001:db8::1")};
+
 const TrackedEnds kTracked{
     .outer = {End("192.0.2.2:40001"), End("[2001:db8::9]:40002")},
     .callers = {{Protocol::kTcp, End("10.200.0.16:5001")},
@@ -25,7 +27,7 @@ const TrackedEnds kTracked{
                 {Protocol::kUdp, End("10.200.0.32:5003")}}};
 
 TEST_CASE("overflow_table: the table is what nft lists", "[overflow_table]") {
-  CHECK(nftables::Print(OverflowTable(SampleFacts(), kTracked)) ==
+  CHECK(nftables::Print(OverflowTable(SampleFacts(), kOwn, kTracked)) ==
         R"(table inet edged-overflow {
 	set outer4 {
 		type ipv4_addr . inet_service
@@ -44,17 +46,27 @@ TEST_CASE("overflow_table: the table is what nft lists", "[overflow_table]") {
 			     udp . 10.200.0.32 . 5003 }
 	}
 
+	set own4 {
+		type ipv4_addr
+		elements = { 203.0.113.1 }
+	}
+
+	set own6 {
+		type ipv6_addr
+		elements = { 2001:db8::1 }
+	}
+
 	chain prerouting {
 		type filter hook prerouting priority raw; policy accept;
-		udp dport 51820 iifname != "edged0" ip saddr . udp sport != @outer4 notrack
-		udp dport 51820 iifname != "edged0" ip6 saddr . udp sport != @outer6 notrack
+		udp dport 51820 iifname != "edged0" ip daddr @own4 ip saddr . udp sport != @outer4 notrack
+		udp dport 51820 iifname != "edged0" ip6 daddr @own6 ip6 saddr . udp sport != @outer6 notrack
 		iifname "edged0" ip daddr 10.200.0.1 meta l4proto { tcp, udp } th dport 7443 meta l4proto . ip saddr . th sport != @callers notrack
 	}
 
 	chain output {
 		type filter hook output priority raw; policy accept;
-		udp sport 51820 oifname != "edged0" ip daddr . udp dport != @outer4 notrack
-		udp sport 51820 oifname != "edged0" ip6 daddr . udp dport != @outer6 notrack
+		udp sport 51820 oifname != "edged0" ip saddr @own4 ip daddr . udp dport != @outer4 notrack
+		udp sport 51820 oifname != "edged0" ip6 saddr @own6 ip6 daddr . udp dport != @outer6 notrack
 		oifname "edged0" ip saddr 10.200.0.1 meta l4proto { tcp, udp } th sport 7443 meta l4proto . ip daddr . th dport != @callers notrack
 	}
 }
@@ -63,7 +75,7 @@ TEST_CASE("overflow_table: the table is what nft lists", "[overflow_table]") {
 
 TEST_CASE("overflow_table: what has no entry goes without one, both ways",
           "[overflow_table]") {
-  const nftables::Table table = OverflowTable(SampleFacts(), kTracked);
+  const nftables::Table table = OverflowTable(SampleFacts(), kOwn, kTracked);
   const auto both = [&table](const char* uplink, const char* edge,
                              const char* device, uint8_t protocol = kUdp) {
     const SocketAddress theirs = End(uplink), ours = End(edge);
@@ -95,7 +107,8 @@ TEST_CASE("overflow_table: what has no entry goes without one, both ways",
   CHECK(both("10.200.0.16:5002", "10.200.0.1:7443", "edged0") == tracked);
   CHECK(both("10.200.0.48:5002", "10.200.0.1:7443", "edged0") == untracked);
 
-  // Others' packets.
+  // Others' packets, and those to others' tunnels.
+  CHECK(both("192.0.2.7:40003", "198.51.100.9:51820", "eth0") == tracked);
   CHECK(both("192.0.2.7:53", "203.0.113.1:53", "eth0") == tracked);
   CHECK(both("192.0.2.7:53", "203.0.113.1:51820", "eth0", 6) == tracked);
   CHECK(both("192.0.2.7:53", "10.200.0.1:7443", "eth0") == tracked);

@@ -15,7 +15,7 @@ from expect import Skipped, becomes, eventually, expect, expect_in, expect_not_i
 from product import Setup, tcp, udp
 from served import MEGABYTE, Undisturbed, memory, warnings
 from stream import Stream
-from world import A, BACKEND, BACKEND2, HOME_LAN
+from world import A, BACKEND, BACKEND2, CLIENT, HOME_LAN
 
 LIMIT_SECONDS = 120
 MOVED, STRANGER = "192.0.2.3", "11.0.0.1"
@@ -125,6 +125,36 @@ def established_connections(lab):
         edge.host.run(["conntrack", "-D", "-s", "11.0.0.0/8"], seconds=30)
         becomes(lambda: new_connections(setup), SAW)
         eventually(lambda: expect_not_in("connections is full", warnings(edge)), 2)
+
+
+MASQUERADE = """
+table ip nat {
+  chain postrouting {
+    type nat hook postrouting priority srcnat
+    oifname "eth0" masquerade
+  }
+}
+"""
+
+
+@case
+def tunnels_of_others(lab):
+    """A container's own WireGuard, to the port that ours has here: its packets keep the entry
+    that translates them while the table is full."""
+    setup = serving(lab)
+    world, host = setup.world, setup.edge.host
+    container = lab.host("container")
+    lab.wire(host, "docker0", "172.17.0.1/16", container, "eth0", "172.17.0.2/16")
+    container.ip("route add default via 172.17.0.1")
+    host.sysctl({"ip_forward": "1"})
+    host.nft(MASQUERADE)
+    world.serve(world.client, "vpn", "echo:51820")
+    with Stream(container, CLIENT, 51820) as stream:
+        eventually(lambda: expect(len(stream.answered) > 10, True), 2)
+        fill(setup, ESTABLISHED)
+        eventually(lambda: expect_in("overflow", host.run(["nft", "list", "tables"]).stdout), 2)
+        time.sleep(1)
+    expect(stream.lost(), [], stream.told())
 
 
 # Somebody's, who thinks in states: without an entry none of the tunnel's packets passes.
