@@ -21,7 +21,7 @@ using netlink::RouteKind;
 using netlink::Rule;
 
 constexpr uint32_t kMostWays = kWayNumberBits;
-// Of an interface with more of them than that, a router's, those to its
+// Of an interface with more routes than that, a router's, those to its
 // neighbours alone.
 constexpr size_t kMostCopied = 256;
 
@@ -136,31 +136,39 @@ Route InTableOf(uint8_t number, const Route& route) {
   return copy;
 }
 
+// What a way's table has beside the default route.
+bool IsToCopy(const Route& route) {
+  return route.table == RT_TABLE_MAIN && !IsDefault(route) &&
+         !route.destination.address().is_multicast() &&
+         !route.destination.address().is_ipv6_link_local();
+}
+
+void FindRouters(const std::vector<Route>& routes, Arrivals& arrivals) {
+  std::map<int, size_t> copies;
+  for (const Family family : {Family::kIpv4, Family::kIpv6}) {
+    ForEachWay(family, routes, [&copies](const Route& route) {
+      if (IsToCopy(route)) ++copies[route.link];
+    });
+  }
+  for (ArrivalWay& way : arrivals.ways) {
+    way.neighbours_only = copies[way.link] > kMostCopied;
+  }
+}
+
 void AddRoutesOfWay(const ArrivalWay& way, Family family, const Route& way_out,
                     const std::vector<Route>& observed,
                     std::vector<Route>& wanted) {
-  std::vector<Route> copies;
-  std::vector<Route> neighbours;
+  std::set<IpPrefix> known;
   ForEachWay(family, observed, [&](const Route& route) {
-    if (route.link != way.link || route.table != RT_TABLE_MAIN ||
-        IsDefault(route) || route.destination.address().is_multicast() ||
-        route.destination.address().is_ipv6_link_local()) {
+    if (route.link != way.link || !IsToCopy(route) ||
+        (way.neighbours_only && route.gateway)) {
       return;
     }
-    copies.push_back(InTableOf(way.number, route));
-    if (!route.gateway) neighbours.push_back(copies.back());
+    // One for each destination: of several the one with the best metric, which
+    // the kernel lists first.
+    if (!known.insert(route.destination).second) return;
+    wanted.push_back(InTableOf(way.number, route));
   });
-  std::vector<Route>& taken = copies.size() > kMostCopied ? neighbours : copies;
-  // One for each destination: of several the one with the best metric, which
-  // the kernel lists first.
-  for (const Route& route : taken) {
-    const bool known =
-        std::ranges::any_of(wanted, [&route](const Route& other) {
-          return other.table == route.table &&
-                 other.destination == route.destination;
-        });
-    if (!known) wanted.push_back(route);
-  }
   wanted.push_back(InTableOf(way.number, way_out));
 }
 
@@ -205,6 +213,7 @@ void FindArrivalWays(const protocol::Settings& settings,
     }
   }
   if (arrivals.ways.empty()) arrivals.exits.clear();
+  FindRouters(observed.routes, arrivals);
   GiveNumbers(observed.routes, arrivals);
   AddWithoutWay(observed, facts);
 }

@@ -63,7 +63,8 @@ class Concern {
     const Link* link = FindLink(route.link);
     return route.protocol == netlink::kRouteProtocol ||
            (link && link->name == facts_.device) ||
-           route.destination.length() == 0 || (link && IsArrival(link->name)) ||
+           route.destination.length() == 0 ||
+           (link && IsArrival(link->name) && MayBeCopied(route, *link)) ||
            (observed_.tables.contains(route.table) &&
             (LeadsToPeer(route.destination) || MeetsOurs(route.destination)));
   }
@@ -116,6 +117,13 @@ class Concern {
                                [&name](const auto& wanted) {
                                  return wanted.interface == name;
                                });
+  }
+
+  // A router learns and forgets routes all the time.
+  bool MayBeCopied(const Route& route, const Link& link) const {
+    const auto& ways = facts_.arrivals.ways;
+    const auto way = std::ranges::find(ways, link.name, &ArrivalWay::interface);
+    return way == ways.end() || !way->neighbours_only || !route.gateway;
   }
 
   // Its routes are copied, or one of them may tell its gateway.

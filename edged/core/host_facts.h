@@ -50,6 +50,8 @@ struct ArrivalWay {
   int link = 0;                           // interface index
   uint8_t number = 0;                     // 1 to 255
   std::vector<ArrivalAddress> addresses;  // which are on it
+  // It is a router's: of its many routes those to neighbours alone are copied.
+  bool neighbours_only = false;
   bool operator==(const ArrivalWay&) const = default;
 };
 

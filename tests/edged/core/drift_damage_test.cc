@@ -222,9 +222,11 @@ TEST_CASE("concerns_edge: routes of tables that rules lead to",
 TEST_CASE("concerns_edge: what tells the gateway of an interface",
           "[concerns_edge][arrival_ways]") {
   HostFacts facts = SampleFacts();
+  std::optional<IpAddress> gateway;
   const auto concerns = [&](const char* destination) {
     const netlink::Route route{.destination = Net(destination),
                                .link = 4,
+                               .gateway = gateway,
                                .table = 101,
                                .protocol = 3};
     return ConcernsEdge({.object = route}, SampleState().settings, facts,
@@ -234,6 +236,14 @@ TEST_CASE("concerns_edge: what tells the gateway of an interface",
   CHECK(!concerns("10.0.0.0/8"));
   const std::string name = "docker0";
   facts.arrivals.ways = {{.interface = name, .link = 4, .number = 1}};
+  CHECK(concerns("10.0.0.0/8"));
+  // Those that a router learns are not copied.
+  gateway = Ip("192.0.2.1");
+  CHECK(concerns("10.0.0.0/8"));
+  facts.arrivals.ways[0].neighbours_only = true;
+  CHECK(!concerns("10.0.0.0/8"));
+  CHECK(concerns("0.0.0.0/0"));
+  gateway.reset();
   CHECK(concerns("10.0.0.0/8"));
   facts.arrivals = {.without = {{Ip("203.0.113.2"), name, "eth0"}}};
   CHECK(concerns("10.0.0.0/8"));

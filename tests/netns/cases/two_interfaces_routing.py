@@ -1,5 +1,7 @@
 """Two interfaces on hosts that route in ways of their own, and that change under traffic."""
 
+import time
+
 import ask
 from case import case
 from cases.two_interfaces import ROUTER, SAW, SECOND, build, filter_sources, serves, start, warnings, wire
@@ -27,6 +29,16 @@ table inet third {{
   }}
 }}
 """
+
+
+def drifts(setup):
+    """How often edged has told of others' changes, once it says no more."""
+    told = lambda: setup.edge.process.output().count(" drift: ")  # noqa: E731
+    last = -1
+    while last != told():
+        last = told()
+        time.sleep(0.5)
+    return last
 
 
 @case
@@ -160,3 +172,21 @@ def interfaces_come_back_in_another_order(lab):
         vps.ip(f"link set eth1 up\nroute add default {routes['eth1']}")
         becomes(of_ways, before)
         expect_in("still here", held.ask("still here"))
+
+
+@case
+def a_router_learns_routes(lab):
+    """Routes that a routing daemon learns on the second interface are nothing to tell of."""
+    setup = start(wire(lab, told=METRIC))
+    vps = setup.edge.host
+    learnt = [f"10.{i >> 8}.{i & 255}.0/24 via {ROUTER} dev eth1 proto bird" for i in range(600)]
+    vps.ip("\n".join(f"route add {route}" for route in learnt))
+    copied = ["ip", "route", "show", "table", "60929"]
+    becomes(lambda: len(vps.run(copied).stdout.splitlines()), 3)
+    # What came before there were that many is still told of.
+    before = drifts(setup)
+    for verb in ("del", "add"):
+        for route in learnt[:50]:
+            vps.ip(f"route {verb} {route}")
+    expect(drifts(setup), before)
+    serves(setup, SECOND)
