@@ -4,6 +4,7 @@
 #include <linux/rtnetlink.h>
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <set>
@@ -16,6 +17,7 @@ namespace edged::edge {
 namespace {
 
 using netlink::Link;
+using netlink::Neighbour;
 using netlink::Route;
 using netlink::RouteKind;
 using netlink::Rule;
@@ -34,9 +36,78 @@ std::optional<uint8_t> NumberOfTable(uint32_t table) {
   return static_cast<uint8_t>(table - kWayTableBase);
 }
 
+// Those that may have brought what came in from afar: of IPv6 the routers,
+// which say that they are, where there are any.
+std::vector<Neighbour> Bringers(int link, Family family,
+                                const std::vector<Neighbour>& neighbours) {
+  std::vector<Neighbour> heard;
+  std::ranges::copy_if(
+      neighbours, std::back_inserter(heard), [&](const Neighbour& one) {
+        return one.link == link && one.address.family() == family &&
+               !one.address.is_multicast();
+      });
+  if (std::ranges::any_of(heard, &Neighbour::router)) {
+    std::erase_if(heard, [](const Neighbour& one) { return !one.router; });
+  }
+  return heard;
+}
+
+// The gateway that somebody on the link is taken for.
+struct Guess {
+  IpAddress gateway;
+  bool alone = true;  // nobody else comes into question
+};
+
+// Who is alone there. Once taken he stays until another one is alone, whoever
+// else is heard.
+std::optional<Guess> GuessGateway(int link, Family family,
+                                  const ObservedRoutes& observed) {
+  const auto heard = Bringers(link, family, observed.neighbours);
+  std::set<std::string> macs;
+  for (const Neighbour& one : heard) macs.insert(one.mac);
+  if (macs.size() == 1) {
+    return Guess{std::ranges::min(heard, {}, &Neighbour::address).address};
+  }
+  for (const Route& route : observed.routes) {
+    if (IsRouteOfWay(route) && IsDefault(route) && route.link == link &&
+        route.destination.family() == family && route.gateway) {
+      return Guess{*route.gateway, macs.empty()};
+    }
+  }
+  return std::nullopt;
+}
+
 // Where connections may come in by; the tunnel's do not.
 bool MayBeWay(const Link& link, const HostFacts& facts) {
   return link.up && !link.loopback && link.name != facts.device;
+}
+
+// A public address of the family is there. Of other links nothing is guessed.
+bool IsPublic(int link, Family family, const HostFacts& facts) {
+  return std::ranges::any_of(facts.nic_addresses, [&](const auto& entry) {
+    return entry.second.link == link && entry.first.family() == family;
+  });
+}
+
+// Whether connections of this family that come in by the link are marked, also
+// while nobody knows where to lead their answers.
+bool NeedsWay(int link, Family family, const HostFacts& facts,
+              const Exits& exits) {
+  return exits.IsUnusual(link) ||
+         (exits.usual() != 0 && exits.usual() != link &&
+          IsPublic(link, family, facts));
+}
+
+std::optional<Route> FindWay(int link, Family family, const HostFacts& facts,
+                             const Exits& exits,
+                             const ObservedRoutes& observed) {
+  if (!NeedsWay(link, family, facts, exits)) return std::nullopt;
+  if (const Route* named = exits.Of(link)) return *named;
+  const auto guess = GuessGateway(link, family, observed);
+  if (!guess) return std::nullopt;
+  return Route{.destination = IpPrefix(guess->gateway, 0),
+               .link = link,
+               .gateway = guess->gateway};
 }
 
 // Those that the links have in the kernel already, whose connections carry
@@ -155,11 +226,11 @@ void FindRouters(const std::vector<Route>& routes, Arrivals& arrivals) {
   }
 }
 
-void AddRoutesOfWay(const ArrivalWay& way, Family family, const Route& way_out,
+void AddRoutesOfWay(const ArrivalWay& way, const Route& out,
                     const std::vector<Route>& observed,
                     std::vector<Route>& wanted) {
   std::set<IpPrefix> known;
-  ForEachWay(family, observed, [&](const Route& route) {
+  ForEachWay(out.destination.family(), observed, [&](const Route& route) {
     if (route.link != way.link || !IsToCopy(route) ||
         (way.neighbours_only && route.gateway)) {
       return;
@@ -169,10 +240,10 @@ void AddRoutesOfWay(const ArrivalWay& way, Family family, const Route& way_out,
     if (!known.insert(route.destination).second) return;
     wanted.push_back(InTableOf(way.number, route));
   });
-  wanted.push_back(InTableOf(way.number, way_out));
+  wanted.push_back(InTableOf(way.number, out));
 }
 
-void AddWithoutWay(const ObservedRoutes& observed, HostFacts& facts) {
+void AddUnnamed(const ObservedRoutes& observed, HostFacts& facts) {
   const Exits exits4(Family::kIpv4, observed.routes);
   const Exits exits6(Family::kIpv6, observed.routes);
   for (const auto& [address, nic] : facts.nic_addresses) {
@@ -185,7 +256,13 @@ void AddWithoutWay(const ObservedRoutes& observed, HostFacts& facts) {
     const auto out =
         std::ranges::find(observed.links, exits.usual(), &Link::index);
     if (out == observed.links.end()) continue;
-    facts.arrivals.without.push_back({address, nic.interface, out->name});
+    const auto guess = GuessGateway(nic.link, address.family(), observed);
+    UnnamedGateway& unnamed = facts.arrivals.unnamed.emplace_back();
+    unnamed.address = address;
+    unnamed.interface = nic.interface;
+    unnamed.default_interface = out->name;
+    if (guess) unnamed.neighbour = guess->gateway;
+    unnamed.sure = guess && guess->alone;
   }
 }
 
@@ -199,8 +276,8 @@ void FindArrivalWays(const protocol::Settings& settings,
   const Exits exits6(Family::kIpv6, observed.routes);
   for (const Link& link : observed.links) {
     if (!MayBeWay(link, facts)) continue;
-    const bool is_way =
-        exits4.IsUnusual(link.index) || exits6.IsUnusual(link.index);
+    const bool is_way = NeedsWay(link.index, Family::kIpv4, facts, exits4) ||
+                        NeedsWay(link.index, Family::kIpv6, facts, exits6);
     if (is_way) {
       arrivals.ways.push_back(
           {.interface = link.name,
@@ -215,7 +292,7 @@ void FindArrivalWays(const protocol::Settings& settings,
   if (arrivals.ways.empty()) arrivals.exits.clear();
   FindRouters(observed.routes, arrivals);
   GiveNumbers(observed.routes, arrivals);
-  AddWithoutWay(observed, facts);
+  AddUnnamed(observed, facts);
 }
 
 std::vector<Route> RoutesOfWays(const HostFacts& facts,
@@ -226,7 +303,8 @@ std::vector<Route> RoutesOfWays(const HostFacts& facts,
     const Exits exits(family, observed.routes);
     const protocol::Overlay* overlay = facts.OverlayOf(family);
     for (const ArrivalWay& way : facts.arrivals.ways) {
-      if (!exits.IsUnusual(way.link)) continue;
+      const auto out = FindWay(way.link, family, facts, exits, observed);
+      if (!out) continue;
       // Whoever marks packets as their connections are, marks those to uplinks
       // for this table, too.
       if (overlay) {
@@ -234,7 +312,7 @@ std::vector<Route> RoutesOfWays(const HostFacts& facts,
             way.number,
             {.kind = RouteKind::kThrow, .destination = overlay->network()}));
       }
-      AddRoutesOfWay(way, family, *exits.Of(way.link), observed.routes, routes);
+      AddRoutesOfWay(way, *out, observed.routes, routes);
     }
   }
   return routes;
@@ -273,15 +351,19 @@ WayMark MarkOfWay(uint8_t number) {
 
 std::vector<std::string> WarningsOfArrivals(const HostFacts& facts) {
   std::vector<std::string> warnings;
-  for (const ArrivalWithoutWay& one : facts.arrivals.without) {
-    const bool is_ipv4 = one.address.is_ipv4();
+  for (const UnnamedGateway& one : facts.arrivals.unnamed) {
+    if (one.sure) continue;
+    const std::string leave =
+        one.neighbour ? fmt::format("by {}, one of several neighbours there",
+                                    one.neighbour->ToString())
+                      : fmt::format("by {}, and providers drop those",
+                                    one.default_interface);
     warnings.push_back(fmt::format(
         "no route names a gateway of {}, where {} is: answers to clients "
-        "beyond its network leave by {}, and providers drop those; `ip {}route "
-        "add default via GATEWAY dev {} metric 4096` names it, and takes "
-        "nothing else",
-        one.interface, one.address.ToString(), one.default_interface,
-        is_ipv4 ? "" : "-6 ", one.interface));
+        "beyond its network leave {}; `ip {}route add default via GATEWAY dev "
+        "{} metric 4096` names it, and takes nothing else",
+        one.interface, one.address.ToString(), leave,
+        one.address.is_ipv4() ? "" : "-6 ", one.interface));
   }
   return warnings;
 }

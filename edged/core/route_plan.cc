@@ -46,9 +46,9 @@ bool IsUnusual(const Link& link, const HostFacts& facts) {
   const Arrivals& arrivals = facts.arrivals;
   return std::ranges::find(arrivals.ways, link.name, &ArrivalWay::interface) !=
              arrivals.ways.end() ||
-         std::ranges::find(arrivals.without, link.name,
-                           &ArrivalWithoutWay::interface) !=
-             arrivals.without.end();
+         std::ranges::find(arrivals.unnamed, link.name,
+                           &UnnamedGateway::interface) !=
+             arrivals.unnamed.end();
 }
 
 std::string Describe(const Route& route, std::string_view device) {

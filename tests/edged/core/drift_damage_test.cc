@@ -245,7 +245,7 @@ TEST_CASE("concerns_edge: what tells the gateway of an interface",
   CHECK(concerns("0.0.0.0/0"));
   gateway.reset();
   CHECK(concerns("10.0.0.0/8"));
-  facts.arrivals = {.without = {{Ip("203.0.113.2"), name, "eth0"}}};
+  facts.arrivals = {.unnamed = {{.interface = name}}};
   CHECK(concerns("10.0.0.0/8"));
 }
 

@@ -241,7 +241,7 @@ TEST_CASE("route_plan: mends strict rp_filter where there are several ways in",
   // And where all come in by another one than the default route's.
   for (auto& [address, nic] : facts.nic_addresses) nic.interface = "eth1";
   CHECK(Planned(model, facts, observed).empty());
-  facts.arrivals.without = {{Ip("203.0.113.2"), "eth1", "eth0"}};
+  facts.arrivals.unnamed = {{.interface = "eth1"}};
   CHECK(Planned(model, facts, observed) ==
         "~ ipv4 eth1 forwarding 1 rp_filter 2\n");
   facts.arrivals = {};
