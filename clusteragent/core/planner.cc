@@ -240,6 +240,7 @@ Plan MakePlan(const World& world, const Allocation& allocation,
     PlannedEdge& edge = plan.edge_nodes.emplace_back();
     edge.key = node.Key();
     edge.generation = node.meta.generation;
+    edge.deleting = node.meta.deleting;
     const auto problems = allocation.problems.find(node.meta.name);
     if (problems != allocation.problems.end()) edge.problems = problems->second;
     if (!records.edges.contains(node.meta.name)) continue;

@@ -95,6 +95,7 @@ struct PlannedObject {
 struct PlannedEdge {
   ObjectKey key;
   int64_t generation = 0;
+  bool deleting = false;  // it goes when its edge has let go of everything
   std::vector<Refusal> problems;
   bool operator==(const PlannedEdge&) const = default;
 };

@@ -113,8 +113,10 @@ std::optional<Refusal> StatusMaker::AgainstEdgeProgrammed(
                    fmt::format("EdgeNode {}: cannot be served", name)};
   }
   const EdgeReport& report = Report(name);
+  // Of one in deletion it is asked whether it is cleared, not whether it will.
+  const bool may_wait = report.settling && !edge.deleting;
   if (report.answered == nullptr ||
-      (!report.settling && *report.answered != plan->wanted)) {
+      (!may_wait && *report.answered != plan->wanted)) {
     return Refusal{reason::kNotProgrammed,
                    fmt::format("EdgeNode {}: has not confirmed the wanted "
                                "state yet{}",

@@ -70,7 +70,7 @@ using ObjectStatuses = std::map<ObjectKey, ObjectStatus>;
 // exposed Services have Accepted, Programmed, Ready. A binding is Ready when
 // every listener of it is programmed by its edge and carried by an uplink; an
 // object when all of its bindings are. An EdgeNode stays what it is while a
-// change is under way.
+// change is under way, unless it is in deletion.
 ObjectStatuses MakeStatus(const Plan& plan, const EdgeReports& reports);
 std::vector<ObjectStatus> Listed(const ObjectStatuses& statuses);  // by key
 

@@ -261,6 +261,23 @@ TEST_CASE(
   CHECK(ready(edge) == "TunnelDown");
 }
 
+TEST_CASE("status_plan: an edge in deletion is not cleared before it says so",
+          "[status_plan]") {
+  World world = WebWorld();
+  const Plan before = PlanOf(world, FactsFor({"vps"}));
+  EdgeReports reports{{"vps", Healthy(before, "vps")}};
+  world.edge_nodes[0].meta.deleting = true;
+  const Plan plan = PlanOf(world, FactsFor({"vps"}));
+  CHECK(plan.Edge("vps")->wanted.mappings.empty());
+  reports["vps"].settling = true;
+  const auto programmed = [&] {
+    return Statuses(plan, reports)[0].Find("Programmed")->status;
+  };
+  CHECK(programmed() == ConditionStatus::kFalse);
+  reports["vps"].answered = Share(plan.Edge("vps")->wanted);
+  CHECK(programmed() == ConditionStatus::kTrue);
+}
+
 TEST_CASE("status_plan: a file that cannot be read is told of a healthy edge",
           "[status_plan]") {
   const Plan plan = PlanOf(WebWorld(), FactsFor({"vps"}));
