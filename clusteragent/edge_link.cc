@@ -107,8 +107,9 @@ void EdgeLink::LoadEnrolment() {
 void EdgeLink::Follow(const EdgePlan& plan) {
   plan_ = plan;
   LoadEnrolment();
-  if (!wanted_ || *wanted_ != plan.wanted) {
-    wanted_ = std::make_shared<const protocol::EdgeState>(plan.wanted);
+  if (!wanted_ || wanted_->state() != plan.wanted) {
+    wanted_ = std::make_shared<const protocol::DigestedState>(plan.wanted,
+                                                              wanted_.get());
     SeeWhetherSettled();
   }
   if (enrolled()) LookUp();
@@ -233,8 +234,8 @@ void EdgeLink::Carry(const UplinkDevice& device, int link) {
       .link = link,
       .own = OverlayOf(*plan_).UplinkAddress(plan_->own_block),
       .edge = ApiAddress(*plan_),
-      .interval = wanted_->settings.heartbeat_interval,
-      .threshold = wanted_->settings.unhealthy_threshold};
+      .interval = wanted_->state().settings.heartbeat_interval,
+      .threshold = wanted_->state().settings.unhealthy_threshold};
   if (!heartbeats_ || heartbeat_options_ != options) {
     heartbeats_.reset();
     auto sender = HeartbeatSender::Start(context_.loop, options,
@@ -264,14 +265,14 @@ void EdgeLink::CarryOn() {
   carried_ = wanted_;
   if (!heartbeats_) return;  // CheckContact() has them tried again
   heartbeats_->Say({.ready = !draining_, .draining = draining_},
-                   DigestOf(*carried_));
+                   carried_->digest());
   StartSync();
 }
 
 void EdgeLink::Drain() {
   draining_ = true;
   if (heartbeats_ && carried_) {
-    heartbeats_->Say({.draining = true}, DigestOf(*carried_));
+    heartbeats_->Say({.draining = true}, carried_->digest());
   }
 }
 
@@ -397,10 +398,9 @@ void EdgeLink::ConfirmCarried() {
     return;
   }
   if (confirmed_ == wanted_) return;
-  const protocol::Digest digest = DigestOf(*wanted_);
   const bool carries =
-      std::ranges::any_of(uplinks, [&digest](const UplinkLife& uplink) {
-        return uplink.alive && uplink.applied == digest;
+      std::ranges::any_of(uplinks, [this](const UplinkLife& uplink) {
+        return uplink.alive && uplink.applied == wanted_->digest();
       });
   if (!carries) return;
   confirmed_ = wanted_;
@@ -411,8 +411,9 @@ void EdgeLink::ConfirmCarried() {
 void EdgeLink::SeeWhetherSettled() {
   using std::chrono::steady_clock;
   const auto now = steady_clock::now();
-  settling_.Note(now, wanted_, syncer_ ? syncer_->progress().answered : nullptr,
-                 confirmed_);
+  settling_.Note(now, StateOf(wanted_),
+                 syncer_ ? StateOf(syncer_->progress().answered) : nullptr,
+                 StateOf(confirmed_));
   if (!settling_.IsSettling(now) || settling_timer_ != 0) return;
   settling_timer_ = context_.loop.After(
       std::chrono::ceil<milliseconds>(*settling_.until() - now), [this] {
@@ -452,9 +453,9 @@ EdgeReport EdgeLink::Report() const {
   if (!syncer_) return report;
   const EdgeSyncer::Progress& progress = syncer_->progress();
   if (!progress.trouble.empty()) report.trouble = progress.trouble;
-  report.answered = progress.answered;
+  report.answered = StateOf(progress.answered);
   report.refused = progress.refused;
-  report.carried = confirmed_;
+  report.carried = StateOf(confirmed_);
   report.settling = settling_.IsSettling(std::chrono::steady_clock::now());
   if (progress.connected) {
     report.values["edgedVersion"] = progress.edge_version;

@@ -115,10 +115,10 @@ class EdgeLink {
   PacedCall take_path_mtu_;
 
   std::optional<EdgePlan> plan_;
-  std::shared_ptr<const protocol::EdgeState> wanted_;
-  std::shared_ptr<const protocol::EdgeState> carried_;
+  protocol::SharedState wanted_;
+  protocol::SharedState carried_;
   // The last one whose digest the edge has heard from an uplink.
-  std::shared_ptr<const protocol::EdgeState> confirmed_;
+  protocol::SharedState confirmed_;
   Settling settling_;
   std::optional<IssuedToken> token_;
   EdgeKeys keys_;
