@@ -1,16 +1,13 @@
 #include "clusteragent/core/uplink_table.h"
 
-#include <fmt/format.h>
-#include <linux/netfilter.h>
-
 #include <algorithm>
-#include <chrono>
 #include <iterator>
-#include <map>
 #include <utility>
 
 #include "clusteragent/core/backend_chains.h"
+#include "clusteragent/core/uplink_names.h"
 #include "clusteragent/core/uplink_plan.h"
+#include "clusteragent/core/uplink_timeouts.h"
 #include "common/nftables/values.h"
 
 namespace edged::agent {
@@ -27,14 +24,7 @@ using nftables::Rule;
 using nftables::Verdict;
 using nftables::VerdictKind;
 
-constexpr char kTunnels[] = "tunnels";
 constexpr char kTimeouts[] = "timeouts";
-constexpr char kHalfOpen[] = "tcp-half-open";
-// Each of all clients' connections to a target takes one of 64,512 ports of
-// this host's address: strangers who answer nothing must not keep them. What a
-// client sends again later begins a new entry (the kernel lets no SYN prolong
-// one), by the same hash to the same endpoint.
-constexpr uint32_t kHalfOpenSeconds = 10;
 // What IPv6 never goes below, and a tunnel only where its way forces it. For
 // all clients' sake: to a target they are one address, and the kernel there
 // would keep to the least that any of them tells of.
@@ -46,59 +36,8 @@ constexpr int kMangle = -150;
 constexpr int kTranslate = -110;
 constexpr int kMasquerade = 90;
 
-// What differs between the two families.
-struct Names {
-  Family family;
-  uint8_t nfproto;
-  nftables::Type address_type;
-  Field destination;
-  Field icmp_type;
-  uint8_t echo_request;
-  const char* links;    // set: what forwards only because of us
-  const char* targets;  // map: address . protocol . port : address . port
-  const char* target_ranges;
-  const char* edges;     // set: the edges' own addresses
-  const char* backends;  // map: address . protocol . port : verdict
-  const char* backend_ranges;
-  const char* timeouts;  // map: address . protocol . port : verdict
-  const char* timeout_ranges;
-};
-constexpr Names kIpv4Names{.family = Family::kIpv4,
-                           .nfproto = NFPROTO_IPV4,
-                           .address_type = nftables::Type::kIpv4Addr,
-                           .destination = Field::kIpDaddr,
-                           .icmp_type = Field::kIcmpType,
-                           .echo_request = 8,
-                           .links = "links",
-                           .targets = "targets4",
-                           .target_ranges = "target_ranges4",
-                           .edges = "edges4",
-                           .backends = "backends4",
-                           .backend_ranges = "backend_ranges4",
-                           .timeouts = "timeouts4",
-                           .timeout_ranges = "timeout_ranges4"};
-constexpr Names kIpv6Names{.family = Family::kIpv6,
-                           .nfproto = NFPROTO_IPV6,
-                           .address_type = nftables::Type::kIpv6Addr,
-                           .destination = Field::kIp6Daddr,
-                           .icmp_type = Field::kIcmpv6Type,
-                           .echo_request = 128,
-                           .links = "links6",
-                           .targets = "targets6",
-                           .target_ranges = "target_ranges6",
-                           .edges = "edges6",
-                           .backends = "backends6",
-                           .backend_ranges = "backend_ranges6",
-                           .timeouts = "timeouts6",
-                           .timeout_ranges = "timeout_ranges6"};
-
-const Names& NamesOf(const UplinkFamily& family) {
-  return family.family == Family::kIpv4 ? kIpv4Names : kIpv6Names;
-}
-
 const Verdict kAccept{VerdictKind::kAccept};
 const Verdict kDrop{VerdictKind::kDrop};
-const MatchSet kFromTunnel{{Field::kIifname}, kTunnels};
 const MatchSet kNotFromTunnel{{Field::kIifname}, kTunnels, true};
 const MatchSet kToTunnel{{Field::kOifname}, kTunnels};
 const MatchSet kNotToTunnel{{Field::kOifname}, kTunnels, true};
@@ -128,8 +67,7 @@ Match HasAnyMark(const MarkMask& marks) {
 
 // `ip daddr != PREFIX`: of the prefix' family, and not for it.
 Match NotFor(const IpPrefix& prefix) {
-  const bool is_ipv4 = prefix.family() == Family::kIpv4;
-  return {(is_ipv4 ? kIpv4Names : kIpv6Names).destination,
+  return {NamesOf(prefix.family()).destination,
           nftables::ToBytes(prefix.address()), true, nftables::MaskOf(prefix)};
 }
 
@@ -170,15 +108,6 @@ Chain MarkOwn(const std::vector<TunnelOfEdge>& tunnels, const MarkMask& marks) {
   return chain;
 }
 
-std::vector<Field> ListenerKey(Field destination) {
-  return {destination, Field::kL4proto, Field::kThDport};
-}
-
-Rule ByVerdict(const Names& names, const std::string& map) {
-  return {
-      {kFromTunnel, nftables::VerdictMap{ListenerKey(names.destination), map}}};
-}
-
 // The timeouts come first: a translation ends the chain.
 Chain Translate(const std::vector<UplinkFamily>& families, bool has_timeouts) {
   Chain chain{"prerouting",
@@ -188,7 +117,7 @@ Chain Translate(const std::vector<UplinkFamily>& families, bool has_timeouts) {
         {{kFromTunnel, Verdict{VerdictKind::kJump, kTimeouts}}});
   }
   for (const UplinkFamily& family : families) {
-    const Names& names = NamesOf(family);
+    const UplinkNames& names = NamesOf(family.family);
     const auto to = [&names](const char* map, bool with_port) {
       return nftables::NatToMap{.kind = nftables::NatKind::kDnat,
                                 .family = names.family,
@@ -232,7 +161,7 @@ Chain Forward(const MarkMask& marks,
        Rule{{kToTunnel, kDrop}}}};
   for (const UplinkFamily& family : families) {
     if (family.guarded_links.empty()) continue;
-    const Names& names = NamesOf(family);
+    const UplinkNames& names = NamesOf(family.family);
     chain.rules.push_back(
         {{Match{Field::kNfproto, Bytes{names.nfproto}},
           MatchSet{{Field::kIifname}, names.links}, kNotToTunnel, kDrop}});
@@ -246,7 +175,7 @@ Chain Input(const std::vector<UplinkFamily>& families) {
               {Rule{{kFromTunnel, kTranslated, kAccept}},
                Rule{{kFromTunnel, kKnownFlow, kAccept}}}};
   for (const UplinkFamily& family : families) {
-    const Names& names = NamesOf(family);
+    const UplinkNames& names = NamesOf(family.family);
     chain.rules.push_back(
         {{kFromTunnel, Match{names.icmp_type, Bytes{names.echo_request}},
           kAccept}});
@@ -271,7 +200,7 @@ Chain Output(const MarkMask& marks, const HostGuard& guard) {
               {Rule{{kToTunnel, dials, original, others, nftables::Reject()}}}};
   for (const UplinkFamily& family : guard.families) {
     if (!family.fallback) continue;
-    const Names& names = NamesOf(family);
+    const UplinkNames& names = NamesOf(family.family);
     chain.rules.push_back(
         {{kToTunnel, MatchSet{{names.destination}, names.edges, true}, unmarked,
           nftables::Reject()}});
@@ -291,7 +220,7 @@ nftables::SetWithElements NameSet(const char* name,
 }
 
 nftables::SetWithElements EdgeSet(const std::vector<TunnelOfEdge>& tunnels,
-                                  const Names& names) {
+                                  const UplinkNames& names) {
   nftables::SetWithElements set{
       .set = {.name = names.edges, .key = {names.address_type}}};
   for (const TunnelOfEdge& tunnel : tunnels) {
@@ -304,119 +233,8 @@ nftables::SetWithElements EdgeSet(const std::vector<TunnelOfEdge>& tunnels,
   return set;
 }
 
-nftables::Bytes ListenerBytes(const UplinkTarget& target, uint16_t port) {
-  return nftables::Concat({nftables::ToBytes(target.address),
-                           nftables::ToBytes(target.protocol),
-                           nftables::PortBytes(port)});
-}
-
-std::vector<nftables::Type> ListenerTypes(const Names& names) {
-  return {names.address_type, nftables::Type::kInetProto,
-          nftables::Type::kInetService};
-}
-
-void ShortenHalfOpen(nftables::CtTimeout& timeout) {
-  timeout.seconds[nftables::kTcpSynSent] = kHalfOpenSeconds;
-  timeout.seconds[nftables::kTcpSynRecv] = kHalfOpenSeconds;
-}
-
-nftables::CtTimeout TimeoutOf(const UplinkTarget& target) {
-  auto timeout = nftables::IdleTimeout(
-      target.protocol, static_cast<uint32_t>(target.timeout.count()));
-  if (target.protocol == Protocol::kTcp) ShortenHalfOpen(timeout);
-  return timeout;
-}
-
-nftables::CtTimeout HalfOpenTimeout() {
-  nftables::CtTimeout timeout{.name = kHalfOpen, .protocol = Protocol::kTcp};
-  ShortenHalfOpen(timeout);
-  return timeout;
-}
-
-// The one of all TCP, and bindings' own: an object and a chain that gives it
-// for each, and maps that lead listeners to these chains. A set for each would
-// do without chains, but the kernel seeks sets one by one, and each packet
-// would too.
-struct Timeouts {
-  std::vector<nftables::CtTimeout> objects;
-  std::vector<Chain> chains;
-  std::vector<nftables::SetWithElements> maps;
-  std::vector<Rule> rules;  // of the chain kTimeouts, unless it is empty
-};
-
-std::string TimeoutChain(const nftables::CtTimeout& timeout) {
-  return "timeout-" + timeout.name;
-}
-
-// Those of one family; empty when there are none.
-nftables::SetWithElements TimeoutMap(const std::vector<TunnelOfEdge>& tunnels,
-                                     const Names& names, bool ranges) {
-  nftables::SetWithElements map{
-      .set = {.name = ranges ? names.timeout_ranges : names.timeouts,
-              .key = ListenerTypes(names),
-              .data = {nftables::Type::kVerdict},
-              .interval = ranges}};
-  for (const TunnelOfEdge& tunnel : tunnels) {
-    for (size_t i = 0; i < tunnel.targets.size(); ++i) {
-      const UplinkTarget& target = tunnel.targets[i];
-      if (i > 0 && tunnel.targets[i - 1].SharesListener(target)) continue;
-      if (target.address.family() != names.family ||
-          target.timeout.count() == 0 || target.ports.is_single() == ranges) {
-        continue;
-      }
-      nftables::Element element{
-          .key = ListenerBytes(target, target.ports.first),
-          .verdict =
-              Verdict{VerdictKind::kGoto, TimeoutChain(TimeoutOf(target))}};
-      if (ranges) element.key_end = ListenerBytes(target, target.ports.last);
-      map.elements.push_back(std::move(element));
-    }
-  }
-  std::ranges::sort(map.elements, {}, &nftables::Element::key);
-  return map;
-}
-
-Timeouts TimeoutsOf(const std::vector<TunnelOfEdge>& tunnels,
-                    const HostGuard& guard) {
-  std::map<std::pair<Protocol, std::chrono::seconds>, const UplinkTarget*>
-      classes;
-  for (const TunnelOfEdge& tunnel : tunnels) {
-    for (const UplinkTarget& target : tunnel.targets) {
-      if (target.timeout.count() == 0) continue;
-      classes.emplace(std::pair(target.protocol, target.timeout), &target);
-    }
-  }
-  Timeouts timeouts;
-  if (guard.has_timeouts) timeouts.objects.push_back(HalfOpenTimeout());
-  for (const auto& [name, target] : classes) {
-    const nftables::CtTimeout object = TimeoutOf(*target);
-    timeouts.chains.push_back(
-        {.name = TimeoutChain(object),
-         .rules = {
-             {{Match{Field::kL4proto, nftables::ToBytes(target->protocol)},
-               nftables::SetCtTimeout{object.name}}}}});
-    timeouts.objects.push_back(object);
-  }
-  for (const UplinkFamily& family : guard.families) {
-    const Names& names = NamesOf(family);
-    for (const bool ranges : {false, true}) {
-      auto map = TimeoutMap(tunnels, names, ranges);
-      if (map.elements.empty()) continue;
-      timeouts.rules.push_back(ByVerdict(names, map.set.name));
-      timeouts.maps.push_back(std::move(map));
-    }
-  }
-  // Behind the maps, which leave the chain: a kernel keeps the first object
-  // that a connection is given (6.1), or the last (6.18).
-  if (guard.has_timeouts) {
-    timeouts.rules.push_back(
-        {{kFromTunnel, kTcp, nftables::SetCtTimeout{kHalfOpen}}});
-  }
-  return timeouts;
-}
-
 std::pair<nftables::SetWithElements, nftables::SetWithElements> TargetMaps(
-    const std::vector<TunnelOfEdge>& tunnels, const Names& names) {
+    const std::vector<TunnelOfEdge>& tunnels, const UplinkNames& names) {
   using nftables::Type;
   const std::vector<Type> key = ListenerTypes(names);
   nftables::SetWithElements single{
@@ -459,7 +277,7 @@ nftables::Table MakeUplinkTable(const std::vector<TunnelOfEdge>& tunnels,
   for (const TunnelOfEdge& tunnel : tunnels) devices.push_back(tunnel.device);
   nftables::Table table{.name = kUplinkTable};
   table.sets.push_back(NameSet(kTunnels, std::move(devices)));
-  Timeouts timeouts = TimeoutsOf(tunnels, guard);
+  UplinkTimeouts timeouts = TimeoutsOf(tunnels, guard);
   nftables::Chain translate =
       Translate(guard.families, !timeouts.rules.empty());
   if (!timeouts.rules.empty()) {
@@ -468,7 +286,7 @@ nftables::Table MakeUplinkTable(const std::vector<TunnelOfEdge>& tunnels,
   }
   std::vector<nftables::Chain> chains;  // that maps lead to
   for (const UplinkFamily& family : guard.families) {
-    const Names& names = NamesOf(family);
+    const UplinkNames& names = NamesOf(family.family);
     if (!family.guarded_links.empty()) {
       table.sets.push_back(NameSet(names.links, family.guarded_links));
     }
