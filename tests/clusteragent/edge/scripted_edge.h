@@ -33,6 +33,8 @@ class ScriptedEdge final : public EdgeClient {
 
   // Whether it knows access rules.
   bool knows_access = true;
+  // What Register ends with.
+  absl::Status register_answer;
 
   // Answers of the open stream. States are named by their ports.
   void Welcome(const std::string& programmed,
