@@ -150,7 +150,7 @@ void Edge::CheckTunnel() {
     flows_.Soon(FlowSearch::Unserving());
   }
   if (programmed_ && !adopting_) {
-    if (dataplane_.HasHiddenChange()) ReconcileSoon();
+    if (dataplane_.HasHiddenChange(model_)) ReconcileSoon();
     const auto written = dataplane_.RepairTunnel(model_, endpoints_, *device);
     if (!written.ok() || !written->empty()) {
       Conclude(

@@ -189,6 +189,11 @@ absl::StatusOr<std::vector<Address>> Rtnetlink::ListAddresses() {
                                               "list addresses", ReadAddress);
 }
 
+absl::StatusOr<std::vector<Neighbour>> Rtnetlink::ListNeighbours() {
+  return DumpBothFamilies<Neighbour, ndmsg>(socket_, RTM_GETNEIGH,
+                                            "list neighbours", ReadNeighbour);
+}
+
 absl::StatusOr<std::vector<Route>> Rtnetlink::ListRoutes() {
   return DumpBothFamilies<Route, rtmsg>(socket_, RTM_GETROUTE, "list routes",
                                         ReadTableRoute);

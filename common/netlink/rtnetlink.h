@@ -92,6 +92,16 @@ struct Route {
   auto operator<=>(const Route&) const = default;
 };
 
+// Who was heard of on a link, and is believed to be there: entries of ARP and
+// of IPv6 neighbour discovery.
+struct Neighbour {
+  int link = 0;  // interface index
+  IpAddress address;
+  std::string mac;      // the bytes of its link-layer address
+  bool router = false;  // it said so itself; IPv6 only
+  auto operator<=>(const Neighbour&) const = default;
+};
+
 // "from all fwmark MARK/MASK lookup TABLE" at `priority`.
 struct Rule {
   Family family = Family::kIpv4;
@@ -143,6 +153,8 @@ class Rtnetlink {
   // NotFound when there is none of that name.
   absl::StatusOr<Link> GetLink(const std::string& name);
   absl::StatusOr<std::vector<Address>> ListAddresses();
+  // Without those that are looked for, or did not answer.
+  absl::StatusOr<std::vector<Neighbour>> ListNeighbours();
   // Unicast routes, and those that refuse, of all tables and both families; the
   // caller filters.
   absl::StatusOr<std::vector<Route>> ListRoutes();

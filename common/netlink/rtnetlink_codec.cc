@@ -221,6 +221,34 @@ absl::StatusOr<Address> ReadAddress(const MessageView& message) {
   return address;
 }
 
+absl::StatusOr<std::optional<Neighbour>> ReadNeighbour(
+    const MessageView& message) {
+  constexpr uint16_t kThere =
+      NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_PERMANENT;
+  ASSIGN_OR_RETURN(const auto header, message.HeaderAs<ndmsg>());
+  ASSIGN_OR_RETURN(const Family family, FamilyOf(header.ndm_family));
+  Neighbour neighbour;
+  neighbour.link = header.ndm_ifindex;
+  neighbour.router = (header.ndm_flags & NTF_ROUTER) != 0;
+  bool has_address = false;
+  RETURN_IF_ERROR(ForEachAttribute(
+      message.AttributesAfter(sizeof header),
+      [&](const Attribute& attribute) -> absl::Status {
+        if (attribute.type == NDA_DST) {
+          ASSIGN_OR_RETURN(neighbour.address, AddressOf(attribute, family));
+          has_address = true;
+        } else if (attribute.type == NDA_LLADDR) {
+          neighbour.mac.assign(attribute.payload.begin(),
+                               attribute.payload.end());
+        }
+        return absl::OkStatus();
+      }));
+  const bool is_there =
+      (header.ndm_state & kThere) != 0 && has_address && !neighbour.mac.empty();
+  if (!is_there) return std::nullopt;
+  return neighbour;
+}
+
 absl::StatusOr<Route> ReadAnyRoute(const MessageView& message) {
   ASSIGN_OR_RETURN(const auto header, message.HeaderAs<rtmsg>());
   ASSIGN_OR_RETURN(const Family family, FamilyOf(header.rtm_family));

@@ -18,6 +18,10 @@ absl::StatusOr<std::optional<Link>> ReadLink(const MessageView& message);
 
 absl::StatusOr<Address> ReadAddress(const MessageView& message);
 
+// Unset for one that is looked for or did not answer, or needs no looking for.
+absl::StatusOr<std::optional<Neighbour>> ReadNeighbour(
+    const MessageView& message);
+
 // A route of any type, also one that RTM_GETROUTE made up for one destination.
 // An MTU that ICMP errors told of is left out.
 absl::StatusOr<Route> ReadAnyRoute(const MessageView& message);

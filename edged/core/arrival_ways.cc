@@ -4,6 +4,7 @@
 #include <linux/rtnetlink.h>
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <set>
@@ -16,6 +17,7 @@ namespace edged::edge {
 namespace {
 
 using netlink::Link;
+using netlink::Neighbour;
 using netlink::Route;
 using netlink::RouteKind;
 using netlink::Rule;
@@ -93,14 +95,79 @@ std::optional<Route> WayOut(int link, Family family,
   return way;
 }
 
+// Those that may have brought what came in from afar: of IPv6 the routers,
+// which say that they are, where there are any.
+std::vector<Neighbour> Bringers(int link, Family family,
+                                const std::vector<Neighbour>& neighbours) {
+  std::vector<Neighbour> heard;
+  std::ranges::copy_if(
+      neighbours, std::back_inserter(heard), [&](const Neighbour& one) {
+        return one.link == link && one.address.family() == family &&
+               !one.address.is_multicast();
+      });
+  if (std::ranges::any_of(heard, &Neighbour::router)) {
+    std::erase_if(heard, [](const Neighbour& one) { return !one.router; });
+  }
+  return heard;
+}
+
+// The gateway that somebody on the link is taken for.
+struct Guess {
+  IpAddress gateway;
+  bool alone = true;  // nobody else comes into question
+};
+
+// Who is alone there. Once taken he stays until another one is alone, whoever
+// else is heard.
+std::optional<Guess> GuessGateway(int link, Family family,
+                                  const ObservedRoutes& observed) {
+  const auto heard = Bringers(link, family, observed.neighbours);
+  std::set<std::string> macs;
+  for (const Neighbour& one : heard) macs.insert(one.mac);
+  if (macs.size() == 1) {
+    return Guess{std::ranges::min(heard, {}, &Neighbour::address).address};
+  }
+  for (const Route& route : observed.routes) {
+    if (IsRouteOfWay(route) && IsDefault(route) && route.link == link &&
+        route.destination.family() == family && route.gateway) {
+      return Guess{*route.gateway, macs.empty()};
+    }
+  }
+  return std::nullopt;
+}
+
 // Where connections may come in by; the tunnel's do not.
 bool MayBeWay(const Link& link, const HostFacts& facts) {
   return link.up && !link.loopback && link.name != facts.device;
 }
 
-bool NeedsWay(int link, Family family, const std::vector<Route>& routes) {
-  return link != DefaultLink(family, routes) &&
-         WayOut(link, family, routes).has_value();
+// A public address of the family is there. Of other links nothing is guessed.
+bool IsPublic(int link, Family family, const HostFacts& facts) {
+  return std::ranges::any_of(facts.nic_addresses, [&](const auto& entry) {
+    return entry.second.link == link && entry.first.family() == family;
+  });
+}
+
+// Whether connections of this family that come in by the link are marked, also
+// while nobody knows where to lead their answers.
+bool NeedsWay(int link, Family family, const HostFacts& facts,
+              const std::vector<Route>& routes) {
+  const int usual = DefaultLink(family, routes);
+  if (link == usual) return false;
+  return WayOut(link, family, routes).has_value() ||
+         (usual != 0 && IsPublic(link, family, facts));
+}
+
+std::optional<Route> FindWay(int link, Family family, const HostFacts& facts,
+                             const ObservedRoutes& observed) {
+  if (!NeedsWay(link, family, facts, observed.routes)) return std::nullopt;
+  if (auto named = WayOut(link, family, observed.routes)) return named;
+  const auto guess = GuessGateway(link, family, observed);
+  if (!guess) return std::nullopt;
+  return Route{.destination = IpPrefix(guess->gateway, 0),
+               .link = link,
+               .gateway = guess->gateway,
+               .onlink = true};
 }
 
 // Those that the links have in the kernel already, whose connections carry
@@ -143,9 +210,10 @@ Route InTableOf(uint8_t number, const Route& route) {
   return copy;
 }
 
-void AddRoutesOfWay(const ArrivalWay& way, Family family,
+void AddRoutesOfWay(const ArrivalWay& way, const Route& out,
                     const std::vector<Route>& observed,
                     std::vector<Route>& wanted) {
+  const Family family = out.destination.family();
   std::vector<Route> copies;
   std::vector<Route> neighbours;
   for (const Route& route : observed) {
@@ -169,21 +237,19 @@ void AddRoutesOfWay(const ArrivalWay& way, Family family,
         });
     if (!known) wanted.push_back(route);
   }
-  wanted.push_back(InTableOf(way.number, *WayOut(way.link, family, observed)));
+  wanted.push_back(InTableOf(way.number, out));
 }
 
-}  // namespace
-
-void FindArrivalWays(const protocol::Settings& settings,
-                     const ObservedRoutes& observed, HostFacts& facts) {
-  facts.arrivals = {};
+// The interfaces, and their numbers.
+void AddWays(const protocol::Settings& settings, const ObservedRoutes& observed,
+             HostFacts& facts) {
   const auto& routes = observed.routes;
   const std::map<int, uint8_t> in_use = NumbersInUse(routes);
   std::set<uint8_t> taken;
   for (const Link& link : observed.links) {
-    const bool needs =
-        MayBeWay(link, facts) && (NeedsWay(link.index, Family::kIpv4, routes) ||
-                                  NeedsWay(link.index, Family::kIpv6, routes));
+    const bool needs = MayBeWay(link, facts) &&
+                       (NeedsWay(link.index, Family::kIpv4, facts, routes) ||
+                        NeedsWay(link.index, Family::kIpv6, facts, routes));
     if (!needs) continue;
     const auto known = in_use.find(link.index);
     const bool keeps =
@@ -204,6 +270,10 @@ void FindArrivalWays(const protocol::Settings& settings,
   }
   std::erase_if(facts.arrivals.ways,
                 [](const ArrivalWay& way) { return way.number == 0; });
+}
+
+void AddUnnamed(const ObservedRoutes& observed, HostFacts& facts) {
+  const auto& routes = observed.routes;
   for (const auto& [address, nic] : facts.nic_addresses) {
     const auto link = std::ranges::find(observed.links, nic.link, &Link::index);
     const int usual = DefaultLink(address.family(), routes);
@@ -213,17 +283,31 @@ void FindArrivalWays(const protocol::Settings& settings,
     }
     const auto out = std::ranges::find(observed.links, usual, &Link::index);
     if (out == observed.links.end()) continue;
-    facts.arrivals.without.push_back({address, nic.interface, out->name});
+    const auto guess = GuessGateway(nic.link, address.family(), observed);
+    UnnamedGateway& unnamed = facts.arrivals.unnamed.emplace_back();
+    unnamed.address = address;
+    unnamed.interface = nic.interface;
+    unnamed.default_interface = out->name;
+    if (guess) unnamed.neighbour = guess->gateway;
+    unnamed.sure = guess && guess->alone;
   }
 }
 
+}  // namespace
+
+void FindArrivalWays(const protocol::Settings& settings,
+                     const ObservedRoutes& observed, HostFacts& facts) {
+  facts.arrivals = {};
+  AddWays(settings, observed, facts);
+  AddUnnamed(observed, facts);
+}
 std::vector<Route> RoutesOfWays(const HostFacts& facts,
                                 const ObservedRoutes& observed) {
   std::vector<Route> routes;
   for (const ArrivalWay& way : facts.arrivals.ways) {
     for (const Family family : {Family::kIpv4, Family::kIpv6}) {
-      if (!NeedsWay(way.link, family, observed.routes)) continue;
-      AddRoutesOfWay(way, family, observed.routes, routes);
+      const auto out = FindWay(way.link, family, facts, observed);
+      if (out) AddRoutesOfWay(way, *out, observed.routes, routes);
     }
   }
   return routes;
@@ -262,15 +346,19 @@ WayMark MarkOfWay(uint8_t number) {
 
 std::vector<std::string> WarningsOfArrivals(const HostFacts& facts) {
   std::vector<std::string> warnings;
-  for (const ArrivalWithoutWay& one : facts.arrivals.without) {
-    const bool is_ipv4 = one.address.is_ipv4();
+  for (const UnnamedGateway& one : facts.arrivals.unnamed) {
+    if (one.sure) continue;
+    const std::string leave =
+        one.neighbour ? fmt::format("by {}, one of several neighbours there",
+                                    one.neighbour->ToString())
+                      : fmt::format("by {}, and providers drop those",
+                                    one.default_interface);
     warnings.push_back(fmt::format(
         "no route names a gateway of {}, where {} is: answers to clients "
-        "beyond its network leave by {}, and providers drop those; `ip {}route "
-        "add default via GATEWAY dev {} metric 4096` names it, and takes "
-        "nothing else",
-        one.interface, one.address.ToString(), one.default_interface,
-        is_ipv4 ? "" : "-6 ", one.interface));
+        "beyond its network leave {}; `ip {}route add default via GATEWAY dev "
+        "{} metric 4096` names it, and takes nothing else",
+        one.interface, one.address.ToString(), leave,
+        one.address.is_ipv4() ? "" : "-6 ", one.interface));
   }
   return warnings;
 }

@@ -13,9 +13,10 @@
 // Answers leave by the interface that their requests came in by. The kernel
 // routes an answer before it has its public source address again, so nothing
 // but a mark tells which interface that was. The interface of the default route
-// needs none; each other one with a gateway is an ArrivalWay: its connections
-// carry its number (nft_ways.h), and packets of that mark look into its
-// routing table. Pure.
+// needs none; each other one with a gateway or a public address is an
+// ArrivalWay: its connections carry its number (nft_ways.h), and packets of
+// that mark look into its routing table. Routes name the gateway; where none
+// does, the only neighbour of a public interface is taken. Pure.
 
 namespace edged::edge {
 
@@ -47,6 +48,7 @@ struct WayMark {
 WayMark MarkOfWay(uint8_t number);
 
 // A sentence for each public address whose interface has no known gateway.
+// Nobody tells of neighbours: while some are unnamed they have to be asked for.
 std::vector<std::string> WarningsOfArrivals(const HostFacts& facts);
 
 }  // namespace edged::edge

@@ -123,9 +123,9 @@ class Concern {
     const Arrivals& arrivals = facts_.arrivals;
     return std::ranges::find(arrivals.ways, name, &ArrivalWay::interface) !=
                arrivals.ways.end() ||
-           std::ranges::find(arrivals.without, name,
-                             &ArrivalWithoutWay::interface) !=
-               arrivals.without.end();
+           std::ranges::find(arrivals.unnamed, name,
+                             &UnnamedGateway::interface) !=
+               arrivals.unnamed.end();
   }
 
   const bool removed_;

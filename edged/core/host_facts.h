@@ -54,17 +54,20 @@ struct ArrivalWay {
   bool operator==(const ArrivalWay&) const = default;
 };
 
-// One that would need one, if any route named its gateway.
-struct ArrivalWithoutWay {
+// A public address on such an interface whose gateway no route names.
+struct UnnamedGateway {
   IpAddress address;  // public
   std::string interface;
-  std::string default_interface;  // which its answers leave by
-  bool operator==(const ArrivalWithoutWay&) const = default;
+  // Who is taken for it: what comes in from afar was brought by a neighbour.
+  std::optional<IpAddress> neighbour;
+  bool sure = false;              // it is the only one
+  std::string default_interface;  // without it answers leave by this one
+  bool operator==(const UnnamedGateway&) const = default;
 };
 
 struct Arrivals {
   std::vector<ArrivalWay> ways;
-  std::vector<ArrivalWithoutWay> without;
+  std::vector<UnnamedGateway> unnamed;
   bool operator==(const Arrivals&) const = default;
 };
 

@@ -23,6 +23,8 @@ struct ObservedRoutes {
   std::vector<netlink::Address> addresses;
   std::vector<netlink::Route> routes;
   std::vector<netlink::Rule> rules;  // those of arrival_ways.h
+  // Only where arrival_ways.h asks for them.
+  std::vector<netlink::Neighbour> neighbours;
   // Tables that rules lead to, whoever made them.
   std::set<uint32_t> tables{RT_TABLE_LOCAL, RT_TABLE_MAIN, RT_TABLE_DEFAULT};
 };

@@ -33,7 +33,7 @@ void AddLine(const std::string& line, std::string& text) {
 // What the table is compiled from, but for the health.
 auto TableFacts(const HostFacts& facts) {
   return std::tuple(facts.nic_addresses, facts.forwarding_everywhere,
-                    facts.switched_interfaces, facts.ipv6, facts.arrivals);
+                    facts.switched_interfaces, facts.ipv6, facts.arrivals.ways);
 }
 
 }  // namespace
@@ -102,7 +102,7 @@ absl::Status Dataplane::ObserveHost(const EdgeModel& model) {
   facts_.ipv6 = Ipv6Facts(model.settings(), host_.ipv6, FindLink(facts_.device),
                           facts_.mtu);
   unserved_ = ResolveAddresses(model.settings(), host_.routes, facts_);
-  FindArrivalWays(model.settings(), host_.routes, facts_);
+  RETURN_IF_ERROR(FindWays(model));
   const auto& links = host_.routes.links;
   facts_.switched_interfaces =
       SwitchedInterfaces(facts_, links, facts_.switched_interfaces);
@@ -117,10 +117,31 @@ const netlink::Link* Dataplane::FindLink(const std::string& name) const {
   return found == links.end() ? nullptr : &*found;
 }
 
-bool Dataplane::HasHiddenChange() const {
+absl::Status Dataplane::FindWays(const EdgeModel& model) {
+  FindArrivalWays(model.settings(), host_.routes, facts_);
+  RETURN_IF_ERROR(ObserveNeighbours());
+  FindArrivalWays(model.settings(), host_.routes, facts_);
+  return absl::OkStatus();
+}
+
+absl::Status Dataplane::ObserveNeighbours() {
+  if (facts_.arrivals.unnamed.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(host_.routes.neighbours, kernel_.rtnetlink.ListNeighbours());
+  return absl::OkStatus();
+}
+
+bool Dataplane::HasHiddenChange(const EdgeModel& model) const {
   const auto link = kernel_.rtnetlink.GetLink(facts_.device);
   const netlink::Link* known = FindLink(facts_.device);
-  return link.ok() && known && link->ipv6 != known->ipv6;
+  if (link.ok() && known && link->ipv6 != known->ipv6) return true;
+  if (facts_.arrivals.unnamed.empty()) return false;
+  auto neighbours = kernel_.rtnetlink.ListNeighbours();
+  if (!neighbours.ok()) return false;
+  ObservedRoutes now = host_.routes;
+  now.neighbours = *std::move(neighbours);
+  HostFacts facts = facts_;
+  FindArrivalWays(model.settings(), now, facts);
+  return facts.arrivals != facts_.arrivals;
 }
 
 void Dataplane::LookAtUnderlay(const EdgeModel& model) {
@@ -275,6 +296,7 @@ absl::StatusOr<std::string> Dataplane::ReconcileTunnel(
   ASSIGN_OR_RETURN(std::string written,
                    RepairTunnel(model, endpoints, observed));
   ASSIGN_OR_RETURN(host_, Observe(kernel_.rtnetlink));
+  RETURN_IF_ERROR(ObserveNeighbours());
   ASSIGN_OR_RETURN(const RouteChange routes,
                    PlanRoutes(model, facts_, host_.routes));
   if (!routes.empty()) RETURN_IF_ERROR(Apply(kernel_.rtnetlink, routes));

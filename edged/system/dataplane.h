@@ -66,9 +66,9 @@ class Dataplane {
   // when this host's addresses or interfaces are not what they were.
   absl::StatusOr<std::string> RepairNetwork(const EdgeModel& model,
                                             const Endpoints& endpoints);
-  // Settings of the host that the kernel tells nobody about are not what they
-  // were at the last look.
-  bool HasHiddenChange() const;
+  // What the kernel tells nobody about is not what it was at the last look:
+  // settings of the host, and neighbours that may be gateways.
+  bool HasHiddenChange(const EdgeModel& model) const;
   // `observed` as Tunnel() has just told it.
   absl::StatusOr<std::string> RepairTunnel(const EdgeModel& model,
                                            const Endpoints& endpoints,
@@ -147,6 +147,8 @@ class Dataplane {
   absl::Status ApplyWithFreedMarks(const EdgeModel& before,
                                    const protocol::EdgeDelta& accepted);
   absl::Status ObserveHost(const EdgeModel& model);
+  absl::Status FindWays(const EdgeModel& model);
+  absl::Status ObserveNeighbours();  // where their word is asked for
   const netlink::Link* FindLink(const std::string& name) const;  // observed
   absl::StatusOr<std::string> ReconcileTable(const EdgeModel& model);
   void LookAtUnderlay(const EdgeModel& model);

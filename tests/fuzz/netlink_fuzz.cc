@@ -26,6 +26,7 @@ using netlink::MessageView;
 void ReadWithAll(const MessageView& message) {
   (void)netlink::ReadLink(message).status();
   (void)netlink::ReadAddress(message).status();
+  (void)netlink::ReadNeighbour(message).status();
   (void)netlink::ReadAnyRoute(message).status();
   (void)netlink::ReadTableRoute(message).status();
   (void)netlink::ReadRule(message).status();

@@ -288,6 +288,43 @@ TEST_CASE("rtnetlink: routes keep protocol, table, source and metric",
   CHECK(Show(rtnetlink.ListRoutes()).empty());
 }
 
+TEST_CASE("rtnetlink: a gateway that no other route leads to is on the link",
+          "[rtnetlink]") {
+  OwnNamespace own;
+  if (!own) return;
+  Rtnetlink rtnetlink = OpenRtnetlink();
+  const auto near = MakePair(rtnetlink);
+  if (!near) return;
+  Route route{.destination = Prefix("0.0.0.0/0"),
+              .link = *near,
+              .gateway = Ip("172.31.1.1"),
+              .table = kTable};
+  CHECK_FALSE(rtnetlink.ReplaceRoute(route).ok());
+  route.onlink = true;
+  CHECK(rtnetlink.ReplaceRoute(route).ok());
+  const auto routes = rtnetlink.ListRoutes();
+  CHECK(std::count(routes->begin(), routes->end(), route) == 1);
+}
+
+TEST_CASE("rtnetlink: neighbours that are there", "[rtnetlink]") {
+  OwnNamespace own;
+  if (!own) return;
+  Rtnetlink rtnetlink = OpenRtnetlink();
+  const auto near = MakePair(rtnetlink);
+  if (!near) return;
+  REQUIRE(std::system("ip neigh add 10.9.0.7 lladdr 02:00:00:00:00:07 dev near "
+                      "&& ip neigh add 10.9.0.8 dev near nud failed "
+                      "&& ip neigh add fe80::7 lladdr 02:00:00:00:00:07 "
+                      "router dev near nud stale") == 0);
+  auto neighbours = rtnetlink.ListNeighbours();
+  REQUIRE(neighbours.ok());
+  std::ranges::sort(*neighbours);
+  const std::string mac{2, 0, 0, 0, 0, 7};
+  CHECK(*neighbours ==
+        std::vector<Neighbour>{{*near, Ip("10.9.0.7"), mac, false},
+                               {*near, Ip("fe80::7"), mac, true}});
+}
+
 TEST_CASE("rtnetlink: a refused route is named with the kernel's reason",
           "[rtnetlink]") {
   OwnNamespace own;
@@ -513,60 +550,6 @@ TEST_CASE("rtnetlink: tells the IPv6 route that would be taken",
   CHECK(route->link == *near);
   CHECK(route->table == RT_TABLE_MAIN);
   CHECK(absl::IsNotFound(rtnetlink.RouteTo(Ip("2001:db8::1")).status()));
-}
-
-TEST_CASE("rtnetlink: sees IPv6 switched off and on, for all and for one",
-          "[rtnetlink]") {
-  OwnNamespace own;
-  if (!own) return;
-  Rtnetlink rtnetlink = OpenRtnetlink();
-  const auto near = MakePair(rtnetlink);
-  if (!near || PresenceOfIpv6() != Ipv6Presence::kOn) return;
-  const auto conf = [&] { return rtnetlink.GetLink("near")->ipv6; };
-  const auto write = [](const std::string& name, const char* value) {
-    std::ofstream("/proc/sys/net/ipv6/conf/" + name) << value;
-  };
-  CHECK(conf().enabled);
-  write("near/disable_ipv6", "1");
-  CHECK(!conf().enabled);
-  CHECK(PresenceOfIpv6() == Ipv6Presence::kOn);
-  write("all/disable_ipv6", "1");
-  CHECK(PresenceOfIpv6() == Ipv6Presence::kSwitchedOff);
-  write("all/disable_ipv6", "0");
-  CHECK(conf().enabled);
-  REQUIRE(rtnetlink.SetLink(*near, true, 1200).ok());
-  CHECK(!conf().enabled);
-  REQUIRE(rtnetlink.SetLink(*near, true, 1500).ok());
-  CHECK(conf().enabled);
-
-  CHECK(*rtnetlink.ForwardingEverywhere(Family::kIpv6) == false);
-  write("all/forwarding", "1");
-  CHECK(*rtnetlink.ForwardingEverywhere(Family::kIpv6) == true);
-  CHECK(*rtnetlink.ForwardingEverywhere(Family::kIpv4) == false);
-}
-
-TEST_CASE("rtnetlink: lets one device forward IPv6 where the kernel can",
-          "[rtnetlink]") {
-  OwnNamespace own;
-  if (!own) return;
-  Rtnetlink rtnetlink = OpenRtnetlink();
-  const auto near = MakePair(rtnetlink);
-  if (!near || PresenceOfIpv6() != Ipv6Presence::kOn) return;
-  const auto forced = [&] {
-    return rtnetlink.GetLink("near")->ipv6.force_forwarding;
-  };
-  if (!MaySwitchIpv6Forwarding()) {
-    CHECK(forced() == std::nullopt);
-    CHECK(absl::IsFailedPrecondition(SwitchIpv6Forwarding("near", true)));
-    return;
-  }
-  CHECK(forced() == false);
-  for (const bool on : {true, false}) {
-    CHECK(SwitchIpv6Forwarding("near", on) == absl::OkStatus());
-    CHECK(forced() == on);
-  }
-  CHECK(Message(SwitchIpv6Forwarding("nobody", true)) ==
-        "net.ipv6.conf.nobody.force_forwarding: No such file or directory");
 }
 
 }  // namespace

@@ -89,7 +89,7 @@ TEST_CASE("arrival_ways: the gateway is told by any default route",
     CHECK(facts.arrivals.ways[0].number == 1);
     CHECK(facts.arrivals.ways[0].addresses ==
           std::vector<ArrivalAddress>{{Ip("203.0.113.2"), 2}});
-    CHECK(facts.arrivals.without.empty());
+    CHECK(facts.arrivals.unnamed.empty());
     CHECK(Routes(facts, observed) == kWayOfEth1);
   }
 }
@@ -138,6 +138,77 @@ TEST_CASE("arrival_ways: a public address without a known gateway is told",
   CHECK(FactsOf(observed).arrivals == Arrivals{});
 }
 
+netlink::Neighbour HeardOf(std::string_view address, const char* mac,
+                           bool router = false) {
+  return {.link = 3, .address = Ip(address), .mac = mac, .router = router};
+}
+
+TEST_CASE("arrival_ways: who is alone there is taken for the gateway",
+          "[arrival_ways]") {
+  ObservedRoutes observed = TwoInterfaces();
+  // Before anybody is heard connections are marked, for when one is.
+  CHECK(FactsOf(observed).arrivals.ways.size() == 1);
+  CHECK(Routes(observed).empty());
+  observed.neighbours = {HeardOf("203.0.113.254", "r"),
+                         HeardOf("203.0.113.253", "r")};  // its other address
+  const HostFacts facts = FactsOf(observed);
+  CHECK(Routes(facts, observed) ==
+        "203.0.113.128/25 dev 3 table 60929\n"
+        "0.0.0.0/0 via 203.0.113.253 dev 3 table 60929 onlink\n");
+  CHECK(WarningsOfArrivals(facts).empty());
+  REQUIRE(facts.arrivals.unnamed.size() == 1);
+  CHECK(facts.arrivals.unnamed[0].neighbour == Ip("203.0.113.253"));
+  observed.neighbours[1].mac = "another";
+  CHECK(Routes(observed).empty());
+  CHECK(WarningsOfArrivals(FactsOf(observed)).size() == 1);
+}
+
+TEST_CASE("arrival_ways: whoever was taken stays, and doubt is told",
+          "[arrival_ways]") {
+  ObservedRoutes observed = TwoInterfaces();
+  observed.neighbours = {HeardOf("203.0.113.254", "r")};
+  const auto made = RoutesOfWays(FactsOf(observed), observed);
+  observed.routes.insert(observed.routes.end(), made.begin(), made.end());
+  observed.neighbours.clear();
+  CHECK(RoutesOfWays(FactsOf(observed), observed) == made);
+  CHECK(WarningsOfArrivals(FactsOf(observed)).empty());
+  observed.neighbours = {HeardOf("203.0.113.254", "r"),
+                         HeardOf("203.0.113.200", "s")};
+  CHECK(RoutesOfWays(FactsOf(observed), observed) == made);
+  const auto warnings = WarningsOfArrivals(FactsOf(observed));
+  REQUIRE(warnings.size() == 1);
+  CHECK_THAT(warnings[0],
+             Catch::Contains("leave by 203.0.113.254, one of several"));
+  observed.neighbours = {HeardOf("203.0.113.200", "s")};
+  CHECK(Routes(observed) ==
+        "203.0.113.128/25 dev 3 table 60929\n"
+        "0.0.0.0/0 via 203.0.113.200 dev 3 table 60929 onlink\n");
+}
+
+TEST_CASE("arrival_ways: of IPv6 neighbours those that say they are routers",
+          "[arrival_ways]") {
+  ObservedRoutes observed = TwoInterfaces();
+  observed.routes.push_back(Default(2, "fe80::2"));
+  HostFacts facts = DualFacts();
+  facts.nic_addresses[Ip("2001:db8::1")] = {Ip("2001:db8::1"), "eth1", 3};
+  observed.neighbours = {HeardOf("2001:db8::5", "a"), HeardOf("fe80::9", "b"),
+                         HeardOf("ff02::1", "c"),
+                         HeardOf("203.0.113.200", "d")};
+  FindArrivalWays(DualState().settings, observed, facts);
+  CHECK(Routes(facts, observed).empty());
+  observed.neighbours.push_back(HeardOf("fe80::1", "r", true));
+  CHECK(Routes(facts, observed) ==
+        "::/0 via fe80::1 dev 3 table 60929 onlink\n");
+}
+
+TEST_CASE("arrival_ways: nobody is guessed where no public address is",
+          "[arrival_ways]") {
+  ObservedRoutes observed = TwoInterfaces();
+  observed.neighbours = {{.link = 4, .address = Ip("10.0.0.1"), .mac = "x"}};
+  REQUIRE(FactsOf(observed).arrivals.ways.size() == 1);
+  CHECK(FactsOf(observed).arrivals.ways[0].interface == "eth1");
+}
+
 TEST_CASE("arrival_ways: what does not count as a gateway", "[arrival_ways]") {
   ObservedRoutes observed = TwoInterfaces();
   // One that refuses, one of the other family, our own, one into the tunnel.
@@ -148,12 +219,12 @@ TEST_CASE("arrival_ways: what does not count as a gateway", "[arrival_ways]") {
                              .protocol = 4});
   observed.routes.push_back(Default(3, "203.0.113.254", 101));
   observed.routes.back().gateway = Ip("fe80::1");
-  observed.routes.push_back(Default(3, "203.0.113.254", kWayTableBase + 1));
+  observed.routes.push_back(Default(3, "203.0.113.254", 0xed01));
   observed.routes.back().protocol = netlink::kRouteProtocol;
   observed.routes.push_back(Default(7, "203.0.113.254", 101));
-  CHECK(FactsOf(observed).arrivals.ways.empty());
+  CHECK(Routes(observed).empty());
   observed.routes.push_back(Default(3, "203.0.113.254", 101));
-  CHECK(FactsOf(observed).arrivals.ways.size() == 1);
+  CHECK(Routes(observed) == kWayOfEth1);
   observed.links[2].up = false;
   CHECK(FactsOf(observed).arrivals.ways.empty());
 }
@@ -163,7 +234,11 @@ TEST_CASE("arrival_ways: each family has its own default link",
   ObservedRoutes observed = TwoInterfaces();
   observed.routes.push_back(Default(3, "203.0.113.254", 254, 4096));
   observed.routes.push_back(Default(3, "fe80::1", 254, 1024));
-  CHECK(Routes(observed) == kWayOfEth1);
+  // 2001:db8::1 is on eth0, which would need a way for it.
+  CHECK(FactsOf(observed).arrivals.ways.size() == 2);
+  CHECK(Routes(observed) ==
+        "203.0.113.128/25 dev 3 table 60930\n"
+        "0.0.0.0/0 via 203.0.113.254 dev 3 table 60930\n");
   observed.routes.push_back(Default(2, "fe80::2", 254, 2048));
   CHECK(Routes(observed) ==
         "::/0 via fe80::2 dev 2 table 60929\n"
@@ -182,11 +257,13 @@ TEST_CASE("arrival_ways: an interface keeps its number", "[arrival_ways]") {
   REQUIRE(both.arrivals.ways.size() == 2);
   const auto made = RoutesOfWays(both, observed);
   observed.routes.insert(observed.routes.end(), made.begin(), made.end());
-  // eth1's way is gone, and with it the kernel's routes.
+  // eth1 goes down, and with it the kernel's routes.
   std::erase_if(observed.routes,
                 [](const Route& route) { return route.link == 3; });
+  observed.links[2].up = false;
   REQUIRE(FactsOf(observed).arrivals.ways.size() == 1);
   CHECK(FactsOf(observed).arrivals.ways[0].number == 2);
+  observed.links[2].up = true;
   observed.routes.push_back(Default(3, "203.0.113.254", 101));
   CHECK(FactsOf(observed).arrivals == both.arrivals);
 }

@@ -235,7 +235,7 @@ TEST_CASE("concerns_edge: what tells the gateway of an interface",
   const std::string name = "docker0";
   facts.arrivals.ways = {{.interface = name, .link = 4, .number = 1}};
   CHECK(concerns("10.0.0.0/8"));
-  facts.arrivals = {.without = {{Ip("203.0.113.2"), name, "eth0"}}};
+  facts.arrivals = {.unnamed = {{.interface = name}}};
   CHECK(concerns("10.0.0.0/8"));
 }
 

@@ -173,8 +173,31 @@ def reset_leaves_nothing(lab):
 
 @case
 def a_gateway_that_nothing_names(lab):
-    """Without any route by it edged says what lacks, and the line that mends it does."""
+    """D24: without any route by it the only neighbour is taken for the gateway: the first
+    client waits for a second, no later one does, and nothing has to be configured."""
     setup = start(wire(lab, told=""))
+    serves(setup, A)
+    becomes(lambda: setup.ask(ask.page, SECOND, 80), SAW)
+    serves(setup, SECOND)
+    expect(warnings(setup), "")
+    [_, default, _] = of_ways(setup).splitlines()
+    expect_in(f"default via {ROUTER} dev eth1", default)
+    # It moves, and is followed when it speaks.
+    internet, moved = setup.world.internet, "203.0.113.253"
+    internet.ip(f"address add {moved}/25 dev a-second\naddress del {ROUTER}/25 dev a-second")
+    internet.ip(f"address replace {moved}/25 dev a-second")
+    setup.edge.host.ip("neighbour flush dev eth1")
+    becomes(lambda: setup.ask(ask.page, SECOND, 80), SAW, 10)
+
+
+@case
+def several_neighbours(lab):
+    """Of several neighbours none is taken: edged says what lacks, and the line that mends it
+    does, also for a connection that has begun."""
+    setup = wire(lab, told="")
+    setup.edge.host.ip("neighbour add 203.0.113.200 lladdr 02:00:00:00:00:01 dev eth1")
+    setup.edge.host.ip("neighbour add 203.0.113.201 lladdr 02:00:00:00:00:02 dev eth1")
+    start(setup)
     serves(setup, A)
     expect_in("no route names a gateway of eth1, where 203.0.113.129 is", warnings(setup))
     line = f"ip route add default via {ROUTER} dev eth1 metric 4096"
@@ -182,14 +205,15 @@ def a_gateway_that_nothing_names(lab):
     expect_in("GATEWAY", setup.edge.cli("doctor", check=False).stdout)
     # A neighbour of the second interface needs no gateway.
     expect(setup.ask(ask.page, SECOND, 80, at=setup.world.internet), SAW)
+    expect(setup.ask(ask.page, SECOND, 80), "no: timed out")
     setup.edge.host.run(line.split())
     becomes(lambda: setup.ask(ask.page, SECOND, 80), SAW)
     becomes(lambda: warnings(setup), "")
     # The gateway moves, and is followed.
-    setup.world.internet.ip("address add 203.0.113.253/25 dev a-second")
-    setup.world.internet.ip(f"address del {ROUTER}/25 dev a-second")
-    setup.world.internet.ip("address add 203.0.113.253/25 dev a-second")
-    setup.edge.host.ip("route replace default via 203.0.113.253 dev eth1 metric 4096")
+    internet, moved = setup.world.internet, "203.0.113.253"
+    internet.ip(f"address add {moved}/25 dev a-second\naddress del {ROUTER}/25 dev a-second")
+    internet.ip(f"address replace {moved}/25 dev a-second")
+    setup.edge.host.ip(f"route replace default via {moved} dev eth1 metric 4096")
     becomes(lambda: setup.ask(ask.page, SECOND, 80), SAW)
 
 
