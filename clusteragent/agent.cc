@@ -405,7 +405,7 @@ EdgePlan Agent::ToCarry(const EdgePlan& edge) const {
     return edge;
   }
   const auto& answered = link->second->syncer()->progress().answered;
-  return answered ? WithLingering(edge, *before, *answered) : edge;
+  return answered ? WithLingering(edge, *before, answered->state()) : edge;
 }
 
 }  // namespace edged::agent

@@ -20,20 +20,10 @@ constexpr auto kContactInterval = std::chrono::seconds(2);
 constexpr auto kNoContact = std::chrono::seconds(10);
 // The same where other replicas know the edge, and it maybe not this one.
 constexpr auto kNotMet = std::chrono::seconds(3);
-// Of a WireGuard session (REJECT_AFTER_TIME).
-constexpr auto kSessionEnds = std::chrono::seconds(180);
 // Of what the edge can cause: more than a first contact or a change of its key
 // asks for, then one for every pause.
 constexpr int kAsksAtOnce = 5;
 constexpr auto kAskPause = milliseconds(200);
-
-protocol::Overlay OverlayOf(const EdgePlan& plan) {
-  return *protocol::Overlay::Create(plan.network);  // the planner checked it
-}
-
-SocketAddress ApiAddress(const EdgePlan& plan) {
-  return {OverlayOf(plan).EdgeAddress(), protocol::kApiPort};
-}
 
 }  // namespace
 
@@ -48,11 +38,13 @@ EdgeLink::EdgeLink(const Context& context, std::string edge,
       keys_(context.loop, context.state, context.uplink, edge_,
             {.say_stored = [this](const PublicKey& key) { SayStored(key); },
              .hears = [this] { return heartbeats_ && heartbeats_->hears(); },
-             .replan = [this] { replan_.Ask(); }}),
+             .replan = [this] { replan_.Ask(); },
+             .now = context.shell.now}),
       introduction_(
-          context.loop, context.uplink, edge_,
+          context.loop, context.uplink, edge_, context.shell.dial,
           [this](const absl::Status& status) { OnRegistered(status); }),
-      backoff_(milliseconds(300), milliseconds(5'000)) {
+      backoff_(milliseconds(300), milliseconds(5'000)),
+      last_contact_(context.shell.now()) {
   LoadEnrolment();
   contact_timer_ =
       context_.loop.Every(kContactInterval, [this] { CheckContact(); });
@@ -63,6 +55,14 @@ EdgeLink::~EdgeLink() {
   context_.loop.Cancel(contact_timer_);
   context_.loop.Cancel(introduce_timer_);
   context_.loop.Cancel(settling_timer_);
+}
+
+protocol::Overlay EdgeLink::overlay() const {
+  return *protocol::Overlay::Create(plan_->network);  // the planner checked it
+}
+
+SocketAddress EdgeLink::ApiAddress() const {
+  return {overlay().EdgeAddress(), protocol::kApiPort};
 }
 
 // Also before there is a plan.
@@ -107,8 +107,9 @@ void EdgeLink::LoadEnrolment() {
 void EdgeLink::Follow(const EdgePlan& plan) {
   plan_ = plan;
   LoadEnrolment();
-  if (!wanted_ || *wanted_ != plan.wanted) {
-    wanted_ = std::make_shared<const protocol::EdgeState>(plan.wanted);
+  if (!wanted_ || wanted_->state() != plan.wanted) {
+    wanted_ = std::make_shared<const protocol::DigestedState>(plan.wanted,
+                                                              wanted_.get());
     SeeWhetherSettled();
   }
   if (enrolled()) LookUp();
@@ -154,7 +155,7 @@ void EdgeLink::CheckContact() {
     LoadEnrolment();
     if (file_trouble_.empty()) replan_.Ask();
   }
-  const auto now = std::chrono::steady_clock::now();
+  const SteadyTime now = context_.shell.now();
   if (in_contact()) {
     last_contact_ = now;
     met_ = true;
@@ -191,7 +192,7 @@ void EdgeLink::Introduce() {
       MakeControlDevice(*plan_, access,
                         context_.control_plane.identity().control_key,
                         context_.uplink_name),
-      ApiAddress(*plan_), *epoch,
+      ApiAddress(), *epoch,
       {context_.uplink_name, keys_.own(), plan_->own_block});
 }
 
@@ -215,7 +216,7 @@ void EdgeLink::OnRegistered(const absl::Status& status) {
       introduced_to_);
   spdlog::info("edge {}: registered, its key {}", edge_,
                introduced_to_.Short());
-  last_contact_ = std::chrono::steady_clock::now();
+  last_contact_ = context_.shell.now();
 }
 
 void EdgeLink::IntroduceLater() {
@@ -226,52 +227,18 @@ void EdgeLink::IntroduceLater() {
 
 // ---- service ----
 
-void EdgeLink::Carry(const UplinkDevice& device, int link) {
-  const std::string& name = device.wireguard.name;
-  const HeartbeatSender::Options options{
-      .device = name,
-      .link = link,
-      .own = OverlayOf(*plan_).UplinkAddress(plan_->own_block),
-      .edge = ApiAddress(*plan_),
-      .interval = wanted_->settings.heartbeat_interval,
-      .threshold = wanted_->settings.unhealthy_threshold};
-  if (!heartbeats_ || heartbeat_options_ != options) {
-    heartbeats_.reset();
-    auto sender = HeartbeatSender::Start(context_.loop, options,
-                                         [this] { OnHeartbeats(); });
-    if (!sender.ok()) {
-      trouble_ = std::string(Message(sender.status()));
-      spdlog::error("edge {}: {}", edge_, trouble_);
-      return;
-    }
-    heartbeats_ = *std::move(sender);
-    heartbeat_options_ = options;
-    // The path is what it was. Where all that the links leave was in use, it is
-    // what they leave now.
-    if (path_mtu_ < own_mtu_) heartbeats_->ResumeMtu(path_mtu_);
-  }
-  device_ = name;
-  keys_.Carry(name);
-  own_mtu_ = device.own_mtu;
-  heartbeats_->SetMtu(own_mtu_);
-  SeeWay();
-  const uint32_t planned_with = std::exchange(path_mtu_, heartbeats_->mtu());
-  if (planned_with != 0 && planned_with != path_mtu_) replan_.Ask();
-  CarryOn();
-}
-
 void EdgeLink::CarryOn() {
   carried_ = wanted_;
   if (!heartbeats_) return;  // CheckContact() has them tried again
   heartbeats_->Say({.ready = !draining_, .draining = draining_},
-                   DigestOf(*carried_));
+                   carried_->digest());
   StartSync();
 }
 
 void EdgeLink::Drain() {
   draining_ = true;
   if (heartbeats_ && carried_) {
-    heartbeats_->Say({.draining = true}, DigestOf(*carried_));
+    heartbeats_->Say({.draining = true}, carried_->digest());
   }
 }
 
@@ -294,72 +261,10 @@ void EdgeLink::SayStored(const PublicKey& key) {
                                });
 }
 
-absl::StatusOr<Uplink::Way> EdgeLink::Way() const {
-  if (!address_) return absl::NotFoundError("no address yet");
-  return context_.uplink.WayTo(*address_);
-}
-
-// Another network may carry more, or less, at the same MTU of its link.
-void EdgeLink::SeeWay() {
-  const auto way = Way();
-  if (!way.ok()) {  // none now: it may come back as it was
-    had_no_way_ = true;
-    return;
-  }
-  if (std::exchange(had_no_way_, false)) ShakeHandsNow();
-  const std::optional<Uplink::Way> before = std::exchange(way_, *way);
-  if (before && *before != *way) heartbeats_->SearchAnew();
-}
-
-// There is a way, or an address to go to, that was not there: WireGuard tries
-// again 5 s after a handshake that could not even be sent, and at once with new
-// peers. A session that may still be in use is left alone.
-void EdgeLink::ShakeHandsNow() {
-  const auto device = context_.uplink.Tunnel(device_);
-  if (!device.ok()) return;
-  const auto oldest = std::chrono::system_clock::now() - kSessionEnds;
-  const bool has_session =
-      std::ranges::any_of(device->peers, [oldest](const wireguard::Peer& peer) {
-        return peer.last_handshake > oldest;
-      });
-  if (!has_session) MakePeersAnew();
-}
-
-void EdgeLink::MakePeersAnew() {
-  const absl::Status forgotten = context_.uplink.ForgetPeers(device_);
-  if (!forgotten.ok()) {
-    spdlog::warn("device {}: {}", device_, Message(forgotten));
-  }
-  replan_.Ask();
-}
-
-// An edge whose host was rebooted has no session any more, and may be kept from
-// beginning one. This side, which still has its own, would shake hands 15 s
-// later. Where anything at all comes by the tunnel, edged alone is silent.
-void EdgeLink::WatchTunnel() {
-  if (!heartbeats_ || heartbeats_->is_up()) {
-    received_in_silence_.reset();
-    made_anew_ = false;
-    return;
-  }
-  const auto device = context_.uplink.Tunnel(device_);
-  if (made_anew_ || !device.ok() || enrolment().edge.other) return;
-  uint64_t received = 0;
-  for (const wireguard::Peer& peer : device->peers) {
-    received += peer.received_bytes;
-  }
-  const auto before = std::exchange(received_in_silence_, received);
-  if (before != received) return;
-  made_anew_ = true;
-  spdlog::info("edge {}: nothing comes by the tunnel; shaking hands anew",
-               edge_);
-  MakePeersAnew();
-}
-
 void EdgeLink::StartSync() {
   const auto epoch = context_.control_plane.epoch();
   if (!epoch) return;
-  if (!client_) client_ = DialEdge(context_.loop, ApiAddress(*plan_));
+  if (!client_) client_ = context_.shell.dial(context_.loop, ApiAddress());
   if (!syncer_) {
     syncer_ = std::make_unique<EdgeSyncer>(context_.loop, *client_, *epoch,
                                            edge_, [this] { OnProgress(); });
@@ -397,10 +302,9 @@ void EdgeLink::ConfirmCarried() {
     return;
   }
   if (confirmed_ == wanted_) return;
-  const protocol::Digest digest = DigestOf(*wanted_);
   const bool carries =
-      std::ranges::any_of(uplinks, [&digest](const UplinkLife& uplink) {
-        return uplink.alive && uplink.applied == digest;
+      std::ranges::any_of(uplinks, [this](const UplinkLife& uplink) {
+        return uplink.alive && uplink.applied == wanted_->digest();
       });
   if (!carries) return;
   confirmed_ = wanted_;
@@ -409,10 +313,10 @@ void EdgeLink::ConfirmCarried() {
 
 // What is said when the moment is over nobody else asks for.
 void EdgeLink::SeeWhetherSettled() {
-  using std::chrono::steady_clock;
-  const auto now = steady_clock::now();
-  settling_.Note(now, wanted_, syncer_ ? syncer_->progress().answered : nullptr,
-                 confirmed_);
+  const SteadyTime now = context_.shell.now();
+  settling_.Note(now, StateOf(wanted_),
+                 syncer_ ? StateOf(syncer_->progress().answered) : nullptr,
+                 StateOf(confirmed_));
   if (!settling_.IsSettling(now) || settling_timer_ != 0) return;
   settling_timer_ = context_.loop.After(
       std::chrono::ceil<milliseconds>(*settling_.until() - now), [this] {
@@ -420,20 +324,6 @@ void EdgeLink::SeeWhetherSettled() {
         SeeWhetherSettled();
         changed_.Ask();
       });
-}
-
-void EdgeLink::OnHeartbeats() {
-  if (heartbeats_->mtu() != path_mtu_) take_path_mtu_.Ask();
-  changed_.Ask();
-}
-
-void EdgeLink::TakePathMtu() {
-  if (!heartbeats_) return;
-  if (std::exchange(path_mtu_, heartbeats_->mtu()) == path_mtu_) return;
-  spdlog::info("edge {}: packets of {} bytes come through, of {} at most",
-               edge_, path_mtu_, own_mtu_);
-  replan_.Ask();
-  changed_.Ask();
 }
 
 EdgeReport EdgeLink::Report() const {
@@ -452,10 +342,10 @@ EdgeReport EdgeLink::Report() const {
   if (!syncer_) return report;
   const EdgeSyncer::Progress& progress = syncer_->progress();
   if (!progress.trouble.empty()) report.trouble = progress.trouble;
-  report.answered = progress.answered;
+  report.answered = StateOf(progress.answered);
   report.refused = progress.refused;
-  report.carried = confirmed_;
-  report.settling = settling_.IsSettling(std::chrono::steady_clock::now());
+  report.carried = StateOf(confirmed_);
+  report.settling = settling_.IsSettling(context_.shell.now());
   if (progress.connected) {
     report.values["edgedVersion"] = progress.edge_version;
     uint32_t mtu = progress.report.mtu;

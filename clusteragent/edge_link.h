@@ -23,6 +23,7 @@
 #include "clusteragent/uplink/uplink.h"
 #include "common/backoff.h"
 #include "common/event_loop.h"
+#include "common/protocol/overlay.h"
 
 namespace edged::agent {
 
@@ -32,6 +33,17 @@ namespace edged::agent {
 // the loop thread.
 class EdgeLink {
  public:
+  using SteadyTime = std::chrono::steady_clock::time_point;
+
+  // What it speaks by, and its clock.
+  struct Shell {
+    Dial dial = DialEdge;
+    std::function<absl::StatusOr<std::unique_ptr<HeartbeatSender>>(
+        EventLoop&, const HeartbeatSender::Options&, std::function<void()>)>
+        start_heartbeats = HeartbeatSender::Start;
+    std::function<SteadyTime()> now = std::chrono::steady_clock::now;
+  };
+
   // Shared by all links; borrowed.
   struct Context {
     EventLoop& loop;
@@ -40,6 +52,7 @@ class EdgeLink {
     Uplink& uplink;
     ControlPlane& control_plane;
     std::string uplink_name;
+    Shell shell = {};
   };
 
   // `replan`: the own device may be made now, or something that plans rest on
@@ -86,6 +99,9 @@ class EdgeLink {
   bool is_new_to_edge() const {
     return token_ && !keys_.registered_with(token_->edge_key);
   }
+  // By plan_.
+  protocol::Overlay overlay() const;
+  SocketAddress ApiAddress() const;
   std::string OwnDevice() const;
   void LoadEnrolment();
   void LookUp();
@@ -115,10 +131,10 @@ class EdgeLink {
   PacedCall take_path_mtu_;
 
   std::optional<EdgePlan> plan_;
-  std::shared_ptr<const protocol::EdgeState> wanted_;
-  std::shared_ptr<const protocol::EdgeState> carried_;
+  protocol::SharedState wanted_;
+  protocol::SharedState carried_;
   // The last one whose digest the edge has heard from an uplink.
-  std::shared_ptr<const protocol::EdgeState> confirmed_;
+  protocol::SharedState confirmed_;
   Settling settling_;
   std::optional<IssuedToken> token_;
   EdgeKeys keys_;
@@ -152,8 +168,7 @@ class EdgeLink {
   EventLoop::TimerId introduce_timer_ = 0;
   EventLoop::TimerId contact_timer_ = 0;
   EventLoop::TimerId settling_timer_ = 0;
-  std::chrono::steady_clock::time_point last_contact_ =
-      std::chrono::steady_clock::now();
+  SteadyTime last_contact_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -9,10 +9,12 @@
 namespace edged::agent {
 
 Introduction::Introduction(EventLoop& loop, Uplink& uplink, std::string edge,
+                           Dial dial,
                            std::function<void(const absl::Status&)> done)
     : loop_(loop),
       uplink_(uplink),
       edge_(std::move(edge)),
+      dial_(std::move(dial)),
       done_(std::move(done)) {}
 
 Introduction::~Introduction() { GiveUp(); }
@@ -25,7 +27,7 @@ void Introduction::Begin(const absl::StatusOr<UplinkDevice>& device,
   device_ = device->wireguard.name;
   const absl::Status added = uplink_.AddControlDevice(*device);
   if (!added.ok()) return End(added);
-  client_ = DialEdge(loop_, api);
+  client_ = dial_(loop_, api);
   client_->Register(epoch, own, edge_,
                     [this](const absl::Status& status) { End(status); });
 }

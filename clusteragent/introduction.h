@@ -22,7 +22,7 @@ class Introduction {
  public:
   // `loop` and `uplink` outlive it. `done`: what came of one that was begun,
   // when its device is gone; maybe before Begin() returns.
-  Introduction(EventLoop& loop, Uplink& uplink, std::string edge,
+  Introduction(EventLoop& loop, Uplink& uplink, std::string edge, Dial dial,
                std::function<void(const absl::Status&)> done);
   Introduction(const Introduction&) = delete;
   ~Introduction();
@@ -41,6 +41,7 @@ class Introduction {
   EventLoop& loop_;
   Uplink& uplink_;
   const std::string edge_;
+  const Dial dial_;
   const std::function<void(const absl::Status&)> done_;
   std::string device_;  // while it is under way
   std::unique_ptr<EdgeClient> client_;

@@ -9,7 +9,6 @@
 namespace edged::agent {
 namespace {
 
-constexpr auto kTellAgain = std::chrono::seconds(2);  // after a failure
 constexpr auto kResyncInterval = std::chrono::seconds(30);
 
 }  // namespace
@@ -23,12 +22,11 @@ ManifestControlPlane::ManifestControlPlane(EventLoop& loop,
       keeper_(keeper),
       folder_(std::move(manifests)),
       source_(folder_),
-      writer_(loop) {}
+      status_files_(loop, state, [&keeper](const absl::Status& saved) {
+        keeper.Hear("status files", saved);
+      }) {}
 
-ManifestControlPlane::~ManifestControlPlane() {
-  loop_.Cancel(resync_timer_);
-  loop_.Cancel(again_timer_);
-}
+ManifestControlPlane::~ManifestControlPlane() { loop_.Cancel(resync_timer_); }
 
 absl::Status ManifestControlPlane::Start(std::function<void()> changed,
                                          std::function<void()>) {
@@ -44,6 +42,7 @@ absl::Status ManifestControlPlane::Start(std::function<void()> changed,
   RETURN_IF_ERROR(WatchFolders());
   resync_timer_ = loop_.Every(kResyncInterval, [this] {
     objects_.ChangeEverything();
+    status_files_.Doubt();
     reader_->ReadSoon();
   });
   Take(source_.Read());
@@ -94,8 +93,7 @@ absl::StatusOr<Allocation> ManifestControlPlane::AllocateFor(
 }
 
 void ManifestControlPlane::Tell(const Telling& telling) {
-  told_ = Told{Listed(telling.statuses), mistakes_.errors};
-  Write();
+  status_files_.Tell(telling.statuses, telling.changed, mistakes_.errors);
 }
 
 // The log is the place for it.
@@ -103,25 +101,6 @@ void ManifestControlPlane::Announce(const std::string& edge,
                                     const Happening& news) {
   spdlog::log(news.warning ? spdlog::level::warn : spdlog::level::info,
               "edge {}: {}: {}", edge, news.reason, news.message);
-}
-
-void ManifestControlPlane::Write() {
-  writer_.Write(
-      [&state = state_, told = *told_] {
-        RETURN_IF_ERROR(state.SaveErrors(told.errors));
-        return state.SaveStatuses(told.statuses);
-      },
-      [this](const absl::Status& saved) { OnTold(saved); });
-}
-
-// Tried again by the same writer, with what is to be told by then.
-void ManifestControlPlane::OnTold(const absl::Status& saved) {
-  keeper_.Hear("status files", saved);
-  if (saved.ok() || again_timer_ != 0) return;
-  again_timer_ = loop_.After(kTellAgain, [this] {
-    again_timer_ = 0;
-    Write();
-  });
 }
 
 }  // namespace edged::agent

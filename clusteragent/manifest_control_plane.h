@@ -10,7 +10,7 @@
 #include "clusteragent/source/source_reader.h"
 #include "clusteragent/state_folder.h"
 #include "clusteragent/state_keeper.h"
-#include "common/background_writer.h"
+#include "clusteragent/status_files.h"
 #include "common/event_loop.h"
 #include "common/files.h"
 
@@ -62,8 +62,6 @@ class ManifestControlPlane final : public ControlPlane {
  private:
   absl::Status WatchFolders();
   void Take(Snapshot snapshot);
-  void OnTold(const absl::Status& saved);
-  void Write();
 
   EventLoop& loop_;
   const StateFolder& state_;
@@ -76,17 +74,11 @@ class ManifestControlPlane final : public ControlPlane {
   ObjectStore objects_;  // as last read
   Mistakes mistakes_;    // likewise
   Records records_;      // as last allocated
-  struct Told {
-    std::vector<ObjectStatus> statuses;
-    std::vector<std::string> errors;
-  };
-  std::optional<Told> told_;
-  BackgroundWriter writer_;
+  StatusFiles status_files_;
   std::unique_ptr<SourceReader> reader_;
   std::unique_ptr<FolderWatch> manifests_watch_;
   std::unique_ptr<FolderWatch> tokens_watch_;
   EventLoop::TimerId resync_timer_ = 0;
-  EventLoop::TimerId again_timer_ = 0;
 };
 
 }  // namespace edged::agent

@@ -101,8 +101,9 @@ absl::Status WriteIfOther(const std::string& path, const std::string& text) {
   return WriteFileAtomically(path, text);
 }
 
-// "edgenodes/vps-1.json", "portbindings/default.web.json". A name may have 253
-// characters, as many as a file with all that belongs to it may not.
+// "status/edgenodes/vps-1.json", "status/portbindings/default.web.json". A name
+// may have 253 characters, as many as a file with all that belongs to it may
+// not.
 std::string StatusFile(const ObjectKey& key) {
   constexpr size_t kMost = 200, kDigits = 32;
   const bool is_edge = key.kind == Kind::kEdgeNode;
@@ -112,8 +113,8 @@ std::string StatusFile(const ObjectKey& key) {
     name = fmt::format("{}-{}", name.substr(0, kMost - kDigits - 1),
                        StableHash({key.name_space, key.name}, kDigits));
   }
-  return fmt::format("{}/{}.json", is_edge ? "edgenodes" : "portbindings",
-                     name);
+  return fmt::format("status/{}/{}.json",
+                     is_edge ? "edgenodes" : "portbindings", name);
 }
 
 }  // namespace
@@ -312,9 +313,8 @@ absl::Status StateFolder::SaveStatuses(
     const std::vector<ObjectStatus>& statuses) const {
   std::set<std::string> wanted;
   for (const ObjectStatus& status : statuses) {
-    const std::string name = "status/" + StatusFile(status.object);
-    wanted.insert(name);
-    RETURN_IF_ERROR(WriteIfOther(Path(name), ToJson(status)));
+    wanted.insert(StatusFile(status.object));
+    RETURN_IF_ERROR(SaveStatus(status));
   }
   for (const std::string folder : {"status/edgenodes", "status/portbindings"}) {
     const auto names = ListFolder(Path(folder));
@@ -325,6 +325,14 @@ absl::Status StateFolder::SaveStatuses(
     }
   }
   return absl::OkStatus();
+}
+
+absl::Status StateFolder::SaveStatus(const ObjectStatus& status) const {
+  return WriteIfOther(Path(StatusFile(status.object)), ToJson(status));
+}
+
+absl::Status StateFolder::RemoveStatus(const ObjectKey& object) const {
+  return RemoveFile(Path(StatusFile(object)));
 }
 
 absl::StatusOr<std::vector<ObjectStatus>> StateFolder::LoadStatuses() const {

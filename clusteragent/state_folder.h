@@ -88,9 +88,12 @@ class StateFolder {
   std::set<SwitchedLink> LoadSwitchedLinks() const;
   absl::Status SaveSwitchedLinks(const std::set<SwitchedLink>& links) const;
 
-  // Writes what changed and removes what is not in `statuses`. This and
-  // SaveErrors() may be called by any thread, by one at a time.
+  // Writes what changed and removes what is not in `statuses`. This, the two
+  // for single objects and SaveErrors() may be called by any thread, by one at
+  // a time.
   absl::Status SaveStatuses(const std::vector<ObjectStatus>& statuses) const;
+  absl::Status SaveStatus(const ObjectStatus& status) const;
+  absl::Status RemoveStatus(const ObjectKey& object) const;
   absl::StatusOr<std::vector<ObjectStatus>> LoadStatuses() const;
 
   // What is wrong with the manifests, a sentence each; written when changed.

@@ -35,13 +35,15 @@ EdgePlan WithLingering(const EdgePlan& edge, const EdgePlan& before,
     if (!wanted) going.push_back(mapping.listener);
   }
   if (going.empty()) return whole;
+  const auto size = static_cast<std::ptrdiff_t>(whole.mappings.size());
   for (const PlannedMapping& planned : before.mappings) {
     if (std::ranges::binary_search(going, ListenerOf(planned)) &&
         !OverlapsAny(edge.mappings, ListenerOf(planned))) {
       whole.mappings.push_back(planned);
     }
   }
-  std::ranges::sort(whole.mappings, {}, ListenerOf);
+  std::ranges::inplace_merge(whole.mappings, whole.mappings.begin() + size, {},
+                             ListenerOf);
   return whole;
 }
 

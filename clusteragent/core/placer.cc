@@ -106,10 +106,22 @@ void Placer::Dedicate(const std::string& edge, const IpAddress& address,
   claims_[edge].dedicated.emplace(address, owner);
 }
 
-std::vector<PlannedMapping> Placer::Granted(const std::string& edge) const {
+// A mapping is large: each is moved once.
+std::vector<PlannedMapping> Placer::TakeGranted(const std::string& edge) {
   const auto found = claims_.find(edge);
   if (found == claims_.end()) return {};
-  return found->second.granted;
+  std::vector<PlannedMapping*> order;
+  for (PlannedMapping& granted : found->second.granted) {
+    order.push_back(&granted);
+  }
+  std::ranges::sort(
+      order, {}, [](const PlannedMapping* granted) -> auto& {
+        return granted->mapping.listener;
+      });
+  std::vector<PlannedMapping> sorted;
+  sorted.reserve(order.size());
+  for (PlannedMapping* granted : order) sorted.push_back(std::move(*granted));
+  return sorted;
 }
 
 // An edge of several that has no place for the binding is passed over; the

@@ -46,9 +46,9 @@ class Placer {
   void Dedicate(const std::string& edge, const IpAddress& address,
                 const ObjectKey& owner);
 
-  // The mappings that were granted on an edge so far, in the order of the
-  // granting; their groups are unset.
-  std::vector<PlannedMapping> Granted(const std::string& edge) const;
+  // The mappings that were granted on an edge, sorted by listener; their groups
+  // are unset. Once for each edge, at the end.
+  std::vector<PlannedMapping> TakeGranted(const std::string& edge);
 
  private:
   // A binding on its way, with everything a message says about it.

@@ -126,9 +126,6 @@ EdgePlan PlanEdge(const EdgeNode& node, const Records& records,
                 .mappings = std::move(mappings)};
   plan.wanted.settings = SettingsOf(node, record);
   plan.wanted.uplinks = UplinksOf(node, record, facts);
-  std::ranges::sort(plan.mappings, {}, [](const PlannedMapping& planned) {
-    return planned.mapping.listener;
-  });
   FillGroups(node, plan);
   for (const PlannedMapping& planned : plan.mappings) {
     plan.wanted.mappings.push_back(planned.mapping);
@@ -245,7 +242,7 @@ Plan MakePlan(const World& world, const Allocation& allocation,
     if (problems != allocation.problems.end()) edge.problems = problems->second;
     if (!records.edges.contains(node.meta.name)) continue;
     plan.edges.push_back(
-        PlanEdge(node, records, facts, placer.Granted(node.meta.name)));
+        PlanEdge(node, records, facts, placer.TakeGranted(node.meta.name)));
   }
   std::ranges::sort(plan.edge_nodes, {}, &PlannedEdge::key);
   std::ranges::sort(plan.edges, {}, &EdgePlan::edge);

@@ -1,6 +1,7 @@
 #include "clusteragent/core/uplink_step.h"
 
 #include <algorithm>
+#include <functional>
 #include <iterator>
 #include <set>
 #include <string>
@@ -92,8 +93,32 @@ std::optional<std::set<IpAddress>> FallbackTargets(
   return local;
 }
 
-bool IsUdp(const UplinkTarget& target) {
-  return target.protocol == Protocol::kUdp;
+// Sorted.
+std::vector<UplinkTarget> UdpTargetsOf(
+    const std::vector<TunnelOfEdge>& tunnels) {
+  std::vector<UplinkTarget> targets;
+  for (const TunnelOfEdge& tunnel : tunnels) {
+    std::ranges::copy_if(tunnel.targets, std::back_inserter(targets),
+                         [](const UplinkTarget& target) {
+                           return target.protocol == Protocol::kUdp;
+                         });
+  }
+  std::ranges::sort(targets);
+  return targets;
+}
+
+// Takes `removed` from `list` and puts `added` into it, all of them sorted by
+// `before`, in one walk.
+template <typename T, typename Before>
+void Take(const std::vector<T>& removed, const std::vector<T>& added,
+          Before before, std::vector<T>& list) {
+  std::erase_if(list, [&](const T& one) {
+    const auto [first, last] = std::ranges::equal_range(removed, one, before);
+    return std::find(first, last, one) != last;
+  });
+  const auto size = static_cast<std::ptrdiff_t>(list.size());
+  list.insert(list.end(), added.begin(), added.end());
+  std::ranges::inplace_merge(list, list.begin() + size, before);
 }
 
 }  // namespace
@@ -132,14 +157,12 @@ std::optional<UplinkStep> UplinkStep::Make(const std::vector<EdgeStep>& edges,
     return std::nullopt;
   }
   step.FillChange();
-  for (const TunnelOfEdge& tunnel : before) {
-    std::ranges::copy_if(tunnel.targets, std::back_inserter(step.old_udp_),
-                         IsUdp);
-  }
-  for (const TunnelOfEdge& tunnel : after) {
-    std::ranges::copy_if(tunnel.targets, std::back_inserter(step.new_udp_),
-                         IsUdp);
-  }
+  const std::vector<UplinkTarget> old_udp = UdpTargetsOf(before);
+  const std::vector<UplinkTarget> new_udp = UdpTargetsOf(after);
+  std::ranges::set_difference(old_udp, new_udp,
+                              std::back_inserter(step.removed_udp_));
+  std::ranges::set_difference(new_udp, old_udp,
+                              std::back_inserter(step.added_udp_));
   return step;
 }
 
@@ -229,16 +252,7 @@ void UplinkStep::TakeInto(UplinkPlan& plan) const {
         plan.table.sets, [&map](const SetWithElements& set) {
           return set.set.name == map.set.name;
         });
-    std::vector<Element>& elements = held->elements;
-    for (const Element& element : map.removed) {
-      const auto [first, last] =
-          std::ranges::equal_range(elements, element, ByKey);
-      elements.erase(std::find(first, last, element));
-    }
-    for (const Element& element : map.added) {
-      elements.insert(std::ranges::upper_bound(elements, element, ByKey),
-                      element);
-    }
+    Take(map.removed, map.added, ByKey, held->elements);
   }
   std::vector<Chain>& chains = plan.table.chains;
   for (const std::string& name : old_chains_) {
@@ -254,13 +268,7 @@ void UplinkStep::TakeInto(UplinkPlan& plan) const {
     });
     chains.insert(place, chain);
   }
-  std::vector<UplinkTarget>& udp = plan.flows.udp;
-  for (const UplinkTarget& target : old_udp_) {
-    udp.erase(std::ranges::lower_bound(udp, target));
-  }
-  for (const UplinkTarget& target : new_udp_) {
-    udp.insert(std::ranges::lower_bound(udp, target), target);
-  }
+  Take(removed_udp_, added_udp_, std::less<>(), plan.flows.udp);
 }
 
 }  // namespace edged::agent

@@ -54,8 +54,8 @@ class UplinkStep {
   std::vector<nftables::Chain> new_chains_;
   std::vector<nftables::Chain> other_chains_;  // with other rules
   std::vector<std::string> old_chains_;
-  std::vector<UplinkTarget> old_udp_;
-  std::vector<UplinkTarget> new_udp_;
+  std::vector<UplinkTarget> removed_udp_;  // sorted
+  std::vector<UplinkTarget> added_udp_;    // likewise
 };
 
 }  // namespace edged::agent

@@ -137,5 +137,8 @@ class EdgeClient {
 // `loop` outlives the client.
 std::unique_ptr<EdgeClient> DialEdge(EventLoop& loop,
                                      const SocketAddress& address);
+// It, or what stands in its place.
+using Dial = std::function<std::unique_ptr<EdgeClient>(
+    EventLoop& loop, const SocketAddress& address)>;
 
 }  // namespace edged::agent

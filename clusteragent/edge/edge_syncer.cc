@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <memory>
 #include <set>
 #include <utility>
 
@@ -24,9 +25,10 @@ constexpr size_t kLargestDelta = 10'000;
 constexpr size_t kMostTold = 20;  // refusals of one answer, in the log
 
 // `state` without the mappings that were refused.
-protocol::EdgeState Without(const protocol::EdgeState& state,
-                            const std::vector<RefusedMapping>& refusals) {
-  protocol::EdgeState rest = state;
+protocol::SharedState Without(const protocol::SharedState& state,
+                              const std::vector<RefusedMapping>& refusals) {
+  if (refusals.empty()) return state;
+  protocol::EdgeState rest = state->state();
   std::set<protocol::Listener> refused;
   for (const RefusedMapping& refusal : refusals) {
     refused.insert(refusal.listener);
@@ -34,7 +36,8 @@ protocol::EdgeState Without(const protocol::EdgeState& state,
   std::erase_if(rest.mappings, [&refused](const protocol::Mapping& mapping) {
     return refused.contains(mapping.listener);
   });
-  return rest;
+  return std::make_shared<const protocol::DigestedState>(std::move(rest),
+                                                         state.get());
 }
 
 }  // namespace
@@ -70,9 +73,8 @@ void EdgeSyncer::Open() {
   sent_version_ = 0;
   answered_version_ = 0;
   in_flight_.reset();
-  const protocol::Digest digest =
-      DigestOf(progress_.answered ? accepted_ : *wanted_);
-  stream_ = client_.OpenSync(epoch_, digest, *this);
+  const State& known = accepted_ ? accepted_ : wanted_;
+  stream_ = client_.OpenSync(epoch_, known->digest(), *this);
   ExpectAnswer();
 }
 
@@ -106,13 +108,11 @@ void EdgeSyncer::OnWelcome(const EdgeWelcome& welcome) {
   progress_.reserved_ports = welcome.reserved_ports;
   const Servable before = std::exchange(servable_, Servable(edge_, welcome));
   TakeReport(welcome.report);
-  const protocol::EdgeState programmed =
-      Without(accepted_, progress_.report.not_programmed);
   snapshot_needed_ = true;
-  if (progress_.answered && welcome.digest == DigestOf(programmed) &&
+  if (accepted_ && welcome.digest == DigestOfProgrammed() &&
       before == servable_) {
     snapshot_needed_ = false;
-  } else if (welcome.digest == DigestOf(*servable_.Of(wanted_))) {
+  } else if (welcome.digest == servable_.Of(wanted_)->digest()) {
     TakeAnswer(wanted_, {});
     snapshot_needed_ = false;
   }
@@ -130,15 +130,15 @@ void EdgeSyncer::SendWhatDiffers() {
   if (!stream_ || !progress_.connected || in_flight_) return;
   if (snapshot_needed_) {
     in_flight_ = InFlight{++sent_version_, wanted_, /*is_snapshot=*/true};
-    stream_->SendSnapshot(sent_version_, *servable_.Of(wanted_));
+    stream_->SendSnapshot(sent_version_, servable_.Of(wanted_)->state());
     ExpectAnswer();
     return;
   }
-  if (wanted_ == progress_.answered || *wanted_ == *progress_.answered) return;
+  if (wanted_->digest() == progress_.answered->digest()) return;
   // What was refused is not in `accepted_`, so it is asked for again with every
   // change: the change may have made room for it.
   const protocol::EdgeDelta delta =
-      Difference(accepted_, *servable_.Of(wanted_));
+      Difference(accepted_->state(), servable_.Of(wanted_)->state());
   if (delta.empty()) {
     // What was refused is wanted no more, or more is withheld.
     TakeAnswer(wanted_, {});
@@ -177,7 +177,7 @@ void EdgeSyncer::OnResult(const EdgeResult& result) {
   TakeAnswer(done.state, result.refused);
   spdlog::info(
       "edge {}: version {} applied, {} mappings, {} refused, {:.2f} ms", edge_,
-      result.version, accepted_.mappings.size(), result.refused.size(),
+      result.version, accepted_->state().mappings.size(), result.refused.size(),
       std::chrono::duration<double, std::milli>(result.apply_time).count());
   for (size_t i = 0; i < result.refused.size(); ++i) {
     if (i == kMostTold) {
@@ -197,16 +197,20 @@ void EdgeSyncer::OnResult(const EdgeResult& result) {
 void EdgeSyncer::TakeAnswer(const State& state,
                             std::vector<RefusedMapping> refused) {
   progress_.answered = state;
-  accepted_ = Without(*servable_.Of(state), refused);
+  accepted_ = Without(servable_.Of(state), refused);
   refused_by_result_ = std::move(refused);
-  std::ranges::move(servable_.Withheld(*state),
+  std::ranges::move(servable_.Withheld(state->state()),
                     std::back_inserter(refused_by_result_));
   Refuse(refused_by_result_);
 }
 
+// What the edge accepted may not be in its kernel.
+protocol::Digest EdgeSyncer::DigestOfProgrammed() const {
+  return Without(accepted_, progress_.report.not_programmed)->digest();
+}
+
 void EdgeSyncer::CheckDigest(const protocol::Digest& digest) {
-  const protocol::Digest expected =
-      DigestOf(Without(accepted_, progress_.report.not_programmed));
+  const protocol::Digest expected = DigestOfProgrammed();
   if (digest == expected) {
     backoff_.Reset();
     return;

@@ -20,7 +20,7 @@ namespace edged::agent {
 // anew with a backoff after every failure. Belongs to the loop thread.
 class EdgeSyncer final : public SyncListener {
  public:
-  using State = SharedState;
+  using State = protocol::SharedState;
 
   // What is known of the edge.
   struct Progress {
@@ -69,6 +69,7 @@ class EdgeSyncer final : public SyncListener {
   void TakeReport(const EdgeLifeReport& report);
   void TakeAnswer(const State& state, std::vector<RefusedMapping> refused);
   void Refuse(const std::vector<RefusedMapping>& refusals);
+  protocol::Digest DigestOfProgrammed() const;
   void CheckDigest(const protocol::Digest& digest);
 
   EventLoop& loop_;
@@ -80,8 +81,9 @@ class EdgeSyncer final : public SyncListener {
 
   State wanted_;
   Servable servable_;  // by this edge
-  // `progress_.answered` without what the edge refused: its model.
-  protocol::EdgeState accepted_;
+  // `progress_.answered` without what the edge refused: its model. Null until
+  // there is one.
+  State accepted_;
   std::vector<RefusedMapping> refused_by_result_;  // or withheld from it
   std::unique_ptr<SyncStream> stream_;
   std::optional<InFlight> in_flight_;

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <memory>
 #include <set>
+#include <utility>
 
 namespace edged::agent {
 namespace {
@@ -25,16 +27,17 @@ Servable::Servable(const std::string& edge, const EdgeWelcome& welcome)
       why_(fmt::format("edged {} on {} knows no access rules; upgrade it",
                        welcome.version, edge)) {}
 
-SharedState Servable::Of(const SharedState& wanted) const {
+protocol::SharedState Servable::Of(const protocol::SharedState& wanted) const {
   if (knows_access_) return wanted;
-  const std::set<std::string> unknown = GroupsWithAccess(*wanted);
+  const std::set<std::string> unknown = GroupsWithAccess(wanted->state());
   if (unknown.empty()) return wanted;
-  auto rest = std::make_shared<protocol::EdgeState>(*wanted);
-  std::erase_if(rest->groups, HasAccess);
-  std::erase_if(rest->mappings, [&unknown](const protocol::Mapping& mapping) {
+  protocol::EdgeState rest = wanted->state();
+  std::erase_if(rest.groups, HasAccess);
+  std::erase_if(rest.mappings, [&unknown](const protocol::Mapping& mapping) {
     return unknown.contains(mapping.group);
   });
-  return rest;
+  return std::make_shared<const protocol::DigestedState>(std::move(rest),
+                                                         wanted.get());
 }
 
 std::vector<RefusedMapping> Servable::Withheld(

@@ -1,15 +1,13 @@
 #pragma once
 
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "clusteragent/edge/edge_client.h"
+#include "common/protocol/digested_state.h"
 #include "common/protocol/records.h"
 
 namespace edged::agent {
-
-using SharedState = std::shared_ptr<const protocol::EdgeState>;
 
 // What an edge can be asked for, and what not. An edge that is older than
 // access rules would leave them out, and let everybody in. Pure.
@@ -20,7 +18,7 @@ class Servable {
   Servable(const std::string& edge, const EdgeWelcome& welcome);
 
   // `wanted` itself, or without the groups that the edge does not know.
-  SharedState Of(const SharedState& wanted) const;
+  protocol::SharedState Of(const protocol::SharedState& wanted) const;
   // The mappings of `wanted` that Of() leaves out.
   std::vector<RefusedMapping> Withheld(const protocol::EdgeState& wanted) const;
   bool operator==(const Servable&) const = default;

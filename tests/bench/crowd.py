@@ -7,7 +7,6 @@ agent that is measured.
 
 import contextlib
 import re
-import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -18,6 +17,7 @@ from apiserver import Api
 from controller import Setup, service
 from expect import eventually, expect
 from place import PROGRAMS
+from processor import changes_row
 from product import CLUSTERAGENT, Edge, edge_node
 
 FIRST_PORT = 10_000
@@ -127,47 +127,26 @@ class Crowd:
         time.sleep(5)
 
     def _changes(self):
-        """Each change beside as long without one; what comes every half minute, and hits one
-        of them, is not what a change costs."""
         api = Api(self._cluster)
         seen = len(self._agent.log())
-        idle, busy = [], []
-        for turn in range(self._effort.api_changes // 4):
-            idle.append(self._measure(lambda: None))
-            busy.append(self._measure(lambda turn=turn: api.patch(
+        yield changes_row(
+            "processor time of the agent for one change of a Service", self._pid(),
+            lambda turn: api.patch(
                 "/api/v1/namespaces/default/services/s7",
                 {"spec": {"ports": [{"name": "http", "port": 50_000 + turn}]}},
-            )))
-        touched = set(re.findall(r"edge (\S+): version", self._agent.log()[seen:]))
-        more = [one - other for one, other in zip(busy, idle)]
-        yield results.Row.median(
-            "processor time of the agent for one change of a Service", more, "ms",
-            results.at_most(5),
-            note=f"{len(more)} changes; {statistics.median(idle):.2g} ms for as long without",
+            ),
+            self._effort.api_changes // 4, PAUSE, results.at_most(5),
         )
+        touched = set(re.findall(r"edge (\S+): version", self._agent.log()[seen:]))
         yield results.Row("edges that such a change touches", len(touched), "", results.at_most(1))
 
-    def _measure(self, change):
-        """Milliseconds of the agent's processor time for it, and what follows."""
-        before = self._processor_time()
-        change()
-        time.sleep(PAUSE)
-        return (self._processor_time() - before) * 1000
-
-    def _proc(self):
+    def _pid(self):
         [pid] = self._agent.host.pids_of(CLUSTERAGENT.name)
-        return Path("/proc") / str(pid)
+        return pid
 
     def _resident(self):
-        status = (self._proc() / "status").read_text()
+        status = Path(f"/proc/{self._pid()}/status").read_text()
         return int(re.search(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)[1]) * 1024 / 1e6
-
-    def _processor_time(self):
-        """Of all its threads, in seconds; the kernel's clock ticks are too coarse."""
-        return sum(
-            int((task / "schedstat").read_text().split()[0])
-            for task in (self._proc() / "task").iterdir()
-        ) / 1e9
 
 
 @contextlib.contextmanager

@@ -39,7 +39,7 @@ struct Setup {
   const EdgeSyncer::Progress& progress() const { return syncer->progress(); }
   std::string Answered() const {
     return progress().answered
-               ? std::to_string(progress().answered->mappings.size())
+               ? std::to_string(progress().answered->state().mappings.size())
                : "none";
   }
   std::string Refused() const {
@@ -80,11 +80,11 @@ TEST_CASE("edge_syncer: an edge without access rules is not asked to open wide",
   Setup setup;
   setup.edge.knows_access = false;
   const auto choosy = [&setup](const std::string& ports) {
-    protocol::EdgeState state = *setup.edge.Make(ports);
+    protocol::EdgeState state = setup.edge.Make(ports)->state();
     state.groups.push_back(
         {.name = "choosy", .access = {.allow = {IpPrefix(IpAddress(), 8)}}});
     state.mappings.back().group = "choosy";
-    return std::make_shared<const protocol::EdgeState>(std::move(state));
+    return std::make_shared<const protocol::DigestedState>(std::move(state));
   };
   setup.syncer->Want(choosy("80 443"));
   setup.edge.Welcome("");
@@ -135,16 +135,17 @@ TEST_CASE("edge_syncer: a change of an accepted state is sent as a delta",
 TEST_CASE("edge_syncer: what no message can carry is sent as a snapshot",
           "[edge_syncer]") {
   Setup setup("80");
-  auto state = std::make_shared<protocol::EdgeState>(*setup.edge.Make("80 81"));
+  protocol::EdgeState state = setup.edge.Make("80 81")->state();
   for (int n = 0; n < 10; ++n) {
-    protocol::Group& group = state->groups.emplace_back();
+    protocol::Group& group = state.groups.emplace_back();
     group.name = fmt::format("g-{}", n);
     for (int i = 0; i < 1'024; ++i) {
       group.access.deny.push_back(
           IpPrefix::Parse(fmt::format("2001:db8::{:x}/128", i)).value());
     }
   }
-  setup.syncer->Want(state);
+  setup.syncer->Want(
+      std::make_shared<const protocol::DigestedState>(std::move(state)));
   CHECK(setup.edge.Heard() == "2: snapshot 80 81\n");
 }
 
@@ -372,7 +373,7 @@ TEST_CASE("edge_syncer: a report tells what is not programmed",
   EdgeLifeReport report;
   report.not_programmed = {Refuse(80, "AddressNotLocal")};
   report.mtu = 1420;
-  report.digest = DigestOf(*setup.edge.Make("443"));
+  report.digest = setup.edge.Make("443")->digest();
   setup.edge.stream()->OnReport(report);
   CHECK(setup.changes == 1);
   CHECK(setup.Refused() == "203.0.113.1 tcp/80 AddressNotLocal: it is so\n");
@@ -387,7 +388,7 @@ TEST_CASE("edge_syncer: a report tells what is not programmed",
   setup.edge.Welcome("81 443", report);
   CHECK(setup.edge.Heard() == "close\nopen, epoch 7, hello 80 81 443\n");
   report.not_programmed.clear();
-  report.digest = DigestOf(*setup.edge.Make("80 81 443"));
+  report.digest = setup.edge.Make("80 81 443")->digest();
   setup.edge.stream()->OnReport(report);
   CHECK(setup.Refused() == "");
   CHECK(setup.progress().connected);
@@ -398,7 +399,7 @@ TEST_CASE("edge_syncer: a report of another state is mended by a snapshot",
   Setup setup("80 443");
   setup.edge.Heard();
   EdgeLifeReport report;
-  report.digest = DigestOf(*setup.edge.Make("80"));  // somebody took 443 away
+  report.digest = setup.edge.Make("80")->digest();  // somebody took 443 away
   setup.edge.stream()->OnReport(report);
   CHECK_FALSE(setup.progress().connected);
   setup.loop.Advance(milliseconds(200));

@@ -57,8 +57,9 @@ ScriptedEdge::State ScriptedEdge::Make(const std::string& ports) {
   std::istringstream words(ports);
   uint16_t port = 0;
   while (words >> port) state.mappings.push_back({ListenerOf(port), "g"});
-  names_[DigestOf(state)] = ports;
-  return std::make_shared<const protocol::EdgeState>(std::move(state));
+  auto made = std::make_shared<const protocol::DigestedState>(std::move(state));
+  names_[made->digest()] = ports;
+  return made;
 }
 
 protocol::Listener ScriptedEdge::ListenerOf(uint16_t port) {
@@ -66,7 +67,7 @@ protocol::Listener ScriptedEdge::ListenerOf(uint16_t port) {
 }
 
 protocol::Digest ScriptedEdge::DigestOfPorts(const std::string& ports) {
-  return DigestOf(*Make(ports));
+  return Make(ports)->digest();
 }
 
 std::string ScriptedEdge::Heard() { return std::exchange(heard_, ""); }
@@ -102,7 +103,7 @@ void ScriptedEdge::Register(const Epoch&, const protocol::Uplink& uplink,
                             const std::string& edge,
                             std::function<void(const absl::Status&)> done) {
   heard_ += fmt::format("register {} as {}\n", uplink.name, edge);
-  done(absl::OkStatus());
+  done(register_answer);
 }
 
 std::unique_ptr<SyncStream> ScriptedEdge::OpenSync(

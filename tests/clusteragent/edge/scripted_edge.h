@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "clusteragent/edge/edge_client.h"
+#include "common/protocol/digested_state.h"
 
 namespace edged::agent {
 
@@ -17,7 +18,7 @@ namespace edged::agent {
 // States are known by the TCP ports that they map.
 class ScriptedEdge final : public EdgeClient {
  public:
-  using State = std::shared_ptr<const protocol::EdgeState>;
+  using State = protocol::SharedState;
 
   // A state that maps the ports of "80 443"; "" maps none.
   State Make(const std::string& ports);
@@ -32,6 +33,8 @@ class ScriptedEdge final : public EdgeClient {
 
   // Whether it knows access rules.
   bool knows_access = true;
+  // What Register ends with.
+  absl::Status register_answer;
 
   // Answers of the open stream. States are named by their ports.
   void Welcome(const std::string& programmed,
