@@ -52,26 +52,22 @@ std::vector<Neighbour> Bringers(int link, Family family,
   return heard;
 }
 
-// The gateway that somebody on the link is taken for.
-struct Guess {
-  IpAddress gateway;
-  bool alone = true;  // nobody else comes into question
-};
-
-// Who is alone there. Once taken he stays until another one is alone, whoever
-// else is heard.
-std::optional<Guess> GuessGateway(int link, Family family,
-                                  const ObservedRoutes& observed) {
+// The gateway that somebody on the link is taken for: who is alone there. It
+// stays while nobody is heard; who cannot be told from others is not taken, or
+// whoever speaks first would get all answers.
+std::optional<IpAddress> GuessGateway(int link, Family family,
+                                      const ObservedRoutes& observed) {
   const auto heard = Bringers(link, family, observed.neighbours);
   std::set<std::string> macs;
   for (const Neighbour& one : heard) macs.insert(one.mac);
   if (macs.size() == 1) {
-    return Guess{std::ranges::min(heard, {}, &Neighbour::address).address};
+    return std::ranges::min(heard, {}, &Neighbour::address).address;
   }
+  if (!macs.empty()) return std::nullopt;
   for (const Route& route : observed.routes) {
     if (IsRouteOfWay(route) && IsDefault(route) && route.link == link &&
-        route.destination.family() == family && route.gateway) {
-      return Guess{*route.gateway, macs.empty()};
+        route.destination.family() == family) {
+      return route.gateway;
     }
   }
   return std::nullopt;
@@ -105,9 +101,8 @@ std::optional<Route> FindWay(int link, Family family, const HostFacts& facts,
   if (const Route* named = exits.Of(link)) return *named;
   const auto guess = GuessGateway(link, family, observed);
   if (!guess) return std::nullopt;
-  return Route{.destination = IpPrefix(guess->gateway, 0),
-               .link = link,
-               .gateway = guess->gateway};
+  return Route{
+      .destination = IpPrefix(*guess, 0), .link = link, .gateway = guess};
 }
 
 // Those that the links have in the kernel already, whose connections carry
@@ -244,8 +239,8 @@ void AddRoutesOfWay(const ArrivalWay& way, const Route& out,
 }
 
 void AddUnnamed(const ObservedRoutes& observed, HostFacts& facts) {
-  const Exits exits4(Family::kIpv4, observed.routes);
-  const Exits exits6(Family::kIpv6, observed.routes);
+  const Exits exits4(Family::kIpv4, observed.routes, observed.early_tables);
+  const Exits exits6(Family::kIpv6, observed.routes, observed.early_tables);
   for (const auto& [address, nic] : facts.nic_addresses) {
     const Exits& exits = address.is_ipv4() ? exits4 : exits6;
     const auto link = std::ranges::find(observed.links, nic.link, &Link::index);
@@ -256,13 +251,11 @@ void AddUnnamed(const ObservedRoutes& observed, HostFacts& facts) {
     const auto out =
         std::ranges::find(observed.links, exits.usual(), &Link::index);
     if (out == observed.links.end()) continue;
-    const auto guess = GuessGateway(nic.link, address.family(), observed);
-    UnnamedGateway& unnamed = facts.arrivals.unnamed.emplace_back();
-    unnamed.address = address;
-    unnamed.interface = nic.interface;
-    unnamed.default_interface = out->name;
-    if (guess) unnamed.neighbour = guess->gateway;
-    unnamed.sure = guess && guess->alone;
+    facts.arrivals.unnamed.push_back(
+        {.address = address,
+         .interface = nic.interface,
+         .neighbour = GuessGateway(nic.link, address.family(), observed),
+         .default_interface = out->name});
   }
 }
 
@@ -272,8 +265,8 @@ void FindArrivalWays(const protocol::Settings& settings,
                      const ObservedRoutes& observed, HostFacts& facts) {
   Arrivals& arrivals = facts.arrivals;
   arrivals = {.numbers = std::move(arrivals.numbers)};
-  const Exits exits4(Family::kIpv4, observed.routes);
-  const Exits exits6(Family::kIpv6, observed.routes);
+  const Exits exits4(Family::kIpv4, observed.routes, observed.early_tables);
+  const Exits exits6(Family::kIpv6, observed.routes, observed.early_tables);
   for (const Link& link : observed.links) {
     if (!MayBeWay(link, facts)) continue;
     const bool is_way = NeedsWay(link.index, Family::kIpv4, facts, exits4) ||
@@ -300,7 +293,7 @@ std::vector<Route> RoutesOfWays(const HostFacts& facts,
   std::vector<Route> routes;
   if (facts.arrivals.ways.empty()) return routes;
   for (const Family family : {Family::kIpv4, Family::kIpv6}) {
-    const Exits exits(family, observed.routes);
+    const Exits exits(family, observed.routes, observed.early_tables);
     const protocol::Overlay* overlay = facts.OverlayOf(family);
     for (const ArrivalWay& way : facts.arrivals.ways) {
       const auto out = FindWay(way.link, family, facts, exits, observed);
@@ -352,17 +345,13 @@ WayMark MarkOfWay(uint8_t number) {
 std::vector<std::string> WarningsOfArrivals(const HostFacts& facts) {
   std::vector<std::string> warnings;
   for (const UnnamedGateway& one : facts.arrivals.unnamed) {
-    if (one.sure) continue;
-    const std::string leave =
-        one.neighbour ? fmt::format("by {}, one of several neighbours there",
-                                    one.neighbour->ToString())
-                      : fmt::format("by {}, and providers drop those",
-                                    one.default_interface);
+    if (one.neighbour) continue;
     warnings.push_back(fmt::format(
         "no route names a gateway of {}, where {} is: answers to clients "
-        "beyond its network leave {}; `ip {}route add default via GATEWAY dev "
-        "{} metric 4096` names it, and takes nothing else",
-        one.interface, one.address.ToString(), leave,
+        "beyond its network leave by {}, and providers drop those; `ip {}route "
+        "add default via GATEWAY dev {} metric 4096` names it, and takes "
+        "nothing else",
+        one.interface, one.address.ToString(), one.default_interface,
         one.address.is_ipv4() ? "" : "-6 ", one.interface));
   }
   return warnings;

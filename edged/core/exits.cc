@@ -25,16 +25,19 @@ struct Candidates {
 
 }  // namespace
 
-Exits::Exits(Family family, const std::vector<Route>& routes) {
+Exits::Exits(Family family, const std::vector<Route>& routes,
+             const std::set<uint32_t>& early_tables) {
   std::map<int, Candidates> candidates;
   std::optional<uint32_t> metric;
   std::set<int> usual;
+  bool others_first = false;
   ForEachWay(family, routes, [&](const Route& route) {
     Candidates& of_link = candidates[route.link];
     if (route.gateway && of_link.gateways.insert(*route.gateway).second) {
       of_link.by_gateway = route;
     }
     if (route.destination.length() != 0) return;
+    others_first |= early_tables.contains(route.table);
     if (!of_link.with_default ||
         RankOf(route) < RankOf(*of_link.with_default)) {
       of_link.with_default = route;
@@ -46,7 +49,7 @@ Exits::Exits(Family family, const std::vector<Route>& routes) {
     metric = route.priority;
     usual.insert(route.link);
   });
-  if (usual.size() == 1) usual_ = *usual.begin();
+  if (usual.size() == 1 && !others_first) usual_ = *usual.begin();
   for (const auto& [link, of_link] : candidates) {
     std::optional<Route> way = of_link.with_default;
     if (!way && of_link.gateways.size() == 1) way = of_link.by_gateway;

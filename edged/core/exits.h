@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstdint>
 #include <map>
+#include <set>
 #include <vector>
 
 #include "common/net_types.h"
@@ -14,10 +16,14 @@ namespace edged::edge {
 // ours.
 class Exits {
  public:
-  Exits(Family family, const std::vector<netlink::Route>& routes);
+  // `early_tables`: those that rules lead anybody's packets to before the main
+  // table.
+  Exits(Family family, const std::vector<netlink::Route>& routes,
+        const std::set<uint32_t>& early_tables);
 
   // The link that all packets leave by which nothing leads elsewhere; 0: there
-  // is none, or several are as good.
+  // is none, or several are as good, or another table's default route comes
+  // first, as that of a VPN may.
   int usual() const { return usual_; }
   // The way out by `link`: a default route of the main table or of another one,
   // else the only gateway that routes by this link name, as a default route.

@@ -59,9 +59,8 @@ struct ArrivalWay {
 struct UnnamedGateway {
   IpAddress address;  // public
   std::string interface;
-  // Who is taken for it: what comes in from afar was brought by a neighbour.
+  // Who is taken for it: its only neighbour, who brought what came from afar.
   std::optional<IpAddress> neighbour;
-  bool sure = false;              // it is the only one
   std::string default_interface;  // without it answers leave by this one
   bool operator==(const UnnamedGateway&) const = default;
 };

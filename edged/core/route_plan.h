@@ -25,6 +25,8 @@ struct ObservedRoutes {
   std::vector<netlink::Rule> rules;  // those of arrival_ways.h
   // Only where arrival_ways.h asks for them.
   std::vector<netlink::Neighbour> neighbours;
+  // Those that rules lead anybody's packets to before the main table.
+  std::set<uint32_t> early_tables;
   // Tables that rules lead to, whoever made them.
   std::set<uint32_t> tables{RT_TABLE_LOCAL, RT_TABLE_MAIN, RT_TABLE_DEFAULT};
 };

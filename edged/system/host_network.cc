@@ -8,6 +8,7 @@
 #include "common/netlink/ipv6_settings.h"
 #include "common/status.h"
 #include "edged/core/arrival_ways.h"
+#include "edged/core/tunnel_way.h"
 
 namespace edged::edge {
 
@@ -17,7 +18,13 @@ absl::StatusOr<HostNetwork> Observe(netlink::Rtnetlink& rtnetlink) {
   ASSIGN_OR_RETURN(host.routes.addresses, rtnetlink.ListAddresses());
   ASSIGN_OR_RETURN(host.routes.routes, rtnetlink.ListRoutes());
   ASSIGN_OR_RETURN(const auto rules, rtnetlink.ListPolicyRules());
+  constexpr uint32_t kMainPriority = 32'766;
   for (const netlink::PolicyRule& rule : rules) {
+    if (IsForeign(rule) && rule.priority < kMainPriority &&
+        rule.table != RT_TABLE_MAIN && !rule.source && !rule.destination &&
+        rule.in.empty()) {
+      host.routes.early_tables.insert(rule.table);
+    }
     if (rule.table != RT_TABLE_UNSPEC) host.routes.tables.insert(rule.table);
     if (rule.plain && IsRuleOfWay(*rule.plain)) {
       host.routes.rules.push_back(*rule.plain);

@@ -190,3 +190,20 @@ def a_router_learns_routes(lab):
             vps.ip(f"route {verb} {route}")
     expect(drifts(setup), before)
     serves(setup, SECOND)
+
+
+@case
+def a_vpn_takes_the_default_route(lab):
+    """A rule leads all packets by a table of its own, as VPNs do: clients of the address where
+    the main table's default route leaves are answered there all the same."""
+    setup = start(wire(lab, told=f"""
+        route add 192.0.2.0/24 via 203.0.113.126
+        rule add priority 32700 lookup main suppress_prefixlength 0
+        route add default via {ROUTER} dev eth1 table 51820
+        rule add priority 32701 lookup 51820
+    """))
+    serves(setup, A)
+    serves(setup, SECOND)
+    setup.edge.host.ip("rule del priority 32701")
+    for address in (A, SECOND):
+        becomes(lambda at=address: setup.ask(ask.page, at, 80), SAW)
