@@ -344,6 +344,11 @@ WayMark MarkOfWay(uint8_t number) {
 
 std::vector<std::string> WarningsOfArrivals(const HostFacts& facts) {
   std::vector<std::string> warnings;
+  if (!facts.ways_trouble.empty()) {
+    warnings.push_back(
+        "not each answer leaves by the interface that its client came in by: " +
+        facts.ways_trouble);
+  }
   for (const UnnamedGateway& one : facts.arrivals.unnamed) {
     if (one.neighbour) continue;
     warnings.push_back(fmt::format(

@@ -49,7 +49,8 @@ struct WayMark {
 };
 WayMark MarkOfWay(uint8_t number);
 
-// A sentence for each public address whose interface has no known gateway.
+// A sentence for each public address whose interface has no known gateway, and
+// one for what the kernel refused.
 // Nobody tells of neighbours: while some are unnamed they have to be asked for.
 std::vector<std::string> WarningsOfArrivals(const HostFacts& facts);
 

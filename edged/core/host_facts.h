@@ -83,6 +83,7 @@ struct HostFacts {
   NicAddresses nic_addresses;  // those that were resolved
   UplinkHealth health;
   Arrivals arrivals;
+  std::string ways_trouble;  // why not all of them are made; empty: they are
   // net.ipv4.ip_forward, and net.ipv6.conf.all.forwarding for `ipv6`.
   bool forwarding_everywhere = true;
   // Public interfaces whose forwarding is on only because we switched it on

@@ -308,7 +308,9 @@ absl::StatusOr<std::string> Dataplane::ReconcileTunnel(
   RETURN_IF_ERROR(ObserveNeighbours());
   ASSIGN_OR_RETURN(const RouteChange routes,
                    PlanRoutes(model, facts_, host_.routes));
-  if (!routes.empty()) RETURN_IF_ERROR(Apply(kernel_.rtnetlink, routes));
+  const Applied applied = Apply(kernel_.rtnetlink, routes);
+  RETURN_IF_ERROR(applied.status);
+  facts_.ways_trouble = std::string(Message(applied.ways));
   LookForAstray(model);
   if (routes.empty()) return written;
   for (const ConfChange& change : routes.confs) {
@@ -417,7 +419,7 @@ absl::Status Dataplane::Remove() {
       conf.forwarding = false;
       note(kernel_.rtnetlink.SetIpv4Conf(link.index, conf));
     }
-    note(Apply(kernel_.rtnetlink, RemovalOfWays(host->routes)));
+    note(Apply(kernel_.rtnetlink, RemovalOfWays(host->routes)).ways);
   }
   if (listing.ok() && listing->exists) {
     nftables::Transaction removal(kTable);

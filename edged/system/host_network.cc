@@ -52,10 +52,17 @@ ConntrackFill ReadConntrackFill() {
   return {read("count"), read("max")};
 }
 
-absl::Status Apply(netlink::Rtnetlink& rtnetlink, const RouteChange& change) {
-  absl::Status first;
-  const auto note = [&first](const absl::Status& status) {
-    if (first.ok()) first = status;
+Applied Apply(netlink::Rtnetlink& rtnetlink, const RouteChange& change) {
+  Applied applied;
+  const auto note = [&applied](const absl::Status& status) {
+    if (applied.status.ok()) applied.status = status;
+  };
+  const auto note_way = [&applied](const absl::Status& status) {
+    if (applied.ways.ok()) applied.ways = status;
+  };
+  const auto note_route = [&](const netlink::Route& route,
+                              const absl::Status& status) {
+    IsRouteOfWay(route) ? note_way(status) : note(status);
   };
   if (change.device) {
     note(rtnetlink.SetLink(change.device->link, change.device->up,
@@ -68,16 +75,16 @@ absl::Status Apply(netlink::Rtnetlink& rtnetlink, const RouteChange& change) {
     note(rtnetlink.RemoveAddress(address));
   }
   for (const auto& route : change.removed_routes) {
-    note(rtnetlink.RemoveRoute(route));
+    note_route(route, rtnetlink.RemoveRoute(route));
   }
   for (const auto& route : change.replaced_routes) {
-    note(rtnetlink.ReplaceRoute(route));
+    note_route(route, rtnetlink.ReplaceRoute(route));
   }
   for (const auto& rule : change.removed_rules) {
-    note(rtnetlink.RemoveRule(rule));
+    note_way(rtnetlink.RemoveRule(rule));
   }
   for (const auto& rule : change.added_rules) {
-    note(rtnetlink.AddRule(rule));
+    note_way(rtnetlink.AddRule(rule));
   }
   for (const auto& conf : change.confs) {
     note(rtnetlink.SetIpv4Conf(conf.link, conf.conf));
@@ -85,7 +92,7 @@ absl::Status Apply(netlink::Rtnetlink& rtnetlink, const RouteChange& change) {
   for (const auto& conf : change.ipv6_confs) {
     note(netlink::SwitchIpv6Forwarding(conf.interface, conf.force_forwarding));
   }
-  return first;
+  return applied;
 }
 
 }  // namespace edged::edge

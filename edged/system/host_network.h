@@ -25,7 +25,13 @@ absl::StatusOr<HostNetwork> Observe(netlink::Rtnetlink& rtnetlink);
 // From /proc/sys; nothing while conntrack is not loaded.
 ConntrackFill ReadConntrackFill();
 
-// Makes a planned change; goes on after an error and returns the first.
-absl::Status Apply(netlink::Rtnetlink& rtnetlink, const RouteChange& change);
+// What came of a change: the first error, and that of the ways of
+// arrival_ways.h apart, without which all other clients are still served.
+struct Applied {
+  absl::Status status;
+  absl::Status ways;
+};
+// Makes a planned change; goes on after an error.
+Applied Apply(netlink::Rtnetlink& rtnetlink, const RouteChange& change);
 
 }  // namespace edged::edge
